@@ -1,0 +1,27 @@
+# `make repro` and `make test` are all that a bare machine needs; both make .venv first.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: repro test lint
+
+repro: .venv/installed
+	python -m stages.check params.yaml
+	python -m dvc repro
+
+test: .venv/installed-dev
+	python -m pytest
+
+lint: .venv/installed-dev
+	ruff check .
+	ruff format --check .
+	mypy
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""One module per stage: files and entries of params.yaml in, one story, files out."""

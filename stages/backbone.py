@@ -1,0 +1,20 @@
+"""Build a pretrained network and pin it as a file."""
+
+from pathlib import Path
+
+from thaw.backbones import build
+from thaw.models import save
+from thaw.params import read_entry
+from thaw.params.backbones import Backbone
+from thaw.stage import announce, run
+
+
+def main(params: Path, entry: str, backbone: Path) -> None:
+    """Write the backbone that `entry` describes."""
+    wanted = read_entry(params, entry, Backbone)
+    announce(f"{entry}: {wanted.architecture}, weights: {wanted.weights}, on the CPU")
+    save(build(wanted), backbone, {"backbone": wanted.model_dump()})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,38 @@
+"""Set the variants side by side."""
+
+from pathlib import Path
+
+from thaw.comparison import draw_learning_curves, table
+from thaw.files import write_text
+from thaw.history import read_history
+from thaw.params import read_yaml
+from thaw.predictions import read_predictions
+from thaw.scoring import score
+from thaw.stage import announce, run
+
+
+def main(params: Path, entry: str, predictions: Path, histories: Path, comparison: Path, curves: Path) -> None:
+    """Write a table of all variants' scores and a picture of their learning curves.
+
+    Files of variants that params.yaml no longer has are removed from both folders, so that what this stage
+    depends on is the same here and in a fresh clone; DVC's cache keeps them.
+    """
+    variants = list(read_yaml(params)[entry])
+    announce(f"compare: {', '.join(variants)}")
+    for folder in (predictions, histories):
+        for file in sorted(folder.glob("*.csv")):
+            if file.stem not in variants:
+                announce(f"{file} belongs to no variant in {params}: removed")
+                file.unlink()
+    scores = {}
+    for name in variants:
+        read = read_predictions(predictions / f"{name}.csv")
+        scores[name] = score(read.labels, read.probabilities)
+    text = table(scores)
+    write_text(comparison, text)
+    draw_learning_curves(curves, {name: read_history(histories / f"{name}.csv") for name in variants})
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,29 @@
+"""Learning curves: scores by epoch, or by value of C."""
+
+import csv
+from pathlib import Path
+
+from thaw.errors import UserError
+from thaw.files import write_csv
+
+
+def write_history(path: Path, columns: dict[str, list[float]]) -> None:
+    """Write columns of equal length as CSV."""
+    rows = zip(*columns.values(), strict=True)
+    write_csv(path, list(columns), [[f"{value:.9g}" for value in row] for row in rows])
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """Read what `write_history` wrote.
+
+    Raises:
+        UserError: the file is missing or something else.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            names, *rows = csv.reader(file)
+        return {name: [float(row[column]) for row in rows] for column, name in enumerate(names)}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
+    except (ValueError, IndexError):
+        raise UserError(f"{path}: not a learning curve; delete it and run `dvc repro`") from None

@@ -1,0 +1,85 @@
+"""Multinomial logistic regression on frozen features, as the weights of a Dense layer.
+
+The protocol is that of linear probes in the literature (Oquab et al. 2023, arXiv 2304.07193, and before):
+L2-regularized, the strength chosen on data that were not fitted.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+MAX_ITERATIONS = 2000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The solution for one C, and what it scores."""
+
+    C: float
+    weights: np.ndarray
+    """(features, classes), float32, for features that are not standardized."""
+    bias: np.ndarray
+    """(classes,), float32."""
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    converged: bool
+
+
+def solve_path(
+    features: np.ndarray, labels: np.ndarray, val_features: np.ndarray, val_labels: np.ndarray, strengths: list[float]
+) -> list[Candidate]:
+    """Solve for every C, from strong to weak regularization, each from the solution before it.
+
+    The features are standardized by the training rows' mean and deviation; both are folded into the weights
+    that are returned.
+
+    Args:
+        features, val_features: float arrays (rows, features).
+        labels, val_labels: ints (rows,), from 0 to classes - 1, every class among the training rows.
+        strengths: values of C.
+    """
+    x = features.astype(np.float64)
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    standardized = (x - mean) / deviation
+    model = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
+    candidates = []
+    for C in sorted(strengths):
+        model.set_params(C=C)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(standardized, labels)
+        coefficients, intercept = model.coef_.T, model.intercept_
+        if coefficients.shape[1] == 1:  # two classes: one logit, of which softmax takes half from each side
+            coefficients, intercept = coefficients * [[-0.5, 0.5]], intercept * [-0.5, 0.5]
+        weights = (coefficients / deviation[:, None]).astype(np.float32)
+        bias = (intercept - (mean / deviation) @ coefficients).astype(np.float32)
+        candidates.append(
+            Candidate(
+                C,
+                weights,
+                bias,
+                *_score(features, labels, weights, bias),
+                *_score(val_features, val_labels, weights, bias),
+                converged=bool(np.max(model.n_iter_) < MAX_ITERATIONS),
+            )
+        )
+    return candidates
+
+
+def best(candidates: list[Candidate]) -> Candidate:
+    """Return the candidate with the least validation loss; among equals, the most regularized."""
+    return min(candidates, key=lambda candidate: (candidate.val_loss, candidate.C))
+
+
+def _score(features: np.ndarray, labels: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> tuple[float, float]:
+    """Return log loss and accuracy."""
+    logits = features @ weights + bias
+    loss = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean()
+    return float(loss), float((logits.argmax(axis=1) == labels).mean())

@@ -1,0 +1,61 @@
+"""The manifest: one row per usable image, and the rules that decide which are."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from thaw.errors import UserError
+from thaw.files import write_csv
+
+SPLITS = ("train", "validation", "test")
+COLUMNS = ["path", "label", "split", "sha256"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image: its path below the data set's folder, its class, its split, its bytes' SHA-256."""
+
+    path: str
+    label: str
+    split: str
+    sha256: str
+
+
+def write_manifest(path: Path, rows: list[Row]) -> None:
+    """Write rows as CSV, sorted by split (training, validation, test), then by path."""
+    ordered = sorted(rows, key=lambda row: (SPLITS.index(row.split), row.path))
+    write_csv(path, COLUMNS, [[row.path, row.label, row.split, row.sha256] for row in ordered])
+
+
+def read_manifest(path: Path) -> list[Row]:
+    """Read a manifest.
+
+    Raises:
+        UserError: the file is missing, or was not written by `write_manifest`.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != COLUMNS:
+                raise UserError(
+                    f"{path}: expected the columns {', '.join(COLUMNS)}; `dvc repro manifest` makes it anew"
+                )
+            rows = [Row(**row) for row in reader]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro manifest` makes it") from None
+    if not rows:
+        raise UserError(f"{path}: no rows; `dvc repro manifest` makes it anew")
+    return rows
+
+
+def class_names(rows: list[Row]) -> tuple[str, ...]:
+    """Return the classes in the order in which they are numbered: by name."""
+    return tuple(sorted({row.label for row in rows}))
+
+
+def splits_of(rows: list[Row]) -> dict[str, slice]:
+    """Return where each split lies in rows that are sorted as in a manifest."""
+    names = [row.split for row in rows]
+    return {
+        split: slice(names.index(split), names.index(split) + names.count(split)) for split in SPLITS if split in names
+    }

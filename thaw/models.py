@@ -1,0 +1,131 @@
+"""A model from RGB pixels to class probabilities, and its file."""
+
+import hashlib
+import inspect
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from thaw.backend import keras
+from thaw.errors import UserError
+from thaw.files import replacing
+from thaw.normalization import Normalization
+
+ABOUT = "thaw.json"
+POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+
+
+def assemble(
+    backbone: keras.Model, height: int, width: int, normalization: Normalization, pooling: str | None
+) -> keras.Model:
+    """Put pixels and normalization before a backbone, and pooling behind it, as one flat graph.
+
+    The backbone's layers are called with `training=False`, since dropout and stochastic depth do not stop
+    for `trainable = False`. Batch normalization alone is left to its `trainable` flag, which does stop it.
+
+    Returns:
+        A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
+        pooling layer is named `pooling`.
+    """
+    pixels = keras.Input((height, width, 3), name="pixels")
+    ordered = keras.ops.flip(pixels, axis=-1) if normalization.order == "BGR" else pixels
+    normalized = keras.layers.Rescaling(
+        list(normalization.scale), list(normalization.offset), name="imagenet_normalization"
+    )(ordered)
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        args = keras.tree.map_structure(lambda x: normalized if x is pixels else x, args)
+        is_layer = isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.layers.BatchNormalization)
+        if is_layer and "training" in inspect.signature(layer.call).parameters:
+            kwargs["training"] = False
+        return layer(*args, **kwargs)
+
+    clone = keras.models.clone_model(backbone, input_tensors=pixels, call_function=call)
+    for layer in backbone.layers:
+        if layer.weights:
+            clone.get_layer(layer.name).set_weights(layer.get_weights())
+    output = clone.output
+    if pooling is not None:
+        output = POOLING[pooling](name="pooling")(output)
+    return keras.Model(pixels, output, name=backbone.name)
+
+
+def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
+    """Save a model so that the same model gives the same bytes, with `about` inside as `thaw.json`.
+
+    Keras writes the date into its file; here every date is the same. Keras alone can load the file.
+
+    Args:
+        model: not compiled.
+        path: ends in `.keras`.
+        about: JSON-serializable.
+    """
+    with tempfile.TemporaryDirectory() as folder, replacing(path) as temporary:
+        written = Path(folder) / "model.keras"
+        model.save(written)
+        members = {}
+        with zipfile.ZipFile(written) as archive:
+            for name in sorted(archive.namelist()):
+                members[name] = archive.read(name)
+        metadata = json.loads(members["metadata.json"])
+        del metadata["date_saved"]
+        members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+        members[ABOUT] = _sealed({**about, "digests": digests})
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in members.items():
+                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+
+
+def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """Load a model that `save` wrote, and what it says about itself.
+
+    Raises:
+        UserError: the file is missing, truncated or altered.
+    """
+    about = read_about(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sound = all(
+                hashlib.sha256(archive.read(name)).hexdigest() == digest for name, digest in about["digests"].items()
+            )
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError):
+        sound = False
+    if not sound:
+        raise _damaged(path)
+    return keras.saving.load_model(path, compile=False, safe_mode=True), about
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Read what a model's file says about the model, without loading it.
+
+    Raises:
+        UserError: the file is missing, or this part of it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read(ABOUT)
+            about: dict[str, Any] = json.loads(content)
+            seal = about.pop("seal")
+            if _sealed(about) != content or not isinstance(seal, str):
+                raise ValueError
+            return about
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError, AttributeError):
+        raise _damaged(path) from None
+
+
+def _sealed(about: dict[str, Any]) -> bytes:
+    """Return `about` as JSON with a digest of itself, by which an altered one is recognized."""
+    seal = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**about, "seal": seal}, sort_keys=True, indent=1).encode()
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(
+        f"{path}: truncated or altered; delete it and run `dvc repro` (a damaged copy may be in DVC's cache: "
+        "then `dvc repro --force` on the stage that writes it)"
+    )

@@ -1,0 +1,17 @@
+"""`tensors.<name>`: how images become tensors."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from thaw.params import Entry
+
+Pixels = Annotated[int, Field(ge=1, le=4096)]
+
+
+class Tensors(Entry):
+    pixels: Annotated[list[Pixels], Field(min_length=2, max_length=2)]
+    """Height and width."""
+    resize: Literal["pad", "stretch", "crop"]
+    """`pad` shows the whole image with bars, `stretch` changes its aspect, `crop` cuts its edges off."""
+    normalization: Literal["caffe", "torch", "tf", "rescale", "lite", "none"]

@@ -1,0 +1,57 @@
+"""The table of a variant's test predictions, one row per image."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from thaw.errors import UserError
+from thaw.files import write_csv
+
+FIXED = ["path", "actual", "predicted"]
+PROBABILITY = "p_"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    paths: list[str]
+    labels: np.ndarray
+    """True classes, ints (images,)."""
+    probabilities: np.ndarray
+    """(images, classes)."""
+    classes: list[str]
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions as CSV, probabilities with the nine digits that tell any two float32 apart."""
+    names = predictions.classes
+    rows = [
+        [image, names[label], names[int(row.argmax())], *(f"{value:.9g}" for value in row)]
+        for image, label, row in zip(predictions.paths, predictions.labels, predictions.probabilities, strict=True)
+    ]
+    write_csv(path, [*FIXED, *(PROBABILITY + name for name in names)], rows)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions.
+
+    Raises:
+        UserError: the file is not one that `write_predictions` wrote.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        if header[: len(FIXED)] != FIXED:
+            raise ValueError
+        classes = [name.removeprefix(PROBABILITY) for name in header[len(FIXED) :]]
+        return Predictions(
+            paths=[row[0] for row in rows],
+            labels=np.array([classes.index(row[1]) for row in rows]),
+            probabilities=np.array([[float(value) for value in row[len(FIXED) :]] for row in rows]),
+            classes=classes,
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
+    except (ValueError, IndexError):
+        raise UserError(f"{path}: not a table of predictions; delete it and run `dvc repro`") from None

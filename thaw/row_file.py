@@ -1,0 +1,198 @@
+"""One HDF5 file of rows, one row per image: what tensors and features are kept in.
+
+Layout: `rows` (N, ...) contiguous, in manifest order, so that each split is one slice; `keys` (the SHA-256 of
+each image's bytes), `paths` and `labels` (N,); `digests`, the SHA-256 of every block of rows. The
+attribute `header` is JSON: who made the file from what, the classes, the splits. The attribute `digest` is the
+SHA-256 of the header, the index and the block digests, so that a reader can tell a damaged file at once, and
+a damaged row when it reads it, without reading the rest.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from thaw.errors import UserError
+from thaw.files import replacing
+
+BLOCK_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a row file knows of its images, without their rows."""
+
+    keys: np.ndarray
+    """SHA-256 of the images' bytes, (N,) of 64 ASCII characters."""
+    paths: np.ndarray
+    """UTF-8, (N,)."""
+    labels: np.ndarray
+    """Indices into `classes`, (N,) int32."""
+    classes: tuple[str, ...]
+    splits: dict[str, slice]
+
+
+class RowWriter:
+    """Takes rows in order, a batch at a time; see `writing`."""
+
+    def __init__(self, file: h5py.File, shape: tuple[int, ...], dtype: np.dtype):
+        self._rows = file.create_dataset("rows", shape, dtype, track_times=False)
+        self._block = _block_rows(shape, dtype)
+        self._hash = hashlib.sha256()
+        self.digests: list[bytes] = []
+        self.written = 0
+
+    def append(self, batch: np.ndarray) -> None:
+        """Write `batch`, of the file's dtype, behind the rows that are there."""
+        batch = np.ascontiguousarray(batch, self._rows.dtype)
+        self._rows[self.written : self.written + len(batch)] = batch
+        done = 0
+        while done < len(batch):
+            step = min(len(batch) - done, self._block - self.written % self._block)
+            self._hash.update(batch[done : done + step].data)
+            done, self.written = done + step, self.written + step
+            if self.written % self._block == 0 or self.written == len(self._rows):
+                self.digests.append(self._hash.hexdigest().encode())
+                self._hash = hashlib.sha256()
+
+
+@contextmanager
+def writing(
+    path: Path, index: Index, row_shape: tuple[int, ...], dtype: Any, made_of: dict[str, Any]
+) -> Iterator[RowWriter]:
+    """Write a row file: whole, under its name, when the block has appended every row.
+
+    Args:
+        path: where to.
+        index: the images, one for each row to come.
+        row_shape, dtype: of one row.
+        made_of: JSON-serializable; what the rows were made of and how.
+    """
+    with replacing(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
+        writer = RowWriter(file, (len(index.labels), *row_shape), np.dtype(dtype))
+        yield writer
+        if writer.written != len(index.labels):
+            raise ValueError(f"{writer.written} rows were written, {len(index.labels)} announced")
+        header = json.dumps(
+            {
+                "classes": index.classes,
+                "splits": {name: [part.start, part.stop] for name, part in index.splits.items()},
+                **made_of,
+            },
+            sort_keys=True,
+        )
+        columns = {
+            "keys": index.keys,
+            "paths": index.paths,
+            "labels": index.labels,
+            "digests": np.array(writer.digests, "S64"),
+        }
+        for name, column in columns.items():
+            file.create_dataset(name, data=column, track_times=False)
+        file.attrs["header"] = header
+        file.attrs["digest"] = _digest(header, columns)
+
+
+class RowFile:
+    """A row file that is read: its index at once, rows in slices, everything verified.
+
+    Raises:
+        UserError: on opening or reading, when the file is missing, truncated or altered.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r")
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
+        except OSError:
+            raise self._damaged() from None
+        try:
+            header = str(self._file.attrs["header"])
+            columns = {name: self._file[name][()] for name in ("keys", "paths", "labels", "digests")}
+            self._rows = self._file["rows"]
+            sound = _digest(header, columns) == self._file.attrs["digest"]
+        except (OSError, KeyError, ValueError, RuntimeError):
+            sound = False
+        if not sound:
+            raise self._damaged()
+        self.made_of: dict[str, Any] = json.loads(header)
+        self.digest = str(self._file.attrs["digest"])
+        self.index = Index(
+            keys=columns["keys"],
+            paths=columns["paths"],
+            labels=columns["labels"],
+            classes=tuple(self.made_of.pop("classes")),
+            splits={name: slice(*part) for name, part in self.made_of.pop("splits").items()},
+        )
+        self._digests = columns["digests"]
+        self._block = _block_rows(self._rows.shape, self._rows.dtype)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        return tuple(self._rows.shape[1:])
+
+    def __len__(self) -> int:
+        return int(self._rows.shape[0])
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the rows from `start` to before `stop`, verified; (stop - start, *row_shape)."""
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"rows {start} to {stop} of {len(self)}")
+        rows = np.empty((stop - start, *self.row_shape), self._rows.dtype)
+        for block in range(start // self._block, -(-stop // self._block)):
+            first = block * self._block
+            try:
+                content = self._rows[first : first + self._block]
+            except OSError:
+                raise self._damaged() from None
+            if hashlib.sha256(content.data).hexdigest().encode() != self._digests[block]:
+                raise self._damaged()
+            begin, end = max(start, first), min(stop, first + len(content))
+            rows[begin - start : end - start] = content[begin - first : end - first]
+        return rows
+
+    def read_split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows and the labels of one split."""
+        part = self.index.splits[name]
+        return self.read(part.start, part.stop), self.index.labels[part]
+
+    def batches(self, count: int) -> Iterator[np.ndarray]:
+        """Yield all rows in order, about `count` at a time: whole blocks are read, none twice."""
+        kept = np.empty((0, *self.row_shape), self._rows.dtype)
+        for start in range(0, len(self), self._block):
+            content = self.read(start, min(start + self._block, len(self)))
+            kept = np.concatenate([kept, content]) if len(kept) else content
+            whole = len(kept) - len(kept) % count
+            for first in range(0, whole, count):
+                yield kept[first : first + count]
+            kept = kept[whole:]
+        if len(kept):
+            yield kept
+
+    def _damaged(self) -> UserError:
+        return UserError(
+            f"{self.path}: truncated or altered; delete it and run `dvc repro` (a damaged copy may be in "
+            "DVC's cache: then `dvc repro --force` on the stage that writes it)"
+        )
+
+
+def _block_rows(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Return how many rows share a digest: about `BLOCK_BYTES`, the same for writer and reader."""
+    return max(1, BLOCK_BYTES // max(1, int(np.prod(shape[1:])) * dtype.itemsize))
+
+
+def _digest(header: str, columns: dict[str, np.ndarray]) -> str:
+    content = hashlib.sha256(header.encode())
+    for name in sorted(columns):
+        column = columns[name]
+        content.update(f"{name} {column.dtype.str} {column.shape}".encode())
+        content.update(np.ascontiguousarray(column).tobytes())
+    return content.hexdigest()

@@ -1,0 +1,64 @@
+"""From the files of a manifest to pixels of one shape."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from thaw.errors import UserError
+from thaw.images import UnreadableImageError, decode, resize
+from thaw.manifest import Row, class_names, splits_of
+from thaw.params.tensors import Tensors
+from thaw.row_file import Index
+
+
+def index_of(rows: list[Row]) -> Index:
+    """Return the index of a file with one row for each of a manifest's."""
+    classes = class_names(rows)
+    number = {name: index for index, name in enumerate(classes)}
+    return Index(
+        keys=np.array([row.sha256.encode() for row in rows], dtype="S64"),
+        paths=np.array([row.path.encode() for row in rows]),
+        labels=np.array([number[row.label] for row in rows], dtype=np.int32),
+        classes=classes,
+        splits=splits_of(rows),
+    )
+
+
+def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.ndarray]:
+    """Yield the pixels of each row's image, in order, decoded on all cores.
+
+    Yields:
+        uint8 arrays (height, width, 3), RGB.
+
+    Raises:
+        UserError: a file is not what it was when the manifest was written.
+    """
+    height, width = tensors.pixels
+
+    def pixels(row: Row) -> np.ndarray:
+        path = folder / row.path
+        try:
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != row.sha256:
+                raise UnreadableImageError("changed since the manifest was written")
+            return resize(decode(data), height, width, tensors.resize)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnreadableImageError as error:
+            raise UserError(f"{path}: {error}; run `dvc repro` to list the images anew") from None
+
+    # Pillow lets go of the interpreter's lock while it decodes; a bounded queue keeps memory bounded.
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        queue: deque[Future[np.ndarray]] = deque()
+        for row in rows:
+            queue.append(pool.submit(pixels, row))
+            if len(queue) > 4 * workers:
+                yield queue.popleft().result()
+        while queue:
+            yield queue.popleft().result()

@@ -1,0 +1,97 @@
+"""Reading a state dict from PyTorch's old file format, without PyTorch and without running its code.
+
+The file is four pickles one after the other (a magic number, a protocol version, system information, the
+state dict with its tensors by reference, and the list of storage keys) followed by the storages: for
+each an 8-byte count and the raw values. A pickle can call anything that it can name, so only the three
+names that a state dict needs are resolved, to functions of ours, and everything else is refused.
+"""
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from thaw.errors import UserError
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+PROTOCOL_VERSION = 1001
+Storage = tuple[str, np.dtype, int]
+"""A storage's key, the type of its values and their number."""
+STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+
+
+class _Tensor:
+    """A tensor that is known by its storage's key and its place there, until the storage is read."""
+
+    def __init__(
+        self, storage: "Storage", offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+    ) -> None:
+        self.key, self.dtype, self.count = storage
+        self.offset, self.shape, self.strides = offset, shape, strides
+
+    def array(self, storage: np.ndarray) -> np.ndarray:
+        """Return the tensor's values; its strides are counted in values, not bytes."""
+        last = self.offset + sum((length - 1) * step for length, step in zip(self.shape, self.strides, strict=True))
+        if self.offset < 0 or min((0, *self.strides)) < 0 or min((1, *self.shape)) < 1 or last >= storage.size:
+            raise ValueError("a tensor lies outside its storage")
+        steps = [step * storage.itemsize for step in self.strides]
+        return np.lib.stride_tricks.as_strided(storage[self.offset :], self.shape, steps).copy()
+
+
+class _StateDictUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _Tensor
+        if module == "torch" and name in STORAGE_TYPES:
+            return STORAGE_TYPES[name]
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which a state dict has no need of")
+
+    def persistent_load(self, reference: Any) -> Storage:
+        match reference:
+            case ("storage", np.dtype() as dtype, str(key), str(), int(count), None):
+                return key, dtype, count
+        raise pickle.UnpicklingError(f"unexpected reference {reference!r}")
+
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """Read the tensors of a state dict that `torch.save` wrote before PyTorch 1.6.
+
+    Returns:
+        Arrays of float32 or int64 by name, in the file's order.
+
+    Raises:
+        UserError: the file is something else, is truncated, or names anything that a state dict does not
+            need.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read(file)
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        raise UserError(f"{path}: not a state dict in PyTorch's old format: {error}") from None
+
+
+def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+    if (_load(file), _load(file)) != (MAGIC_NUMBER, PROTOCOL_VERSION):
+        raise ValueError("wrong magic number")
+    _load(file)
+    tensors: dict[str, _Tensor] = _load(file)
+    declared = {tensor.key: (tensor.dtype, tensor.count) for tensor in tensors.values()}
+    storages = {}
+    for key in _load(file):
+        dtype, count = declared[key]
+        if int.from_bytes(file.read(8), "little") != count:
+            raise ValueError(f"storage {key} has another length than declared")
+        storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
+        if storages[key].shape != (count,):
+            raise ValueError("it is truncated")
+    if file.read(1):
+        raise ValueError("it has bytes behind its end")
+    return {name: tensor.array(storages[tensor.key]) for name, tensor in tensors.items()}
+
+
+def _load(file: BinaryIO) -> Any:
+    return _StateDictUnpickler(file).load()

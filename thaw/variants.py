@@ -1,0 +1,67 @@
+"""Where a variant begins: the network that it starts from, joined to the inputs that it reads."""
+
+from pathlib import Path
+from typing import Any
+
+from thaw import models
+from thaw.backend import keras
+from thaw.boundary import prefix
+from thaw.errors import UserError
+from thaw.files import sha256
+from thaw.normalization import Normalization
+from thaw.params.variants import KerasSpec, Solver, Variant
+from thaw.row_file import RowFile
+from thaw.training import add_head
+
+SOLVED_HEAD: list[KerasSpec] = [{"Dense": {"units": "classes", "activation": "softmax"}}]
+
+
+def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[keras.Model, dict[str, Any]]:
+    """Build the model that a variant trains.
+
+    Args:
+        entry: the variant's address in params.yaml, for messages.
+        variant: what is wanted.
+        start: the file of a backbone or of another variant.
+        inputs: features or tensors.
+
+    Returns:
+        The model from pixels to class probabilities, and what its file will say about it. `boundary` there is
+        the layer whose activations the inputs are, None for pixels: behind it, layers are no longer the backbone's.
+
+    Raises:
+        UserError: the inputs are not activations of the start.
+    """
+    boundary = inputs.made_of.get("boundary")
+    tensors = inputs.made_of["tensors"]
+    network, started = models.load(start)
+    if variant.start.startswith("backbones/"):
+        height, width = tensors["pixels"]
+        pooling = inputs.made_of["features"]["pooling"] if boundary else None
+        body = models.assemble(network, height, width, Normalization.from_json(tensors["normalization"]), pooling)
+        head = SOLVED_HEAD if isinstance(variant.fit, Solver) else variant.head or []
+        model, backbone_digest = add_head(body, head, len(inputs.index.classes)), sha256(start)
+    else:
+        model, backbone_digest = network, started["backbone_digest"]
+        if started["tensors"] != tensors:
+            raise UserError(f"{entry}: {variant.start} was trained on other tensors than {variant.inputs}")
+        if started["classes"] != list(inputs.index.classes):
+            raise UserError(f"{entry}: {variant.start} was trained on other classes than {variant.inputs} has")
+        trained_from = started["boundary"]
+        if boundary and (trained_from is None or model.get_layer(boundary) not in prefix(model, trained_from).layers):
+            raise UserError(
+                f"{entry}: {variant.start} has trained layers before {boundary}, so {variant.inputs} are not its "
+                "activations; take inputs from an earlier layer or from tensors/"
+            )
+    if boundary and inputs.made_of["backbone_digest"] != backbone_digest:
+        raise UserError(f"{entry}: {variant.inputs} come from another backbone than {variant.start}")
+    about = {
+        "classes": list(inputs.index.classes),
+        "variant": variant.model_dump(),
+        "tensors": tensors,
+        "boundary": boundary,
+        "backbone_digest": backbone_digest,
+        "start_digest": sha256(start),
+        "inputs_digest": inputs.digest,
+    }
+    return model, about
