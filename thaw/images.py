@@ -10,6 +10,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 Resize = Literal["pad", "stretch", "crop"]
 
+# Pillow refuses twice `MAX_IMAGE_PIXELS` and warns of less, but a warning cannot be made an error in one thread only.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 
 class UnreadableImageError(Exception):
     """The bytes are not an image that can be shown; says why."""
@@ -31,16 +34,16 @@ def decode(data: bytes) -> Image.Image:
     if not data:
         raise UnreadableImageError("the file has no bytes")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError(f"not an image in one of the formats {', '.join(FORMATS)}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
     except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
         raise UnreadableImageError(f"truncated or damaged: {error}") from None
@@ -53,7 +56,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise UnreadableImageError("its grey levels do not fit in 16 bits")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+        levels = np.where(values == image.info.get("transparency", -1), 255, values >> 8)
+        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise UnreadableImageError("floating-point grey levels have no agreed brightness; convert it to 8 or 16 bits")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

@@ -147,7 +147,8 @@ def _optimizer(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
     if isinstance(config, dict):
         schedule = config["config"].get("learning_rate")
         if isinstance(schedule, dict) and "Decay" in schedule["class_name"]:
-            schedule["config"].setdefault("decay_steps", steps)
+            warmup = schedule["config"].get("warmup_steps", 0)
+            schedule["config"].setdefault("decay_steps", steps - warmup)
     return keras.optimizers.get(config)
 
 

@@ -1,5 +1,6 @@
 """Reading entries of params.yaml. The schema of each section is a module of this package."""
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,9 +12,12 @@ from thaw.errors import UserError
 
 
 class Entry(BaseModel):
-    """One entry of params.yaml: unknown keys are refused, and nothing changes it once it is read."""
+    """One entry of params.yaml: nothing changes it once it is read.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Unknown keys are refused, and values of another type are not converted: `true` is not 1, nor `"3"` 3.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 E = TypeVar("E", bound=Entry)
@@ -26,16 +30,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing, is no YAML, or is no mapping.
     """
     try:
-        tree = YAML(typ="safe", pure=True).load(path)
+        tree = YAML(typ="safe", pure=True).load(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy one from recipes/ or restore it with git") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give the path of a params file") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: not UTF-8; save the file with that encoding") from None
     except MarkedYAMLError as error:
-        mark = error.problem_mark
+        mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = (error.problem or str(error)).splitlines()[0]
-        raise UserError(f"{where}: not valid YAML: {problem}") from None
+        raise UserError(f"{where}: not valid YAML: {error.problem or error.context}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid YAML: nested too deeply") from None
+    except Exception as error:  # besides its own, ruamel lets through what int(), date() and others raise
+        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if tree is None:
+        raise UserError(f"{path}: the file is empty; copy one from recipes/ or restore it with git")
     if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected sections such as dataset: and variants:, found none")
+        raise UserError(f"{path}: expected sections such as dataset: and variants:, got {shown(tree)}")
     return tree
 
 
@@ -62,3 +76,9 @@ def read_entry(path: Path, address: str, schema: type[E]) -> E:
         first = error.errors()[0]
         where = ".".join([address, *map(str, first["loc"])])
         raise UserError(f"{path}: {where}: {first['msg']}") from None
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: as YAML would have it on one line, cut off when long."""
+    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from thaw.params.keras_names import public_names
+from thaw.suggestions import did_you_mean
 
 # Written by tests/boundary_table.py, from the networks themselves.
 TABLE = Path(__file__).with_name("boundaries.json")
@@ -26,3 +27,21 @@ def boundaries(architecture: str, include_top: bool) -> list[str]:
     """Return the layers at which a network can be cut, from input to output."""
     table = _table().get(architecture, {})
     return table.get("network", []) + table.get("top" if include_top else "no_top", [])
+
+
+def nearest(layer: str, known: list[str]) -> str:
+    """Return the end of a message about a layer at which a network cannot be cut: where it can be.
+
+    A layer inside of a block has a name that begins like the block's other layers: `block_9_expand` is between
+    `block_8` and `block_9`.
+    """
+    stem = layer
+    while "_" in stem:
+        stem = stem.rpartition("_")[0]
+        block = [name for name in known if name == stem or name.startswith(f"{stem}_")]
+        if len(block) == 1:
+            end = known.index(block[0])
+            return f"; the nearest that are: {', '.join(known[max(end - 1, 0) : end + 1])}"
+        if block:
+            return did_you_mean(layer, block)
+    return did_you_mean(layer, [*known, "top"])

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from thaw.params import Entry
 
@@ -11,33 +11,35 @@ from thaw.params import Entry
 class Backbone(Entry):
     architecture: str
     """`EfficientNetLite0`, or a network of keras.applications by its name there."""
-    weights: str
+    weights: str = Field(min_length=1)
     """`package`, `imagenet`, `none` (random), or a path or URL of a weights file."""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(default=None, validate_default=True)
     """Of the weights file; with a path or URL."""
     include_top: bool = False
     """Keep the fully connected layers between the convolutions and the classification layer."""
     seed: int = Field(default=0, ge=0)
     """For random weights."""
 
+    @field_validator("sha256")
+    @classmethod
+    def goes_with_a_file(cls, sha256: str | None, others: ValidationInfo) -> str | None:
+        weights = others.data.get("weights")
+        if weights is not None and (sha256 is None) == _is_a_file(weights):
+            raise ValueError(
+                f"weights from {weights!r} need the file's sha256 (other choices: package, imagenet, none)"
+                if sha256 is None
+                else "sha256 goes with weights from a path or URL only: leave it out"
+            )
+        return sha256
+
     @property
     def weights_are_a_file(self) -> bool:
-        return self.weights not in ("package", "imagenet", "none")
+        return _is_a_file(self.weights)
 
     @property
     def weights_are_remote(self) -> bool:
         return re.match("https?://", self.weights) is not None
 
-    @model_validator(mode="after")
-    def has_a_digest(self) -> "Backbone":
-        if self.weights_are_a_file and self.sha256 is None:
-            raise ValueError(
-                f"weights from {self.weights!r} need the file's sha256 (other choices: package, imagenet, none)"
-            )
-        if not self.weights_are_a_file and self.sha256 is not None:
-            raise ValueError("sha256 goes with weights from a path or URL only")
-        if (self.architecture == "EfficientNetLite0") != (self.weights == "package") and (
-            self.weights in ("package", "imagenet")
-        ):
-            raise ValueError(f"{self.architecture} has no weights {self.weights!r}")
-        return self
+
+def _is_a_file(weights: str) -> bool:
+    return weights not in ("package", "imagenet", "none")

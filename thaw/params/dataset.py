@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from thaw.params import Entry
 
@@ -15,15 +15,17 @@ class Split(Entry):
     validation: float = Field(gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
 
-    @model_validator(mode="after")
-    def leaves_some_for_training(self) -> "Split":
-        if self.test + self.validation >= 1:
-            raise ValueError("test and validation together leave nothing for training")
-        return self
+    @field_validator("validation")
+    @classmethod
+    def leaves_some_for_training(cls, validation: float, others: ValidationInfo) -> float:
+        if others.data.get("test", 0) + validation >= 1:
+            raise ValueError("test and validation together must be below 1, to leave some for training")
+        return validation
 
 
 class Dataset(Entry):
-    path: str = Field(min_length=1)
+    path: str = Field(pattern=r'^[^"$`\\\n]+$')
+    """A folder. dvc.yaml puts it between double quotes in a shell command."""
     layout: Literal["class_folders"]
     on_bad_image: Literal["fail", "skip"] = "fail"
     split: Split

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from thaw.params import Entry
 
@@ -15,8 +15,9 @@ class Features(Entry):
     pooling: Literal["avg", "max"] | None = None
     batch_size: int = Field(default=32, ge=1)
 
-    @model_validator(mode="after")
-    def pools_at_the_top_only(self) -> "Features":
-        if self.pooling and self.layer != "top":
+    @field_validator("pooling")
+    @classmethod
+    def pools_at_the_top_only(cls, pooling: str | None, others: ValidationInfo) -> str | None:
+        if pooling and others.data.get("layer", "top") != "top":
             raise ValueError("pooling goes with layer: top; after another layer comes the rest of the backbone")
-        return self
+        return pooling

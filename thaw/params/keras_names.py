@@ -2,17 +2,95 @@
 
 import ast
 import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from thaw.params import shown
+from thaw.params.variants import is_keras_object
 from thaw.suggestions import did_you_mean
 
+KINDS = {
+    "layers": "layer",
+    "optimizers": "optimizer",
+    "optimizers.schedules": "learning-rate schedule",
+    "losses": "loss",
+    "callbacks": "callback",
+    "initializers": "initializer",
+    "regularizers": "regularizer",
+    "constraints": "constraint",
+}
+# Where an object among another one's arguments is looked for, in this order: as thaw/training.py does.
+NESTED = ("layers", "optimizers", "optimizers.schedules", "losses", "initializers", "regularizers", "constraints")
+# Arguments that can be given by a name alone, by the ends of theirs.
+NAMED = {
+    "activation": "activations",
+    "_initializer": "initializers",
+    "_regularizer": "regularizers",
+    "_constraint": "constraints",
+}
 # What keras.layers.Layer takes through **kwargs, and keras.optimizers.Optimizer besides its own.
 _BASE_ARGUMENTS = {
     "layers": {"activity_regularizer", "trainable", "dtype", "autocast", "name", "input_shape", "input_dim"},
     "optimizers": {"name"},
 }
+
+_ABSTRACT = "is only what others are derived from"
+_INPUT = "does not go into a list of layers: the network has its input already"
+_CODE = "holds code, which Keras refuses to load from a model's file"
+_SEVERAL = "has several inputs, but each layer of a list has one"
+_LABELS = "would have to change the labels as well"
+_PARTS = "takes other layers, which params.yaml cannot give it: list those layers instead"
+_WRITES = (
+    "writes files or sends data that dvc.yaml does not declare; to keep the best epoch's weights use "
+    "{EarlyStopping: {monitor: val_loss, restore_best_weights: true}}; learning curves are written in any case"
+)
+_FUNCTION = "needs a function, which params.yaml cannot give"
+_ALWAYS = "is always there: leave it out"
+_OPTIMIZERS = "takes other optimizers, which params.yaml cannot give it: name one optimizer"
+UNUSABLE = {
+    "layers": {
+        **dict.fromkeys(("Layer", "Wrapper"), _ABSTRACT),
+        **dict.fromkeys(("Input", "InputLayer", "InputSpec"), _INPUT),
+        **dict.fromkeys(("Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper"), _CODE),
+        **dict.fromkeys(
+            ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"), _SEVERAL
+        ),
+        **dict.fromkeys(("AdditiveAttention", "Attention", "GroupQueryAttention", "MultiHeadAttention"), _SEVERAL),
+        **dict.fromkeys(("GRUCell", "LSTMCell", "SimpleRNNCell"), _SEVERAL),
+        **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), _LABELS),
+        **dict.fromkeys(("Pipeline", "RNN", "StackedRNNCells"), _PARTS),
+    },
+    "optimizers": {
+        **dict.fromkeys(("Optimizer", "OptimizerMap"), _ABSTRACT),
+        **dict.fromkeys(("LossScaleOptimizer", "MultiOptimizer"), _OPTIMIZERS),
+    },
+    "optimizers.schedules": {"LearningRateSchedule": _ABSTRACT},
+    "losses": {"Loss": _ABSTRACT, "CTC": "is for sequences, not for classes"},
+    "callbacks": {
+        "Callback": _ABSTRACT,
+        **dict.fromkeys(
+            ("ModelCheckpoint", "BackupAndRestore", "CSVLogger", "TensorBoard", "RemoteMonitor", "OrbaxCheckpoint"),
+            _WRITES,
+        ),
+        "LambdaCallback": _FUNCTION,
+        "LearningRateScheduler": f"{_FUNCTION}; give the optimizer's learning_rate as a schedule instead",
+        **dict.fromkeys(("CallbackList", "History", "ProgbarLogger"), _ALWAYS),
+    },
+}
+# What a learning curve has, for callbacks that watch it.
+MONITORED = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A constructor's arguments; `defaults` has those whose default is a literal."""
+
+    arguments: frozenset[str]
+    required: frozenset[str]
+    defaults: dict[str, Any]
 
 
 def _module_file(module: str) -> Path:
@@ -25,85 +103,158 @@ def _module_file(module: str) -> Path:
 
 
 @cache
-def public_names(namespace: str) -> dict[str, tuple[str, str]]:
-    """Return the public names of `keras.<namespace>`, each with the module and the name of its source."""
-    tree = ast.parse(_module_file(f"keras.{namespace}").read_text(encoding="utf-8"))
-    return {
-        alias.asname or alias.name: (node.module, alias.name)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module
-        for alias in node.names
-    }
+def _parsed(module: str) -> ast.Module:
+    return ast.parse(_module_file(module).read_text(encoding="utf-8"))
 
 
 @cache
-def _arguments(module: str, name: str) -> tuple[frozenset[str], frozenset[str]] | None:
-    """Return all and the required arguments of a class's constructor, its bases' included."""
-    tree = ast.parse(_module_file(module).read_text(encoding="utf-8"))
-    found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
-    if not found:
-        return None
-    constructors = [n for n in found[0].body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-    imported = {
+def _imported(module: str) -> dict[str, tuple[str, str]]:
+    """Return what a module imports by name, each with the module and the name of its source."""
+    return {
         alias.asname or alias.name: (node.module, alias.name)
-        for node in tree.body
+        for node in _parsed(module).body
         if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names
     }
-    local = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
-    inherited: frozenset[str] = frozenset()
-    required: frozenset[str] = frozenset()
-    for base in found[0].bases:
+
+
+def public_names(namespace: str) -> dict[str, tuple[str, str]]:
+    """Return the public names of `keras.<namespace>`, each with the module and the name of its source."""
+    return _imported(f"keras.{namespace}")
+
+
+def public_classes(namespace: str) -> list[str]:
+    """Return the names in `keras.<namespace>` of what params.yaml can name; `UNUSABLE` has the others."""
+    unusable = UNUSABLE.get(namespace, {})
+    return [name for name in public_names(namespace) if name[0].isupper() and name not in unusable]
+
+
+def signature(namespace: str, name: str) -> Signature | None:
+    """Return the signature of the class `keras.<namespace>.<name>`; None if it is no class."""
+    return _signature(*public_names(namespace)[name])
+
+
+@cache
+def _signature(module: str, name: str) -> Signature | None:
+    """Return a constructor's signature, with what it takes as **kwargs and hands on to its base."""
+    classes = {node.name: node for node in _parsed(module).body if isinstance(node, ast.ClassDef)}
+    if name not in classes:
+        return None
+    inherited = Signature(frozenset(), frozenset(), {})
+    for base in classes[name].bases:
         if isinstance(base, ast.Name):
-            origin = (module, base.id) if base.id in local else imported.get(base.id)
-            if origin and origin[0].startswith("keras."):
-                of_base = _arguments(*origin)
-                if of_base:
-                    inherited |= of_base[0]
-                    required = of_base[1]
+            origin = (module, base.id) if base.id in classes else _imported(module).get(base.id)
+            of_base = _signature(*origin) if origin and origin[0].startswith("keras.") else None
+            if of_base:
+                inherited = of_base
+                break
+    constructors = [n for n in classes[name].body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
     if not constructors:
-        return inherited, required
-    arguments = constructors[0].args
-    positional = [argument.arg for argument in arguments.args[1:]]
-    own = {*positional, *(argument.arg for argument in arguments.kwonlyargs)}
-    needed = positional[: len(positional) - len(arguments.defaults)]
-    return frozenset(own) | (inherited if arguments.kwarg else frozenset()), frozenset(needed)
+        return inherited
+    own = constructors[0].args
+    positional = [argument.arg for argument in own.args[1:]]
+    pairs: list[tuple[str, ast.expr | None]] = [
+        *zip(positional, [*[None] * (len(positional) - len(own.defaults)), *own.defaults], strict=True),
+        *zip([argument.arg for argument in own.kwonlyargs], own.kw_defaults, strict=True),
+    ]
+    return Signature(
+        frozenset(key for key, _ in pairs) | (inherited.arguments if own.kwarg else frozenset()),
+        frozenset(key for key, default in pairs if default is None),
+        (inherited.defaults if own.kwarg else {})
+        | {key: default.value for key, default in pairs if isinstance(default, ast.Constant)},
+    )
 
 
-def problems(spec: Any, namespace: str, instead_of: str | None = None) -> list[tuple[str, str]]:
+def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
     """Check a Keras object given by name and arguments against Keras's own source.
 
     Args:
         spec: `Name` or `{Name: {argument: value}}`.
-        namespace: where Keras keeps it: `layers`, `optimizers`, `losses`, `callbacks`.
-        instead_of: what to call it in messages; the namespace's singular by default.
+        namespace: where Keras keeps it, a key of `KINDS`.
 
-    Returns:
-        Pairs of a path inside `spec` and what is wrong there; empty when nothing is.
+    Yields:
+        Pairs of a path inside `spec` and what is wrong there.
     """
-    kind = instead_of or namespace.rstrip("s").replace("losse", "loss")
-    if isinstance(spec, dict) and len(spec) != 1:
-        return [("", f"expected one {kind} as {{Name: {{argument: value}}}}, got {len(spec)} names")]
-    name, arguments = (spec, {}) if isinstance(spec, str) else next(iter(spec.items()))
+    kind = KINDS[namespace]
+    name, arguments = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
     arguments = arguments or {}
-    names = public_names(namespace)
-    if name not in names or not name[0].isupper():
-        classes = [known for known in names if known[0].isupper()]
-        return [(name if isinstance(spec, dict) else "", f"unknown {kind} {name!r}{did_you_mean(name, classes)}")]
-    signature = _arguments(*names[name])
-    if signature is None:
-        return []
-    known, required = signature[0] | _BASE_ARGUMENTS.get(namespace, set()), signature[1]
-    found = [
-        (f"{name}.{argument}", f"{name} has no argument {argument!r}{did_you_mean(argument, known)}")
-        for argument in arguments
-        if argument not in known
-    ]
-    missing = [argument for argument in required if argument not in arguments and argument != "decay_steps"]
+    place = name if isinstance(spec, dict) else ""
+    if name in UNUSABLE.get(namespace, {}):
+        yield place, f"{name} {UNUSABLE[namespace][name]}"
+        return
+    classes = public_classes(namespace)
+    if name not in classes:
+        yield place, f"unknown {kind} {name!r}{did_you_mean(name, classes)}"
+        return
+    of_class = signature(namespace, name)
+    if of_class is None:
+        return
+    known = of_class.arguments | _BASE_ARGUMENTS.get(namespace, set())
+    # thaw/training.py counts the steps of a schedule that lasts for all of the training.
+    given = {*arguments, *(("decay_steps",) if namespace == "optimizers.schedules" else ())}
+    missing = sorted(of_class.required - given)
     if missing:
-        found.append((name, f"{name} needs {', '.join(sorted(missing))}"))
-    schedule = arguments.get("learning_rate")
-    if namespace == "optimizers" and isinstance(schedule, dict):
-        inner = problems(schedule, "optimizers.schedules", "learning-rate schedule")
-        found += [(f"{name}.learning_rate.{path}".rstrip("."), problem) for path, problem in inner]
-    return found
+        yield place, f"{name} needs {', '.join(missing)}"
+    for argument, value in arguments.items():
+        here = f"{name}.{argument}"
+        if argument not in known:
+            yield here, f"{name} has no argument {argument!r}{did_you_mean(argument, sorted(known))}"
+        elif namespace == "optimizers" and argument == "learning_rate":
+            yield from _learning_rate(here, value)
+        elif argument == "monitor" and value not in MONITORED:
+            yield here, f"expected one of {', '.join(MONITORED)}, got {shown(value)}{did_you_mean(value, MONITORED)}"
+        elif _is_nested(value):
+            yield from _nested(here, value)
+        else:
+            problem = _value_problem(argument, value, of_class)
+            if problem:
+                yield here, problem
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) and is_keras_object(value) and next(iter(value))[:1].isupper()
+
+
+def _nested(here: str, spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    name = next(iter(spec))
+    for namespace in NESTED:
+        if name in public_names(namespace):
+            yield from ((f"{here}.{path}".rstrip("."), problem) for path, problem in problems(spec, namespace))
+            return
+    everything = [known for namespace in NESTED for known in public_classes(namespace)]
+    yield f"{here}.{name}", f"Keras has no {name!r}{did_you_mean(name, everything)}"
+
+
+def _learning_rate(here: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and is_keras_object(value):
+        inner = problems(value, "optimizers.schedules")
+        yield from ((f"{here}.{path}".rstrip("."), problem) for path, problem in inner)
+    elif not isinstance(value, float) or not 0 < value < float("inf"):
+        yield (
+            here,
+            f"expected a number above 0 with a point or an exponent, or {{Schedule: {{...}}}}, got {shown(value)}",
+        )
+
+
+def _value_problem(argument: str, value: Any, of_class: Signature) -> str | None:
+    """Return what is wrong with an argument's value, as far as its name and its default tell."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if argument == "units":
+        right = value == "classes" or (isinstance(value, int) and is_number and value >= 1)
+        return None if right else f"expected a whole number above 0 or classes, got {shown(value)}"
+    if argument == "rate":
+        return None if is_number and 0 <= value < 1 else f"expected a number from 0 to below 1, got {shown(value)}"
+    for end, namespace in NAMED.items():
+        if argument.endswith(end) and isinstance(value, str):
+            names = [name for name in public_names(namespace) if name not in ("get", "serialize", "deserialize")]
+            if value in names:
+                return None
+            return f"Keras has no {end.lstrip('_')} {value!r}{did_you_mean(value, names)}"
+    match of_class.defaults.get(argument):
+        case bool():
+            return None if isinstance(value, bool) else f"expected true or false, got {shown(value)}"
+        case int() | float() if isinstance(value, str | bool):
+            return f"expected a number, got {shown(value)}"
+        case str() if is_number or isinstance(value, bool | list):
+            return f"expected a name, got {shown(value)}"
+    return None

@@ -2,20 +2,37 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from thaw.params import Entry
 
-KerasSpec = str | dict[str, dict[str, Any] | None]
+
+def is_keras_object(spec: Any) -> bool:
+    """Say whether `spec` is `Name` or `{Name: {argument: value}}`, whatever the name."""
+    if isinstance(spec, dict) and len(spec) == 1:
+        ((name, arguments),) = spec.items()
+        return isinstance(name, str) and (arguments is None or isinstance(arguments, dict))
+    return isinstance(spec, str)
+
+
+def _require_keras_object(spec: Any) -> Any:
+    if not is_keras_object(spec):
+        several = isinstance(spec, dict) and len(spec) > 1
+        hint = " (an argument's line is indented deeper than the name)" if several else ""
+        raise ValueError(f"expected Name or {{Name: {{argument: value}}}}{hint}")
+    return spec
+
+
+KerasSpec = Annotated[str | dict[str, dict[str, Any] | None], BeforeValidator(_require_keras_object)]
 """A Keras object by its own name, with its own arguments: `Flatten` or `{Dense: {units: 100}}`."""
 
 
 class Solver(Entry):
-    """A linear head solved to the optimum, C chosen on the validation split."""
+    """A linear head, solved by scikit-learn to its default tolerance; C chosen on the validation split."""
 
     solver: Literal["logistic_regression"]
     C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [
-        10.0**exponent for exponent in range(-6, 4)
+        10.0**exponent for exponent in range(-6, 2)
     ]
     """Inverse strengths of the L2 penalty on standardized features."""
 
@@ -48,27 +65,43 @@ class Variant(Entry):
     """`backbones/<name>`, for a fresh head, or `variants/<name>`, whose head goes on being trained."""
     inputs: str
     """`features/<name>`, whose layer is the freeze boundary, or `tensors/<name>`: nothing is frozen."""
-    head: list[KerasSpec] | None = None
+    fit: Fit
+    head: list[KerasSpec] | None = Field(default=None, validate_default=True)
     """Keras layers; `units: classes` stands for the number of classes."""
     augmentation: list[KerasSpec] = []
     """Keras layers for the training images, which have pixels 0-255."""
-    fit: Fit
 
-    @model_validator(mode="after")
-    def fits_together(self) -> "Variant":
-        fresh = self.start.startswith("backbones/")
-        if isinstance(self.fit, Solver):
-            if self.head is not None:
-                raise ValueError("a solver brings its own head, one Dense layer: leave head out")
-            if not fresh:
-                raise ValueError("a solver starts from a backbone: its optimum depends on no other start")
-        elif fresh and not self.head:
-            raise ValueError("a variant that starts from a backbone needs a head")
-        elif not fresh and self.head is not None:
+    @field_validator("fit")
+    @classmethod
+    def solver_starts_afresh(cls, fit: Fit, others: ValidationInfo) -> Fit:
+        if isinstance(fit, Solver) and others.data.get("start", "").startswith("variants/"):
+            raise ValueError("a solver starts from backbones/<name>: its optimum depends on no other start")
+        return fit
+
+    @field_validator("head")
+    @classmethod
+    def fresh_ones_have_a_head(cls, head: list[KerasSpec] | None, others: ValidationInfo) -> list[KerasSpec] | None:
+        start, fit = others.data.get("start", ""), others.data.get("fit")
+        if head is not None and isinstance(fit, Solver):
+            raise ValueError("a solver brings its own head, one Dense layer: leave head out")
+        if head is not None and start.startswith("variants/"):
             raise ValueError("the head comes from the variant that this one starts from: leave head out")
-        if self.augmentation and not self.inputs.startswith("tensors/"):
+        if not head and isinstance(fit, Training) and start.startswith("backbones/"):
             raise ValueError(
-                f"augmentation changes images, but {self.inputs} are cached activations: "
+                "a variant that starts from a backbone needs a head, such as "
+                "[{Dense: {units: classes, activation: softmax}}]"
+            )
+        return head
+
+    @field_validator("augmentation")
+    @classmethod
+    def augments_images(cls, augmentation: list[KerasSpec], others: ValidationInfo) -> list[KerasSpec]:
+        inputs = others.data.get("inputs", "")
+        if augmentation and inputs.startswith("features/"):
+            raise ValueError(
+                f"augmentation changes images, but {inputs} are cached activations: "
                 "take inputs from tensors/ or leave augmentation out"
             )
-        return self
+        if augmentation and isinstance(others.data.get("fit"), Solver):
+            raise ValueError("a solver takes no augmented images: leave augmentation out")
+        return augmentation

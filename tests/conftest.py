@@ -1,0 +1,148 @@
+"""A small project in a folder of its own, on which tests run real `dvc repro`."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from tests import warm_python
+
+ROOT = Path(__file__).parents[1]
+CODE = ("dvc.yaml", ".dvcignore", ".gitignore", "stages", "thaw")
+CLASSES = ("oak", "pine", "silver birch")
+IMAGES_PER_CLASS = 7
+
+PARAMS: dict[str, Any] = {
+    "dataset": {
+        "path": "data/raw/trees",
+        "layout": "class_folders",
+        "on_bad_image": "fail",
+        "split": {"method": "stratified", "test": 0.3, "validation": 0.3, "seed": 0},
+    },
+    "tensors": {"small": {"pixels": [32, 32], "resize": "pad", "normalization": "lite"}},
+    "backbones": {"lite0": {"architecture": "EfficientNetLite0", "weights": "package"}},
+    "features": {
+        "bottleneck": {"tensors": "small", "backbone": "lite0", "layer": "top", "pooling": "avg"},
+        "midway": {"tensors": "small", "backbone": "lite0", "layer": "block_14"},
+    },
+    "variants": {
+        "frozen_head": {
+            "start": "backbones/lite0",
+            "inputs": "features/bottleneck",
+            "fit": {"solver": "logistic_regression", "C": [0.01, 0.1]},
+        },
+        "half": {
+            "start": "variants/frozen_head",
+            "inputs": "features/midway",
+            "fit": {"epochs": 1, "optimizer": {"Adam": {"learning_rate": 1e-4}}},
+        },
+        "full": {
+            "start": "variants/frozen_head",
+            "inputs": "tensors/small",
+            "augmentation": [{"RandomFlip": {"mode": "horizontal"}}],
+            "fit": {"epochs": 1, "optimizer": {"Adam": {"learning_rate": 1e-4}}},
+        },
+    },
+    "evaluation": {"top_k": 2},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    text: str
+
+    @property
+    def ran(self) -> list[str]:
+        """The stages that ran, in order; those that came from the run cache did not."""
+        return re.findall(r"^Running stage '(.+)':$", self.text, flags=re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A Thaw project in a folder of its own."""
+
+    folder: Path
+    python: Path
+    """The folder of the `python` that stages run with."""
+
+    def dvc(self, *arguments: str) -> Outcome:
+        path = f"{self.python}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command = [sys.executable, "-m", "dvc", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env={**os.environ, "PATH": path}, text=True, capture_output=True, check=False
+        )
+        return Outcome(done.returncode, done.stdout + done.stderr)
+
+    def repro(self, *arguments: str) -> Outcome:
+        """Run `dvc repro`, which must succeed."""
+        outcome = self.dvc("repro", *arguments)
+        assert outcome.code == 0, outcome.text
+        return outcome
+
+    @property
+    def params(self) -> Path:
+        return self.folder / "params.yaml"
+
+    def write_params(self, params: dict[str, Any]) -> None:
+        with self.params.open("w", encoding="utf-8") as file:
+            YAML().dump(params, file)
+
+
+def draw_trees(folder: Path) -> None:
+    """Write a data set: three classes of small photos that differ in colour, with noise."""
+    for number, label in enumerate(CLASSES):
+        for count in range(IMAGES_PER_CLASS):
+            noise = np.random.default_rng([number, count])
+            pixels = noise.integers(0, 120, (24 + count, 30, 3))
+            pixels[..., number] += 100
+            path = folder / label / f"tree {count}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def make_project(folder: Path, python: Path, params: dict[str, Any] | None = None) -> Project:
+    """Make a project of this repository's code and small data; nothing has run in it."""
+    folder.mkdir(parents=True)
+    for name in CODE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    project = Project(folder, python)
+    assert project.dvc("init", "--quiet").code == 0
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    draw_trees(folder / PARAMS["dataset"]["path"])
+    project.write_params(PARAMS if params is None else params)
+    return project
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a `python` that starts fast; see warm_python."""
+    folder = tmp_path_factory.mktemp("bin")
+    # A socket's address has about a hundred characters at most.
+    address = f"\0thaw-tests-{os.getpid()}"
+    server = subprocess.Popen(
+        [sys.executable, warm_python.__file__, address.replace("\0", "@")], stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+    warm_python.write_client(folder, address)
+    yield folder
+    server.kill()
+    server.wait()

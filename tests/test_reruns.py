@@ -1,0 +1,169 @@
+"""The contract: a change runs exactly the stages that depend on it."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import PARAMS, Project, make_project
+
+TRAIN = ["train@frozen_head", "train@half", "train@full"]
+EVALUATE = ["evaluate@frozen_head", "evaluate@half", "evaluate@full"]
+FEATURES = ["features@bottleneck", "features@midway"]
+FROM_FEATURES = [*FEATURES, *TRAIN, *EVALUATE, "compare"]
+FROM_TENSORS = ["tensors@small", *FROM_FEATURES]
+EVERYTHING = ["digits", "manifest", "backbone@lite0", *FROM_TENSORS]
+
+Change = Callable[[Project], None]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Project:
+    """A project in which everything has run."""
+    made = make_project(tmp_path_factory.mktemp("reruns") / "a project", warm)
+    assert sorted(made.repro().ran) == sorted(EVERYTHING)
+    return made
+
+
+def parameter(address: str, value: Any) -> Change:
+    """Set one parameter; None removes it."""
+
+    def change(project: Project) -> None:
+        params = copy.deepcopy(PARAMS)
+        *parents, key = address.split(".")
+        node = params
+        for parent in parents:
+            node = node[parent]
+        if value is None:
+            del node[key]
+        else:
+            node[key] = value
+        project.write_params(params)
+
+    return change
+
+
+def appended(path: str, text: str) -> Change:
+    """Append text to a file."""
+
+    def change(project: Project) -> None:
+        with (project.folder / path).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    return change
+
+
+def image_added(project: Project) -> None:
+    folder = project.folder / PARAMS["dataset"]["path"] / "oak"
+    Image.new("RGB", (20, 20), (90, 160, 40)).save(folder / "new.png")
+
+
+def image_changed(project: Project) -> None:
+    path = project.folder / PARAMS["dataset"]["path"] / "pine" / "tree 1.png"
+    Image.new("RGB", (20, 20), (10, 150, 90)).save(path)
+
+
+LEARNING_RATE = {"Adam": {"learning_rate": 3e-4}}
+ANOTHER = {
+    "start": "backbones/lite0",
+    "inputs": "features/bottleneck",
+    "head": [{"Dense": {"units": "classes", "activation": "softmax"}}],
+    "fit": {"epochs": 1, "optimizer": "SGD"},
+}
+OF_FROZEN_HEAD = [*TRAIN, *EVALUATE, "compare"]
+OF_HALF = ["train@half", "evaluate@half", "compare"]
+OF_FULL = ["train@full", "evaluate@full", "compare"]
+
+CONTRACT: dict[str, tuple[Change, list[str]]] = {
+    "nothing": (lambda project: None, []),
+    "a comment in params.yaml": (appended("params.yaml", "# a comment\n"), []),
+    "what is done with bad images, where none is bad": (parameter("dataset.on_bad_image", "skip"), ["manifest"]),
+    "the split's seed": (parameter("dataset.split.seed", 1), ["manifest", *FROM_TENSORS]),
+    "an image added": (image_added, ["manifest", *FROM_TENSORS]),
+    "an image's bytes changed": (image_changed, ["manifest", *FROM_TENSORS]),
+    "how images are resized": (parameter("tensors.small.resize", "stretch"), FROM_TENSORS),
+    "tensors that nothing uses": (
+        parameter("tensors.unused", {**PARAMS["tensors"]["small"], "pixels": [8, 8]}),
+        ["tensors@unused"],
+    ),
+    "a backbone's weights": (
+        parameter("backbones.lite0", {"architecture": "EfficientNetLite0", "weights": "none"}),
+        ["backbone@lite0", *FROM_FEATURES],
+    ),
+    "pooling, of a head that others start from": (
+        parameter("features.bottleneck.pooling", "max"),
+        ["features@bottleneck", *OF_FROZEN_HEAD],
+    ),
+    "the layer of a freeze boundary": (
+        parameter("features.midway.layer", "block_15"),
+        ["features@midway", *OF_HALF],
+    ),
+    "a variant that others start from": (parameter("variants.frozen_head.fit.C", [0.03]), OF_FROZEN_HEAD),
+    "the half variant's epochs": (parameter("variants.half.fit.epochs", 2), OF_HALF),
+    "the full variant's learning rate": (parameter("variants.full.fit.optimizer", LEARNING_RATE), OF_FULL),
+    "the full variant's augmentation": (parameter("variants.full.augmentation", []), OF_FULL),
+    "k of top-k accuracy": (parameter("evaluation.top_k", 3), EVALUATE),
+    "a variant added": (parameter("variants.another", ANOTHER), ["train@another", "evaluate@another", "compare"]),
+    "a variant removed": (parameter("variants.full", None), ["compare"]),
+    "a module of compare": (appended("thaw/comparison.py", "# a comment\n"), ["compare"]),
+    "a module of the backbones": (appended("thaw/lite0.py", "# a comment\n"), ["backbone@lite0"]),
+    "a module of the parameters' check": (appended("thaw/params/check.py", "# a comment\n"), []),
+    "a module of no stage": (appended("thaw/params/keras_names.py", "# a comment\n"), []),
+    "a stage's own module": (appended("stages/manifest.py", "# a comment\n"), ["manifest"]),
+    "extraction, whose results stay the same": (
+        appended("thaw/extraction.py", "# a comment\n"),
+        [*FEATURES, *EVALUATE],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_a_change_runs_exactly_what_depends_on_it(name: str, project: Project, tmp_path: Path) -> None:
+    change, expected = CONTRACT[name]
+    kept = [project.params, project.folder / "thaw", project.folder / "stages", project.folder / "data" / "raw"]
+    for path in kept:
+        copy_of = shutil.copytree if path.is_dir() else shutil.copy
+        copy_of(path, tmp_path / path.name)
+    try:
+        change(project)
+        assert sorted(project.repro().ran) == sorted(expected)
+    finally:
+        for path in kept:
+            if path.is_dir():
+                shutil.rmtree(path)
+                shutil.copytree(tmp_path / path.name, path)
+            else:
+                shutil.copy(tmp_path / path.name, path)
+        # What was there before comes from the run cache, which does not keep what git keeps.
+        assert set(project.repro().ran) <= {"compare"}
+
+
+def test_a_removed_variant_leaves_nothing_that_compare_depends_on(project: Project) -> None:
+    lock = (project.folder / "dvc.lock").read_bytes()
+    parameter("variants.half", None)(project)
+    project.repro()
+    assert not (project.folder / "data" / "predictions" / "half.csv").exists()
+    assert "half" not in (project.folder / "metrics" / "comparison.md").read_text()
+    project.write_params(PARAMS)
+    project.repro()
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+
+
+def test_an_error_in_params_runs_nothing(project: Project) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["variants"]["full"]["fit"]["epochs"] = 2
+    params["variants"]["half"]["fit"]["optimizer"] = "Adamm"
+    params["tensors"]["small"]["resize"] = "pads"
+    project.write_params(params)
+    outcome = project.dvc("repro")
+    project.write_params(PARAMS)
+    assert outcome.code != 0
+    assert "variants.half.fit.optimizer: unknown optimizer 'Adamm'; did you mean 'Adam'?" in outcome.text
+    assert "tensors.small.resize: 'pads'" in outcome.text
+    assert "Traceback" not in outcome.text
+    assert outcome.ran == ["tensors@small"]  # begun, and stopped by the check
+    assert project.repro().ran == []
