@@ -29,7 +29,7 @@ PARAMS: dict[str, Any] = {
         "on_bad_image": "fail",
         "split": {"method": "stratified", "test": 0.3, "validation": 0.3, "seed": 0},
     },
-    "tensors": {"small": {"pixels": [32, 32], "resize": "pad", "normalization": "lite"}},
+    "tensors": {"small": {"pixels": [40, 40], "resize": "pad", "normalization": "lite"}},
     "backbones": {"lite0": {"architecture": "EfficientNetLite0", "weights": "package"}},
     "features": {
         "bottleneck": {"tensors": "small", "backbone": "lite0", "layer": "top", "pooling": "avg"},
@@ -78,11 +78,14 @@ class Project:
     python: Path
     """The folder of the `python` that stages run with."""
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PATH": f"{self.python}{os.pathsep}{os.environ['PATH']}"}
+
     def dvc(self, *arguments: str) -> Outcome:
-        path = f"{self.python}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         command = [sys.executable, "-m", "dvc", *arguments]
         done = subprocess.run(
-            command, cwd=self.folder, env={**os.environ, "PATH": path}, text=True, capture_output=True, check=False
+            command, cwd=self.folder, env=self.environment, text=True, capture_output=True, check=False
         )
         return Outcome(done.returncode, done.stdout + done.stderr)
 
@@ -129,6 +132,32 @@ def make_project(folder: Path, python: Path, params: dict[str, Any] | None = Non
     draw_trees(folder / PARAMS["dataset"]["path"])
     project.write_params(PARAMS if params is None else params)
     return project
+
+
+STAGES = [
+    "digits",
+    "manifest",
+    "tensors@small",
+    "backbone@lite0",
+    *("features@bottleneck", "features@midway"),
+    *("train@frozen_head", "train@half", "train@full"),
+    *("evaluate@frozen_head", "evaluate@half", "evaluate@full"),
+    "compare",
+]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Project:
+    """A project in which everything has run; whoever changes it puts it back."""
+    project = make_project(tmp_path_factory.mktemp("finished") / "a project", warm)
+    assert sorted(project.repro().ran) == sorted(STAGES)
+    return project
+
+
+@pytest.fixture(scope="session")
+def plain() -> Path:
+    """The folder of the interpreter that runs the tests."""
+    return Path(sys.executable).parent
 
 
 @pytest.fixture(scope="session")

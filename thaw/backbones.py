@@ -1,5 +1,6 @@
 """Pretrained networks without their classification layer."""
 
+import warnings
 from pathlib import Path
 
 from thaw import lite0
@@ -68,6 +69,8 @@ def _load_file(network: keras.Model, entry: Backbone) -> None:
     if found != entry.sha256:
         raise UserError(f"{path}: its SHA-256 is {found}, params.yaml says {entry.sha256}")
     try:
-        network.load_weights(path)
-    except (ValueError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of layers that the file does not have
+            network.load_weights(path)
+    except (ValueError, OSError, UserWarning) as error:
         raise UserError(f"{path}: does not fit {entry.architecture}: {str(error).splitlines()[0]}") from None

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -81,7 +83,8 @@ def class_folders(folder: Path) -> tuple[list[Labelled], list[Skipped]]:
     Hidden files and the folder thumbnails that desktops leave behind are not listed.
 
     Raises:
-        UserError: the folder is missing, has no class folders, or one of them is empty.
+        UserError: the folder is missing, has no class folders, or one of them is empty or cannot be read; or a
+            name is not one that a text file can hold.
     """
     if not folder.is_dir():
         raise UserError(
@@ -95,20 +98,22 @@ def class_folders(folder: Path) -> tuple[list[Labelled], list[Skipped]]:
     files = []
     for label in classes:
         found_here = []
-        for parent, folders, names in os.walk(folder / label):
+        for parent, folders, names in os.walk(folder / label, onerror=_refuse):
             folders[:] = [name for name in folders if not name.startswith(".")]
             inside = Path(parent).relative_to(folder)
             found_here += [(inside / name).as_posix() for name in names if not _is_ignored(name)]
         if not found_here:
             raise UserError(f"{folder / label}: no images in this class; add some or remove the folder")
         files += [Labelled(path, label) for path in found_here]
-    for file in files:
-        if not file.path.isprintable():
-            raise UserError(
-                f"{folder}: the file name {file.path!r} is not UTF-8 text or has control characters; rename it"
-            )
+    for path in [*loose, *(file.path for file in files)]:
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
+            raise UserError(f"{folder}: the file name {path!r} is not UTF-8 text or has control characters; rename it")
     beside = [Skipped(name, "it lies beside the class folders, so it has no class") for name in loose]
     return sorted(files, key=lambda file: file.path), beside
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UserError(f"{error.filename}: cannot be read: {error.strerror}")
 
 
 def _is_ignored(name: str) -> bool:

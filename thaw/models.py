@@ -1,7 +1,6 @@
 """A model from RGB pixels to class probabilities, and its file."""
 
 import hashlib
-import inspect
 import json
 import tempfile
 import zipfile
@@ -14,6 +13,7 @@ from thaw.files import replacing
 from thaw.normalization import Normalization
 
 ABOUT = "thaw.json"
+DROPOUT_RATES = ("rate", "drop_path_rate")
 POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
 
@@ -22,8 +22,9 @@ def assemble(
 ) -> keras.Model:
     """Put pixels and normalization before a backbone, and pooling behind it, as one flat graph.
 
-    The backbone's layers are called with `training=False`, since dropout and stochastic depth do not stop
-    for `trainable = False`. Batch normalization alone is left to its `trainable` flag, which does stop it.
+    Dropout and stochastic depth of the backbone get a rate of zero: `trainable = False` does not stop them, and
+    Keras overrides a `training=False` that is part of a functional model when that model is trained.
+    Batch normalization is left to its `trainable` flag, which does stop it.
 
     Returns:
         A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
@@ -35,14 +36,14 @@ def assemble(
         list(normalization.scale), list(normalization.offset), name="imagenet_normalization"
     )(ordered)
 
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        args = keras.tree.map_structure(lambda x: normalized if x is pixels else x, args)
-        is_layer = isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.layers.BatchNormalization)
-        if is_layer and "training" in inspect.signature(layer.call).parameters:
-            kwargs["training"] = False
-        return layer(*args, **kwargs)
+    def still(layer: Any) -> Any:
+        config = layer.get_config()
+        return type(layer).from_config({**config, **{rate: 0.0 for rate in DROPOUT_RATES if rate in config}})
 
-    clone = keras.models.clone_model(backbone, input_tensors=pixels, call_function=call)
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        return layer(*keras.tree.map_structure(lambda x: normalized if x is pixels else x, args), **kwargs)
+
+    clone = keras.models.clone_model(backbone, input_tensors=pixels, clone_function=still, call_function=call)
     for layer in backbone.layers:
         if layer.weights:
             clone.get_layer(layer.name).set_weights(layer.get_weights())
@@ -55,7 +56,8 @@ def assemble(
 def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
     """Save a model so that the same model gives the same bytes, with `about` inside as `thaw.json`.
 
-    Keras writes the date into its file; here every date is the same. Keras alone can load the file.
+    Keras writes the date and its objects' addresses in memory into its file; here every date is the same, and
+    shared objects are numbered in the order in which they appear. Keras alone can load the file.
 
     Args:
         model: not compiled.
@@ -72,11 +74,24 @@ def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
         metadata = json.loads(members["metadata.json"])
         del metadata["date_saved"]
         members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
+        members["config.json"] = json.dumps(_renumbered(json.loads(members["config.json"]), {})).encode()
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
         members[ABOUT] = _sealed({**about, "digests": digests})
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, content in members.items():
                 archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+
+
+def _renumbered(tree: Any, numbers: dict[int, int]) -> Any:
+    """Return a configuration whose shared objects are numbered from 1 instead of by their addresses."""
+    if isinstance(tree, list):
+        return [_renumbered(item, numbers) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        key: numbers.setdefault(value, len(numbers) + 1) if key == "shared_object_id" else _renumbered(value, numbers)
+        for key, value in tree.items()
+    }
 
 
 def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:

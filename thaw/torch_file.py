@@ -20,6 +20,17 @@ PROTOCOL_VERSION = 1001
 Storage = tuple[str, np.dtype, int]
 """A storage's key, the type of its values and their number."""
 STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+# What unpickling raises when a file is not what it should be, and NumPy when a tensor cannot be.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+)
 
 
 class _Tensor:
@@ -70,7 +81,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file:
             return _read(file)
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+    except _DAMAGED as error:
         raise UserError(f"{path}: not a state dict in PyTorch's old format: {error}") from None
 
 

@@ -1,6 +1,5 @@
 """Training what comes after the freeze boundary."""
 
-import operator
 import sys
 from typing import Any
 
@@ -14,53 +13,64 @@ from thaw.params.variants import KerasSpec, Solver, Training
 
 HEAD = "head_"
 """Begins the names of a head's layers, and of no backbone's."""
+DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
+NAMESPACES = {
+    "initializer": "initializers",
+    "regularizer": "regularizers",
+    "constraint": "constraints",
+    "learning_rate": "optimizers.schedules",
+}
+"""By the ends of arguments' names, what else than layers they can be."""
 Columns = dict[str, list[float]]
 Split = tuple[np.ndarray, np.ndarray]
 """Rows and labels."""
 
 
-def keras_config(spec: Any, classes: int) -> Any:
-    """Turn `{Name: {argument: value}}`, at any depth, into what Keras's deserialization takes.
+def keras_object(spec: KerasSpec, namespace: str, classes: int = 0) -> Any:
+    """Build a Keras object from its name and arguments, by Keras's own deserialization.
 
-    `classes` as the value of `units` becomes the number of classes.
+    Args:
+        spec: `Name` or `{Name: {argument: value}}`, with values of the same form at any depth.
+        namespace: where Keras keeps it, such as `layers`.
+        classes: what `units: classes` stands for.
+
+    Raises:
+        UserError: Keras does not take the arguments.
     """
-    if isinstance(spec, dict) and len(spec) == 1:
-        ((name, arguments),) = spec.items()
-        if name[0].isupper() and (arguments is None or isinstance(arguments, dict)):
-            config = {key: keras_config(value, classes) for key, value in (arguments or {}).items()}
-            if config.get("units") == "classes":
-                config["units"] = classes
-            return {"module": _module(name), "class_name": name, "config": config}
-    return spec
+    config = _config({spec: None} if isinstance(spec, str) else spec, namespace, classes)
+    try:
+        return keras.saving.deserialize_keras_object(config)
+    except (TypeError, ValueError) as error:
+        cause = error.__cause__ or error.__context__ or error
+        raise UserError(f"params.yaml: {spec}: Keras refuses it: {str(cause).splitlines()[0]}") from None
 
 
-def _module(name: str) -> str:
-    """Return the public module in which Keras has a class of this name."""
-    for module in (
-        "layers",
-        "optimizers",
-        "optimizers.schedules",
-        "losses",
-        "initializers",
-        "regularizers",
-        "constraints",
-    ):
-        if hasattr(operator.attrgetter(module)(keras), name):
-            return f"keras.{module}"
-    raise UserError(f"Keras has no {name}")
+def _config(spec: Any, namespace: str, classes: int) -> Any:
+    """Turn `{Name: {argument: value}}` into what Keras's deserialization takes."""
+    if not (isinstance(spec, dict) and len(spec) == 1):
+        return spec
+    ((name, arguments),) = spec.items()
+    if not (name[:1].isupper() and (arguments is None or isinstance(arguments, dict))):
+        return spec
+    config = {key: _config(value, _namespace(key), classes) for key, value in (arguments or {}).items()}
+    if config.get("units") == "classes":
+        config["units"] = classes
+    return {"module": f"keras.{namespace}", "class_name": name, "config": config}
 
 
-def layer(spec: KerasSpec, classes: int) -> keras.layers.Layer:
-    """Build one Keras layer."""
-    named = {spec: None} if isinstance(spec, str) else spec
-    return keras.layers.deserialize(keras_config(named, classes))
+def _namespace(argument: str) -> str:
+    """Return where Keras keeps what a constructor's argument of this name can be."""
+    for suffix, namespace in NAMESPACES.items():
+        if argument.endswith(suffix):
+            return namespace
+    return "layers"
 
 
 def add_head(body: keras.Model, head: list[KerasSpec], classes: int) -> keras.Model:
     """Return `body` followed by the layers of `head`, which are named `head_<n>_<class>`."""
     x = body.output
     for number, spec in enumerate(head, start=1):
-        built = layer(spec, classes)
+        built = keras_object(spec, "layers", classes)
         config = built.get_config()
         config["name"] = f"{HEAD}{number}_{type(built).__name__.lower()}"
         x = type(built).from_config(config)(x)
@@ -114,9 +124,9 @@ def train(
     trained = model if boundary is None else tail(model, boundary)
     if augmentation:
         pixels = keras.Input(model.input.shape[1:], name="pixels_to_augment")
-        x = keras.Sequential([layer(spec, classes) for spec in augmentation], name="augmentation")(pixels)
+        x = keras.Sequential([keras_object(spec, "layers") for spec in augmentation], name="augmentation")(pixels)
         trained = keras.Model(pixels, model(x))
-    loss = keras.losses.get(_named(fit.loss, classes))
+    loss = keras_object(fit.loss, "losses")
     if not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         train = train[0], np.eye(classes, dtype=np.float32)[train[1]]
         validation = validation[0], np.eye(classes, dtype=np.float32)[validation[1]]
@@ -137,21 +147,22 @@ def train(
     }
 
 
-def _named(spec: KerasSpec, classes: int) -> Any:
-    return spec if isinstance(spec, str) else keras_config(spec, classes)
-
-
 def _optimizer(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
     """Build an optimizer; a schedule that lasts for all of the training need not say how many steps that is."""
-    config = _named(spec, 0)
-    if isinstance(config, dict):
-        schedule = config["config"].get("learning_rate")
-        if isinstance(schedule, dict) and "Decay" in schedule["class_name"]:
-            warmup = schedule["config"].get("warmup_steps", 0)
-            schedule["config"].setdefault("decay_steps", steps - warmup)
-    return keras.optimizers.get(config)
+    if isinstance(spec, dict):
+        ((name, arguments),) = spec.items()
+        rate = (arguments or {}).get("learning_rate")
+        if isinstance(rate, dict):
+            ((schedule, values),) = rate.items()
+            if schedule in DECAYS:
+                values = {"decay_steps": steps - (values or {}).get("warmup_steps", 0), **(values or {})}
+                spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
+    return keras_object(spec, "optimizers")
 
 
 def _callback(spec: KerasSpec) -> keras.callbacks.Callback:
     name, arguments = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
-    return getattr(keras.callbacks, name)(**(arguments or {}))
+    try:
+        return getattr(keras.callbacks, name)(**(arguments or {}))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"params.yaml: {spec}: Keras refuses it: {str(error).splitlines()[0]}") from None

@@ -42,9 +42,14 @@ def check(path: Path) -> None:
     """
     found = _problems(read_yaml(path))
     if found:
-        lines = "\n".join(f"  {where}: {problem}" for where, problem in found)
+        lines = "\n".join(_printable(f"  {where}: {problem}") for where, problem in found)
         count = "1 error" if len(found) == 1 else f"{len(found)} errors"
         raise UserError(f"{path}: {count}, nothing was run\n{lines}")
+
+
+def _printable(line: str) -> str:
+    """Return a line in which a name's line breaks and other control characters are written out."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in line)
 
 
 def _problems(tree: dict[Any, Any]) -> list[Problem]:

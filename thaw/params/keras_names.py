@@ -129,6 +129,12 @@ def public_classes(namespace: str) -> list[str]:
     return [name for name in public_names(namespace) if name[0].isupper() and name not in unusable]
 
 
+def names_alone(namespace: str) -> list[str]:
+    """Return the names in `keras.<namespace>` that stand for an object without arguments."""
+    others = ("get", "serialize", "deserialize", "Constant", "constant", "l1_l2")
+    return [name for name in public_names(namespace) if name not in others]
+
+
 def signature(namespace: str, name: str) -> Signature | None:
     """Return the signature of the class `keras.<namespace>.<name>`; None if it is no class."""
     return _signature(*public_names(namespace)[name])
@@ -157,12 +163,13 @@ def _signature(module: str, name: str) -> Signature | None:
         *zip(positional, [*[None] * (len(positional) - len(own.defaults)), *own.defaults], strict=True),
         *zip([argument.arg for argument in own.kwonlyargs], own.kw_defaults, strict=True),
     ]
-    return Signature(
-        frozenset(key for key, _ in pairs) | (inherited.arguments if own.kwarg else frozenset()),
-        frozenset(key for key, default in pairs if default is None),
-        (inherited.defaults if own.kwarg else {})
-        | {key: default.value for key, default in pairs if isinstance(default, ast.Constant)},
-    )
+    names = frozenset(key for key, _ in pairs)
+    literals = {key: default.value for key, default in pairs if isinstance(default, ast.Constant)}
+    required = frozenset(key for key, default in pairs if default is None)
+    if not own.kwarg:
+        return Signature(names, required, literals)
+    handed_on = {key: value for key, value in inherited.defaults.items() if key not in names}
+    return Signature(names | inherited.arguments, required, handed_on | literals)
 
 
 def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
@@ -197,6 +204,8 @@ def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
         yield place, f"{name} needs {', '.join(missing)}"
     for argument, value in arguments.items():
         here = f"{name}.{argument}"
+        if not isinstance(argument, str):
+            continue  # thaw/params/check.py refuses any such key
         if argument not in known:
             yield here, f"{name} has no argument {argument!r}{did_you_mean(argument, sorted(known))}"
         elif namespace == "optimizers" and argument == "learning_rate":
@@ -206,7 +215,7 @@ def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
         elif _is_nested(value):
             yield from _nested(here, value)
         else:
-            problem = _value_problem(argument, value, of_class)
+            problem = _value_problem(namespace, argument, value, of_class)
             if problem:
                 yield here, problem
 
@@ -236,9 +245,13 @@ def _learning_rate(here: str, value: Any) -> Iterator[tuple[str, str]]:
         )
 
 
-def _value_problem(argument: str, value: Any, of_class: Signature) -> str | None:
+def _value_problem(namespace: str, argument: str, value: Any, of_class: Signature) -> str | None:
     """Return what is wrong with an argument's value, as far as its name and its default tell."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    if namespace == "optimizers.schedules" and (argument in of_class.required or argument.startswith("warmup_")):
+        right = isinstance(value, list) if argument in ("boundaries", "values") else is_number and value >= 0
+        kind = "a list of numbers" if argument in ("boundaries", "values") else "a number not below 0"
+        return None if right else f"expected {kind}, got {shown(value)}"
     if argument == "units":
         right = value == "classes" or (isinstance(value, int) and is_number and value >= 1)
         return None if right else f"expected a whole number above 0 or classes, got {shown(value)}"
@@ -246,14 +259,15 @@ def _value_problem(argument: str, value: Any, of_class: Signature) -> str | None
         return None if is_number and 0 <= value < 1 else f"expected a number from 0 to below 1, got {shown(value)}"
     for end, namespace in NAMED.items():
         if argument.endswith(end) and isinstance(value, str):
-            names = [name for name in public_names(namespace) if name not in ("get", "serialize", "deserialize")]
+            names = names_alone(namespace)
             if value in names:
                 return None
-            return f"Keras has no {end.lstrip('_')} {value!r}{did_you_mean(value, names)}"
+            return f"Keras knows no {end.lstrip('_')} {value!r} by its name alone{did_you_mean(value, names)}"
     match of_class.defaults.get(argument):
         case bool():
             return None if isinstance(value, bool) else f"expected true or false, got {shown(value)}"
-        case int() | float() if isinstance(value, str | bool):
+        # A layer's number may stand for a list of them.
+        case int() | float() if isinstance(value, str | bool) or (namespace != "layers" and not is_number):
             return f"expected a number, got {shown(value)}"
         case str() if is_number or isinstance(value, bool | list):
             return f"expected a name, got {shown(value)}"

@@ -47,7 +47,13 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
             for key, section in (("tensors", "tensors"), ("backbone", "backbones")):
                 if isinstance(entry.get(key), str):
                     yield from _parent(f"features.{name}.{key}", section, entry[key], raw)
-    for name, features in valid["features"].items():
+    with_parents = {
+        name: features
+        for name, features in valid["features"].items()
+        if features.tensors in raw["tensors"] and features.backbone in raw["backbones"]
+    }
+    valid = valid | {"features": with_parents}
+    for name, features in with_parents.items():
         if features.backbone in valid["backbones"]:
             yield from _layer(f"features.{name}", features, valid["backbones"][features.backbone], valid)
     for name, entry in raw["variants"].items():

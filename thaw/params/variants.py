@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import Discriminator, Field, PlainValidator, Tag, ValidationInfo, field_validator
 
 from thaw.params import Entry
 
@@ -23,7 +23,7 @@ def _require_keras_object(spec: Any) -> Any:
     return spec
 
 
-KerasSpec = Annotated[str | dict[str, dict[str, Any] | None], BeforeValidator(_require_keras_object)]
+KerasSpec = Annotated[str | dict[str, dict[str, Any] | None], PlainValidator(_require_keras_object)]
 """A Keras object by its own name, with its own arguments: `Flatten` or `{Dense: {units: 100}}`."""
 
 

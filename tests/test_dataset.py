@@ -1,0 +1,445 @@
+"""From a folder of images to the manifest and the tensors: thaw.dataset, and both stages as they are run."""
+
+import csv
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thaw.dataset import Labelled, collect, stratified
+from thaw.errors import UserError
+from thaw.manifest import SPLITS
+from thaw.params.dataset import Dataset, Split
+from thaw.row_file import RowFile
+
+ROOT = Path(__file__).parents[1]
+SPLIT = {"method": "stratified", "test": 0.2, "validation": 0.2, "seed": 0}
+FAIL = Dataset(path="data", layout="class_folders", split=Split(**SPLIT))
+SKIP = FAIL.model_copy(update={"on_bad_image": "skip"})
+CLASSES = ("oak", "pine")
+PARAMS = """\
+dataset:
+  path: data
+  layout: class_folders
+  split: {method: stratified, test: 0.2, validation: 0.2}
+tensors:
+  small: {pixels: [8, 6], resize: stretch, normalization: lite}
+"""
+
+
+def draw(path: Path, seed: int | str) -> Path:
+    """Write a small PNG that no other seed gives."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(list(str(seed).encode()))
+    Image.fromarray(generator.integers(0, 256, (9, 11, 3), np.uint8)).save(path, "PNG")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Two classes of five images."""
+    for label in CLASSES:
+        for number in range(5):
+            draw(tmp_path / "images" / label / f"{number}.png", f"{label} {number}")
+    return tmp_path / "images"
+
+
+def message(folder: Path, dataset: Dataset = FAIL) -> str:
+    with pytest.raises(UserError) as caught:
+        collect(folder, dataset)
+    return str(caught.value)
+
+
+def skipped(folder: Path) -> dict[str, str]:
+    """What is left out with `on_bad_image: skip`, and why; everything else must be used."""
+    rows, left_out = collect(folder, SKIP)
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {row.path for row in rows} == files - {one.path for one in left_out}
+    assert [one.path for one in left_out] == sorted(one.path for one in left_out)
+    return {one.path: one.reason for one in left_out}
+
+
+# What is there
+
+
+def test_every_image_is_a_row_with_its_class_and_digest(folder):
+    rows, left_out = collect(folder, FAIL)
+    assert left_out == []
+    assert {(row.path, row.label) for row in rows} == {(f"{c}/{n}.png", c) for c in CLASSES for n in range(5)}
+    for row in rows:
+        assert row.sha256 == hashlib.sha256((folder / row.path).read_bytes()).hexdigest()
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    text = message(tmp_path / "nowhere")
+    assert text.startswith(f"{tmp_path / 'nowhere'}: no such folder; dataset.path")
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    assert message(tmp_path) == f"{tmp_path}: expected a folder for each of two classes or more, found none"
+
+
+def test_one_class_is_too_few(tmp_path):
+    draw(tmp_path / "oak" / "0.png", 0)
+    assert message(tmp_path).endswith("expected a folder for each of two classes or more, found only 'oak'")
+
+
+@pytest.mark.parametrize("dataset", [FAIL, SKIP], ids=["fail", "skip"])
+def test_an_empty_class_is_named(folder, dataset):
+    (folder / "birch" / "nested").mkdir(parents=True)
+    (folder / "birch" / ".hidden").touch()
+    assert message(folder, dataset).startswith(f"{folder / 'birch'}: no images in this class")
+
+
+@pytest.mark.parametrize("dataset", [FAIL, SKIP], ids=["fail", "skip"])
+@pytest.mark.parametrize(("count", "words"), [(1, "1 usable image;"), (2, "2 usable images;")])
+def test_a_class_with_too_few_images_for_three_splits_is_named(folder, dataset, count, words):
+    for number in range(count):
+        draw(folder / "birch" / f"{number}.png", number)
+    assert message(folder, dataset).startswith(f"class 'birch' has {words}")
+
+
+def test_images_that_are_skipped_do_not_count_for_a_class(folder):
+    for number in range(3):
+        (folder / "oak" / f"{number}.png").write_bytes(b"")
+    assert message(folder, SKIP).startswith("class 'oak' has 2 usable images;")
+
+
+def test_a_class_whose_images_are_all_bad_is_named(folder):
+    for number in range(5):
+        (folder / "oak" / f"{number}.png").write_bytes(b"")
+    assert message(folder, SKIP).startswith("class 'oak' has 0 usable images;")
+
+
+def test_images_in_folders_inside_a_class_belong_to_it(folder):
+    draw(folder / "oak" / "2021" / "spring" / "deep.png", "deep")
+    rows, _ = collect(folder, FAIL)
+    assert [row.label for row in rows if row.path == "oak/2021/spring/deep.png"] == ["oak"]
+
+
+def test_a_folder_that_cannot_be_read_is_named_not_passed_over(folder, monkeypatch):
+    draw(folder / "oak" / "locked" / "0.png", "locked")
+    really_scan = os.scandir
+
+    def scan(path):
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_scan(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    assert message(folder, SKIP) == f"{folder / 'oak' / 'locked'}: cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize(
+    "name", ["Thumbs.db", "THUMBS.DB", "desktop.ini", ".DS_Store", "oak/Thumbs.db", "oak/.hidden.png", "oak/.git/HEAD"]
+)
+def test_hidden_files_and_thumbnails_are_ignored(folder, name):
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"not an image")
+    rows, left_out = collect(folder, FAIL)
+    assert (len(rows), left_out) == (10, [])
+
+
+def test_a_hidden_folder_is_no_class(folder):
+    draw(folder / ".cache" / "0.png", 0)
+    assert {row.label for row in collect(folder, FAIL)[0]} == set(CLASSES)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with spaces  and, commas.png",
+        "bäume.png",
+        "桜 の木.png",
+        "дуб.png",
+        "no\u00a0break.png",
+        "3.45.12\u202fPM.png",
+        "🌳\u200d🌲.png",
+        "نیم\u200cفاصله.png",
+        "e\u0301.png",
+        "'quoted' \"twice\".png",
+        "no ending",
+    ],
+    ids=ascii,
+)
+def test_names_in_any_language_are_accepted(folder, name):
+    draw(folder / "oak" / name, name)
+    draw(folder / "pine" / name / name, name + " in a folder")
+    assert {f"oak/{name}", f"pine/{name}/{name}"} <= {row.path for row in collect(folder, FAIL)[0]}
+
+
+@pytest.mark.parametrize("name", [b"b\xe4ume.png", b"two\nlines.png", b"tab\t.png", b"escape\x1b[31m.png"], ids=repr)
+@pytest.mark.parametrize("place", ["oak", ".", "a class"])
+@pytest.mark.parametrize("dataset", [FAIL, SKIP], ids=["fail", "skip"])
+def test_names_that_are_no_text_are_refused(folder, name, place, dataset):
+    if place == "a class":
+        os.mkdir(os.fsencode(folder) + b"/" + name)  # noqa: PTH102
+        draw(folder / os.fsdecode(name) / "0.png", 0)
+    else:
+        (folder / place / os.fsdecode(name)).write_bytes(draw(folder / "oak" / "9.png", 9).read_bytes())
+    text = message(folder, dataset)
+    assert text.startswith(f"{folder}: the file name ")
+    assert "is not UTF-8 text or has control characters; rename it" in text
+    assert text.isprintable()
+
+
+# Files that cannot be used
+
+
+BAD = {
+    "empty.jpg": (b"", "the file has no bytes"),
+    "notes.txt": (b"birches by the lake\n", "not an image in one of the formats"),
+    "damaged.bmp": (b"BM" + b"\0" * 50, "damaged"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_named_with_its_reason(folder, name):
+    content, reason = BAD[name]
+    (folder / "oak" / name).write_bytes(content)
+    first, second, *last = message(folder).splitlines()
+    assert first == "files that cannot be used: 1"
+    assert second.startswith(f"  {folder / 'oak' / name}: ")
+    assert reason in second
+    assert last == ["mend or remove them, or set dataset.on_bad_image: skip to leave them out and list them"]
+
+
+def test_bad_files_are_left_out_and_listed_when_they_may_be_skipped(folder):
+    for name, (content, _) in BAD.items():
+        (folder / "oak" / name).write_bytes(content)
+    reasons = skipped(folder)
+    assert sorted(reasons) == sorted(f"oak/{name}" for name in BAD)
+    for name, (_, reason) in BAD.items():
+        assert reason in reasons[f"oak/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown", "more"), [(10, 10, None), (11, 10, "  and 1 more"), (25, 10, "  and 15 more")]
+)
+def test_ten_bad_files_are_shown_and_the_others_counted(folder, count, shown, more):
+    for number in range(count):
+        (folder / "oak" / f"bad {number:02}.jpg").touch()
+    lines = message(folder).splitlines()
+    assert lines[0] == f"files that cannot be used: {count}"
+    assert lines[1 : shown + 1] == [
+        f"  {folder / 'oak' / f'bad {number:02}.jpg'}: the file has no bytes" for number in range(shown)
+    ]
+    assert lines[shown + 1 : -1] == ([more] if more else [])
+
+
+def test_a_file_beside_the_class_folders_is_a_bad_file(folder):
+    draw(folder / "stray.png", "stray")
+    assert f"{folder / 'stray.png'}: it lies beside the class folders, so it has no class" in message(folder)
+    assert skipped(folder) == {"stray.png": "it lies beside the class folders, so it has no class"}
+
+
+def test_a_link_to_nowhere_is_a_bad_file(folder):
+    (folder / "oak" / "link.png").symlink_to(folder / "gone.png")
+    assert f"{folder / 'oak' / 'link.png'}: cannot be read: No such file or directory" in message(folder)
+    assert [one.path for one in collect(folder, SKIP)[1]] == ["oak/link.png"]
+
+
+def test_a_wrong_ending_does_not_matter(folder):
+    (folder / "oak" / "0.png").rename(folder / "oak" / "0.jpg")
+    rows, left_out = collect(folder, FAIL)
+    assert "oak/0.jpg" in {row.path for row in rows}
+    assert left_out == []
+
+
+@pytest.mark.parametrize("dataset", [FAIL, SKIP], ids=["fail", "skip"])
+def test_equal_bytes_in_one_class_are_kept_once_and_listed(folder, dataset):
+    for name in ("again.png", "once more.png"):
+        (folder / "oak" / name).write_bytes((folder / "oak" / "3.png").read_bytes())
+    rows, left_out = collect(folder, dataset)
+    assert len(rows) == len({row.sha256 for row in rows}) == 10
+    assert {(one.path, one.reason) for one in left_out} == {
+        ("oak/again.png", "the same bytes as oak/3.png"),
+        ("oak/once more.png", "the same bytes as oak/3.png"),
+    }
+
+
+def test_equal_bytes_in_two_classes_are_an_error_that_names_both(folder):
+    (folder / "pine" / "twin.png").write_bytes((folder / "oak" / "3.png").read_bytes())
+    expected = f"  {folder / 'pine' / 'twin.png'}: the same bytes as oak/3.png, which is in another class"
+    assert expected in message(folder).splitlines()
+
+
+def test_equal_bytes_in_two_classes_are_used_in_neither(folder):
+    content = (folder / "oak" / "3.png").read_bytes()
+    (folder / "oak" / "4 again.png").write_bytes(content)
+    (folder / "pine" / "twin.png").write_bytes(content)
+    assert skipped(folder) == {
+        "oak/3.png": "the same bytes as a file in another class",
+        "oak/4 again.png": "the same bytes as oak/3.png",
+        "pine/twin.png": "the same bytes as oak/3.png, which is in another class",
+    }
+
+
+# The split
+
+
+def images(**counts: int) -> dict[str, Labelled]:
+    """That many images of each class, by digest; the order of digests is not that of paths."""
+    files = [Labelled(f"{label}/{number:03}.png", label) for label, count in counts.items() for number in range(count)]
+    return {hashlib.sha256(file.path.encode()).hexdigest(): file for file in files}
+
+
+def split_of(found: dict[str, Labelled], **changes) -> dict[str, str]:
+    return stratified(found, {file.label for file in found.values()}, Split(**{**SPLIT, **changes}))
+
+
+def test_the_same_seed_gives_the_same_split():
+    assert split_of(images(oak=50, pine=30), seed=7) == split_of(images(oak=50, pine=30), seed=7)
+
+
+def test_another_seed_gives_another_split_of_the_same_sizes():
+    found = images(oak=50, pine=30)
+    first, second = split_of(found, seed=7), split_of(found, seed=8)
+    assert first != second
+    assert Counter(first.values()) == Counter(second.values())
+
+
+def test_classes_of_the_same_size_are_not_split_alike():
+    found = images(oak=50, pine=50)
+    assigned = split_of(found)
+    by_class = {c: [assigned[d] for d, file in found.items() if file.label == c] for c in ("oak", "pine")}
+    assert by_class["oak"] != by_class["pine"]
+
+
+def test_the_order_of_discovery_does_not_matter():
+    found = images(oak=50, pine=30)
+    shuffled = list(found.items())
+    random.Random(0).shuffle(shuffled)
+    assert split_of(dict(shuffled)) == split_of(found)
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 6, 7, 10, 13, 50, 99])
+@pytest.mark.parametrize(("test", "validation"), [(0.15, 0.15), (0.01, 0.01), (0.3, 0.1), (0.45, 0.45), (0.9, 0.05)])
+def test_every_class_is_in_every_split_with_the_share_that_is_asked(count, test, validation):
+    found = images(oak=count, pine=20)
+    assigned = split_of(found, test=test, validation=validation)
+    sizes = Counter(assigned[digest] for digest, file in found.items() if file.label == "oak")
+    assert set(sizes) == set(SPLITS)
+    assert sizes.total() == count
+    if min(test, validation, 1 - test - validation) * count >= 1:
+        assert abs(sizes["test"] - count * test) <= 0.5
+        assert abs(sizes["validation"] - count * validation) <= 0.5
+        assert abs(sizes["train"] - count * (1 - test - validation)) <= 1
+
+
+def test_a_split_is_at_random_not_by_name():
+    found = images(oak=100)
+    assigned = split_of(found)
+    tested = [int(file.path[-7:-4]) for digest, file in found.items() if assigned[digest] == "test"]
+    assert len(tested) == 20
+    assert 30 < np.mean(tested) < 70
+    assert np.ptp(tested) > 60
+
+
+# The stages
+
+
+@pytest.fixture
+def params(tmp_path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS)
+    return path
+
+
+def run(stage: str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"stages.{stage}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+
+
+def run_manifest(params: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return run("manifest", params, "dataset", folder, params.parent / "manifest.csv", params.parent / "skipped.csv")
+
+
+def run_tensors(params: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return run("tensors", params, "tensors.small", folder, params.parent / "manifest.csv", params.parent / "small.h5")
+
+
+def assert_refused(outcome: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert outcome.returncode == 1
+    assert "error: " in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    for word in words:
+        assert word in outcome.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_both_stages_write_the_images_of_a_folder(params, folder):
+    (folder / "oak" / 'again, "quoted" bäume.png').write_bytes((folder / "oak" / "3.png").read_bytes())
+    for outcome in (run_manifest(params, folder), run_tensors(params, folder)):
+        assert outcome.returncode == 0, outcome.stderr
+    with (params.parent / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["split"] for row in rows] == ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
+    assert {row["path"] for row in rows} == {f"{label}/{number}.png" for label in CLASSES for number in range(5)}
+    with (params.parent / "skipped.csv").open(encoding="utf-8", newline="") as file:
+        assert [*csv.reader(file)][1:] == [['oak/again, "quoted" bäume.png', "the same bytes as oak/3.png"]]
+    tensors = RowFile(params.parent / "small.h5")
+    assert [path.decode() for path in tensors.index.paths] == [row["path"] for row in rows]
+    assert [key.decode() for key in tensors.index.keys] == [row["sha256"] for row in rows]
+    assert [tensors.index.classes[label] for label in tensors.index.labels] == [row["label"] for row in rows]
+    assert tensors.index.splits == {"train": slice(0, 6), "validation": slice(6, 8), "test": slice(8, 10)}
+    expected = [np.asarray(Image.open(folder / row["path"]).resize((6, 8), Image.Resampling.BICUBIC)) for row in rows]
+    np.testing.assert_array_equal(tensors.read(0, 10), np.stack(expected), strict=True)
+
+
+def test_the_manifest_stage_refuses_bad_data_and_leaves_what_was_there(params, folder):
+    assert run_manifest(params, folder).returncode == 0
+    earlier = contents(params.parent)
+    (folder / "oak" / "0.png").write_bytes(b"")
+    draw(folder / "oak" / "new.png", "new")
+    assert_refused(run_manifest(params, folder), str(folder / "oak" / "0.png"), "the file has no bytes")
+    assert contents(params.parent) == earlier
+
+
+def test_the_manifest_stage_refuses_a_name_that_is_not_utf8(params, folder):
+    (folder / "oak" / os.fsdecode(b"b\xe4ume.png")).write_bytes(draw(folder / "oak" / "9.png", 9).read_bytes())
+    params.write_text(PARAMS.replace("layout:", "on_bad_image: skip\n  layout:"))
+    assert_refused(run_manifest(params, folder), "not UTF-8 text")
+
+
+def test_the_manifest_stage_lists_what_it_skips(params, folder):
+    params.write_text(PARAMS.replace("layout:", "on_bad_image: skip\n  layout:"))
+    (folder / "oak" / "bad.png").touch()
+    outcome = run_manifest(params, folder)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (params.parent / "skipped.csv").read_text() == "path,reason\noak/bad.png,the file has no bytes\n"
+    assert "10 images of 2 classes: 6 for train, 2 for validation, 2 for test; 1 left out" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: draw(path, "other"), "changed since the manifest was written"),
+        (lambda path: path.write_bytes(b""), "changed since the manifest was written"),
+        (lambda path: path.unlink(), "cannot be read: No such file or directory"),
+    ],
+    ids=["other image", "no bytes", "gone"],
+)
+def test_the_tensors_stage_names_a_file_that_is_not_what_the_manifest_says(params, folder, change, reason):
+    for outcome in (run_manifest(params, folder), run_tensors(params, folder)):
+        assert outcome.returncode == 0, outcome.stderr
+    earlier = contents(params.parent)
+    change(folder / "pine" / "2.png")
+    assert_refused(run_tensors(params, folder), f"{folder / 'pine' / '2.png'}: {reason}")
+    assert contents(params.parent) == earlier
+
+
+def test_the_tensors_stage_names_a_missing_manifest(params, folder):
+    assert_refused(run_tensors(params, folder), "manifest.csv: no such file; `dvc repro manifest` makes it")
+    assert not (params.parent / "small.h5").exists()

@@ -1,0 +1,111 @@
+"""What a stage reads is what dvc.yaml declares, nothing more and nothing less."""
+
+import hashlib
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT, STAGES, Project
+
+DECLARED: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation")
+WITHOUT_KERAS = ("check", "digits", "manifest", "tensors", "compare")
+
+
+def definition(name: str) -> dict[str, Any]:
+    """Return what dvc.yaml says of one stage, or of each that a foreach makes."""
+    return DECLARED[name].get("do", DECLARED[name])
+
+
+def command(stage: dict[str, Any]) -> str:
+    """Return the command that does a stage's work; the one before it checks params.yaml."""
+    return stage["cmd"] if isinstance(stage["cmd"], str) else stage["cmd"][-1]
+
+
+def is_module(path: str) -> bool:
+    return re.fullmatch(r"(stages|thaw)/.+\.py", path) is not None
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_the_modules_that_a_stage_declares_are_those_that_it_imports(name: str) -> None:
+    graph = grimp.build_graph("stages", "thaw", cache_dir=None)
+    module = f"stages.{name}"
+    imported = {module} | graph.find_upstream_modules(module)
+    parents = {".".join(one.split(".")[:depth]) for one in imported for depth in range(1, one.count(".") + 1)}
+    files = set()
+    for one in imported | parents:
+        path = Path(*one.split("."))
+        files.add((path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")).as_posix())
+    declared = [path for path in definition(name)["deps"] if is_module(path)]
+    assert declared == sorted(files)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_the_entries_that_a_stage_declares_are_those_that_its_command_names(name: str) -> None:
+    words = shlex.split(command(definition(name)))
+    named = [word for word in words if re.match(rf"({'|'.join(SECTIONS)})(\.\$|$)", word)]
+    assert definition(name).get("params", []) == named
+
+
+@pytest.mark.parametrize("name", [name for name in DECLARED if "params" in definition(name)])
+def test_a_stage_with_params_checks_all_of_them_first(name: str) -> None:
+    assert definition(name)["cmd"][0] == "python -m stages.check params.yaml"
+
+
+@pytest.mark.parametrize("name", WITHOUT_KERAS)
+def test_a_stage_that_needs_no_keras_does_not_import_it(name: str) -> None:
+    graph = grimp.build_graph("stages", "thaw", include_external_packages=True, cache_dir=None)
+    assert not graph.find_upstream_modules(f"stages.{name}") & {"keras", "tensorflow", "thaw.backend"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_gives_the_same_bytes_where_only_what_it_declares_is_there(
+    name: str, finished: Project, tmp_path: Path
+) -> None:
+    lock = YAML(typ="safe").load(finished.folder / "dvc.lock")["stages"][name]
+    for dependency in lock.get("deps", []):
+        source, target = finished.folder / dependency["path"], tmp_path / dependency["path"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    params: dict[str, Any] = {}
+    for address, value in lock.get("params", {}).get("params.yaml", {}).items():
+        node = params
+        *parents, key = address.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[key] = value
+    with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+
+    before = set(tmp_path.rglob("*"))
+    python = Project(tmp_path, finished.python)
+    done = subprocess.run(
+        command(lock), shell=True, cwd=tmp_path, env=python.environment, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    outputs = {tmp_path / output["path"]: output["md5"] for output in lock["outs"]}
+    for path, md5 in outputs.items():
+        assert dvc_hash(path) == md5, path
+    written = {path for path in set(tmp_path.rglob("*")) - before if path.is_file() and "__pycache__" not in path.parts}
+    undeclared = {path for path in written if not any(path.is_relative_to(output) for output in outputs)}
+    assert not undeclared
+
+
+def dvc_hash(path: Path) -> str:
+    """Return the hash by which DVC knows a file, or a folder by the sorted list of its files."""
+    if path.is_file():
+        return hashlib.md5(path.read_bytes()).hexdigest()
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    listing = [
+        {"md5": hashlib.md5(one.read_bytes()).hexdigest(), "relpath": one.relative_to(path).as_posix()} for one in files
+    ]
+    listing.sort(key=lambda entry: entry["relpath"].split("/"))
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"

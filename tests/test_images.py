@@ -1,0 +1,330 @@
+"""thaw.images: files as a person sees them, and resizing against Pillow itself."""
+
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from thaw.images import FORMATS, UnreadableImageError, decode, resize
+
+ORIENTATION = 0x0112
+WHITE = (255, 255, 255)
+# What a viewer must do with the stored pixels, in the words of the EXIF standard's table.
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda stored: np.rot90(stored),
+}
+
+
+def noise(height: int = 24, width: int = 40, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def encoded(image: Image.Image, file_format: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def shown(data: bytes) -> np.ndarray:
+    image = decode(data)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def two_colours(first: tuple[int, int, int], second: tuple[int, int, int]) -> Image.Image:
+    """A palette image of one row: the first colour, then the second."""
+    image = Image.new("P", (2, 1))
+    image.putpalette([*first, *second])
+    image.putpixel((1, 0), 1)
+    return image
+
+
+def on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    share = alpha[..., None] / 255
+    return colour * share + 255 * (1 - share)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options"),
+    [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})],
+)
+def test_lossless_formats_give_the_pixels_that_were_saved(file_format, options):
+    pixels = noise()
+    np.testing.assert_array_equal(shown(encoded(Image.fromarray(pixels), file_format, **options)), pixels)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "WEBP"])
+def test_lossy_formats_give_about_the_colour_that_was_saved(file_format):
+    pixels = shown(encoded(Image.new("RGB", (32, 16), (200, 60, 20)), file_format, quality=95))
+    assert pixels.shape == (16, 32, 3)
+    assert np.abs(pixels.astype(int) - (200, 60, 20)).max() <= 6
+
+
+def test_every_format_that_is_announced_is_covered_here():
+    assert set(FORMATS) == {"JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"}
+
+
+def test_cmyk_jpeg_is_shown_as_its_inks_look():
+    # Much cyan, no magenta, no yellow is cyan; Adobe's inverted inks would come out red.
+    pixels = shown(encoded(Image.new("CMYK", (16, 16), (255, 0, 0, 0)), "JPEG", quality=95))
+    assert np.abs(pixels.astype(int) - (0, 255, 255)).max() <= 6
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "TIFF"])
+def test_a_palette_is_shown_as_its_colours(file_format):
+    pixels = shown(encoded(two_colours((255, 0, 0), (0, 90, 200)), file_format))
+    assert pixels.tolist() == [[[255, 0, 0], [0, 90, 200]]]
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF"])
+def test_a_transparent_palette_entry_is_white(file_format):
+    pixels = shown(encoded(two_colours((255, 0, 0), (0, 90, 200)), file_format, transparency=0))
+    assert pixels.tolist() == [[list(WHITE), [0, 90, 200]]]
+
+
+def test_a_half_transparent_palette_entry_is_mixed_with_white():
+    pixels = shown(encoded(two_colours((255, 0, 0), (0, 90, 200)), "PNG", transparency=bytes([51, 255])))
+    np.testing.assert_allclose(pixels[0], [[255, 204, 204], [0, 90, 200]], atol=1)
+
+
+@pytest.mark.parametrize(("file_format", "order"), [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2")])
+def test_sixteen_bit_grey_is_scaled_not_clipped(file_format, order):
+    levels = np.array([[0, 255, 256, 1000], [32768, 40000, 65279, 65535]], np.uint16)
+    pixels = shown(encoded(Image.fromarray(levels.astype(order)), file_format))
+    expected = np.repeat(levels[..., None] * (255 / 65535), 3, axis=2)
+    np.testing.assert_allclose(pixels, expected, atol=1)
+    assert pixels[0, 0].tolist() == [0, 0, 0]
+    assert pixels[1, 3].tolist() == list(WHITE)
+
+
+def test_sixteen_bit_rgb_png_is_scaled_not_clipped():
+    levels = np.array([[[0, 1000, 65535], [32768, 40000, 257]]], ">u2")
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" + levels.tobytes())
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    np.testing.assert_allclose(shown(data), levels / 257, atol=1)
+
+
+def test_the_transparent_level_of_a_sixteen_bit_grey_png_is_white():
+    levels = np.array([[0, 32768, 32767]], np.uint16)
+    pixels = shown(encoded(Image.fromarray(levels), "PNG", transparency=32768))
+    assert pixels[0, :, 0].tolist() == [0, 255, 127]
+
+
+def test_grey_beyond_sixteen_bits_is_refused():
+    levels = np.array([[0, 65536]], np.int32)
+    with pytest.raises(UnreadableImageError, match="do not fit in 16 bits"):
+        decode(encoded(Image.fromarray(levels), "TIFF"))
+
+
+def test_float_tiff_is_refused_with_a_reason():
+    data = encoded(Image.fromarray(np.array([[0.0, 0.5]], np.float32)), "TIFF")
+    with pytest.raises(UnreadableImageError, match="floating-point grey levels have no agreed brightness"):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})]
+)
+def test_rgba_lies_on_white(file_format, options):
+    colour, alpha = noise(), noise(seed=1)[..., 0]
+    alpha[0, :2] = 0, 255
+    pixels = shown(encoded(Image.fromarray(np.dstack([colour, alpha])), file_format, **options))
+    np.testing.assert_allclose(pixels, on_white(colour, alpha), atol=1)
+    assert pixels[0, 0].tolist() == list(WHITE)
+    assert pixels[0, 1].tolist() == colour[0, 1].tolist()
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_grey_with_alpha_lies_on_white(file_format):
+    grey, alpha = noise()[..., 0], noise(seed=1)[..., 0]
+    image = Image.merge("LA", (Image.fromarray(grey), Image.fromarray(alpha)))
+    pixels = shown(encoded(image, file_format))
+    np.testing.assert_allclose(pixels, on_white(np.repeat(grey[..., None], 3, axis=2), alpha), atol=1)
+
+
+def test_the_transparent_colour_of_an_rgb_png_is_white():
+    pixels = np.array([[[10, 20, 30], [10, 20, 31]]], np.uint8)
+    data = encoded(Image.fromarray(pixels), "PNG", transparency=(10, 20, 30))
+    assert shown(data).tolist() == [[list(WHITE), [10, 20, 31]]]
+
+
+def test_the_transparent_level_of_a_grey_png_is_white():
+    data = encoded(Image.fromarray(np.array([[3, 4]], np.uint8)), "PNG", transparency=3)
+    assert shown(data).tolist() == [[list(WHITE), [4, 4, 4]]]
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_an_animation_or_a_multipage_file_is_its_first_frame(file_format):
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    data = encoded(frames[0], file_format, save_all=True, append_images=frames[1:], **options)
+    assert Image.open(io.BytesIO(data)).n_frames == 3
+    assert np.unique(shown(data).reshape(-1, 3), axis=0).tolist() == [[255, 0, 0]]
+
+
+def test_a_phones_jpeg_with_a_second_picture_is_its_first():
+    pictures = [Image.new("RGB", (16, 16), colour) for colour in ((250, 0, 0), (0, 0, 250))]
+    pixels = shown(encoded(pictures[0], "MPO", save_all=True, append_images=pictures[1:]))
+    assert np.abs(pixels.astype(int) - (250, 0, 0)).max() <= 6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("file_format", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})], ids=["PNG", "TIFF", "WEBP"]
+)
+def test_the_image_is_turned_as_exif_says(orientation, file_format, options):
+    stored = noise()
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    pixels = shown(encoded(Image.fromarray(stored), file_format, exif=exif, **options))
+    np.testing.assert_array_equal(pixels, UPRIGHT[orientation](stored))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_is_turned_as_exif_says(orientation):
+    # Four plain quarters survive JPEG, and tell all eight orientations apart.
+    quarters = np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 250, 250]]], np.uint8)
+    stored = quarters.repeat(16, axis=0).repeat(32, axis=1)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    pixels = shown(encoded(Image.fromarray(stored), "JPEG", quality=95, subsampling=0, exif=exif))
+    expected = UPRIGHT[orientation](stored)
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels.astype(int) - expected).max() <= 12
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0no exif at all", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_leaves_the_image_as_stored(exif):
+    assert shown(encoded(Image.new("RGB", (40, 24)), "JPEG", exif=exif)).shape == (24, 40, 3)
+
+
+def test_one_bit_images_are_black_and_white():
+    bits = noise()[..., 0] > 127
+    expected = np.repeat(np.where(bits, 255, 0)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(shown(encoded(Image.fromarray(bits), "PNG")), expected)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "GIF"])
+def test_grey_images_have_three_equal_channels(file_format):
+    grey = noise()[..., 0]
+    pixels = shown(encoded(Image.fromarray(grey), file_format))
+    np.testing.assert_array_equal(pixels, np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_no_bytes_are_refused():
+    with pytest.raises(UnreadableImageError, match="the file has no bytes"):
+        decode(b"")
+
+
+@pytest.mark.parametrize(
+    "data", [b"not an image\n", b"\0" * 1000, b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7\n"]
+)
+def test_what_is_no_image_is_refused_with_the_formats_that_are_read(data):
+    with pytest.raises(UnreadableImageError, match="not an image in one of the formats JPEG, PNG, WEBP, BMP"):
+        decode(data)
+
+
+def test_an_image_in_another_format_is_refused():
+    with pytest.raises(UnreadableImageError, match="not an image in one of the formats"):
+        decode(encoded(Image.new("RGB", (16, 16)), "ICO"))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_truncated_files_are_refused(file_format, share):
+    data = encoded(Image.fromarray(noise(64, 64)), file_format)
+    with pytest.raises(UnreadableImageError, match=r"truncated|not an image") as caught:
+        decode(data[: int(len(data) * share)])
+    assert len(str(caught.value)) < 200
+
+
+def test_a_damaged_png_is_refused():
+    data = bytearray(encoded(Image.fromarray(noise(64, 64)), "PNG"))
+    data[len(data) // 2] ^= 255
+    with pytest.raises(UnreadableImageError, match="truncated or damaged"):
+        decode(bytes(data))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("limit", [100, 40], ids=["Pillow only warns", "Pillow refuses"])
+def test_a_decompression_bomb_is_refused(monkeypatch, limit):
+    data = encoded(Image.new("RGB", (12, 10)), "PNG")
+    assert shown(data).shape == (10, 12, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(UnreadableImageError, match=f"more than {limit} pixels"):
+        decode(data)
+
+
+def test_a_decompression_bomb_is_refused_whatever_other_threads_do_to_the_warning_filters(monkeypatch):
+    # The filters are the process's, not the thread's: another thread that leaves `catch_warnings` resets them.
+    really_open = Image.open
+
+    def open_after_a_reset(*arguments, **options):
+        warnings.simplefilter("ignore")
+        return really_open(*arguments, **options)
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(Image, "open", open_after_a_reset)
+    with pytest.raises(UnreadableImageError, match="more than 100 pixels"):
+        decode(encoded(Image.new("RGB", (12, 10)), "PNG"))
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 50), (50, 20), (24, 40), (1, 1)])
+@pytest.mark.parametrize(
+    ("method", "reference"),
+    [
+        ("pad", lambda image, size: ImageOps.pad(image, size, Image.Resampling.BICUBIC, color="black")),
+        ("crop", lambda image, size: ImageOps.fit(image, size, Image.Resampling.BICUBIC)),
+        ("stretch", lambda image, size: image.resize(size, Image.Resampling.BICUBIC)),
+    ],
+)
+def test_resizing_is_pillows(method, reference, height, width):
+    image = Image.fromarray(noise())
+    pixels = resize(image, height, width, method)
+    assert (pixels.shape, pixels.dtype) == ((height, width, 3), np.uint8)
+    np.testing.assert_array_equal(pixels, np.asarray(reference(image, (width, height))))
+
+
+def test_pad_shows_the_whole_image_between_black_bars():
+    pixels = resize(Image.new("RGB", (40, 20), WHITE), 40, 40, "pad")
+    assert (pixels[10:30] == 255).all()
+    assert (pixels[:10] == 0).all()
+    assert (pixels[30:] == 0).all()
+
+
+def test_crop_cuts_both_ends_of_the_longer_side():
+    image = np.zeros((20, 40, 3), np.uint8)
+    image[:, 10:30] = 255
+    assert (resize(Image.fromarray(image), 20, 20, "crop") == 255).all()
+
+
+def test_stretch_keeps_the_edges_where_they_are():
+    image = np.zeros((20, 40, 3), np.uint8)
+    image[:, 20:] = 255
+    pixels = resize(Image.fromarray(image), 20, 20, "stretch")
+    assert (pixels[:, :8] == 0).all()
+    assert (pixels[:, 12:] == 255).all()
+
+
+def test_shrinking_averages_instead_of_picking_pixels():
+    # A one-pixel chessboard: picking every eighth pixel gives black or white, averaging gives grey.
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    pixels = resize(Image.fromarray(board).convert("RGB"), 8, 8, "stretch")
+    assert np.abs(pixels.astype(int) - 127).max() <= 8
