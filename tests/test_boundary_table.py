@@ -8,7 +8,7 @@ import pytest
 
 from tests.boundary_table import cuts
 from thaw.backend import keras
-from thaw.params.architectures import boundaries, known_architectures, nearest
+from thaw.params.architectures import boundaries, known_architectures, nearest, smallest_pixels
 from thaw.params.keras_names import NAMED, UNUSABLE, names_alone, public_classes, public_names, signature
 
 NAMESPACES = ("layers", "optimizers", "optimizers.schedules", "losses", "callbacks", "initializers", "regularizers")
@@ -34,6 +34,15 @@ def test_the_table_has_every_network() -> None:
     }
     assert set(known_architectures()) == networks | {"EfficientNetLite0"}
     assert [name for name in known_architectures() if not boundaries(name, include_top=False)] == []
+
+
+@pytest.mark.parametrize("architecture", ["InceptionV3", "VGG16"])
+def test_keras_refuses_smaller_images_than_known(architecture: str) -> None:
+    least = smallest_pixels(architecture)
+    network = getattr(keras.applications, architecture)
+    assert network(weights=None, include_top=False, input_shape=(least, least, 3)).input.shape[1] == least
+    with pytest.raises(ValueError, match=f"at least {least}x{least}"):
+        network(weights=None, include_top=False, input_shape=(least - 1, least, 3))
 
 
 @pytest.mark.parametrize("namespace", [*NAMESPACES, "constraints", "activations"])

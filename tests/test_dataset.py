@@ -247,10 +247,18 @@ def test_a_link_to_nowhere_is_a_bad_file(folder):
     assert [one.path for one in collect(folder, SKIP)[1]] == ["oak/link.png"]
 
 
-def test_a_wrong_ending_does_not_matter(folder):
-    (folder / "oak" / "0.png").rename(folder / "oak" / "0.jpg")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_file_without_permission_is_a_bad_file(folder):
+    (folder / "oak" / "0.png").chmod(0)
+    assert f"{folder / 'oak' / '0.png'}: cannot be read: Permission denied" in message(folder)
+    assert skipped(folder) == {"oak/0.png": "cannot be read: Permission denied"}
+
+
+@pytest.mark.parametrize(("file_format", "name"), [("PNG", "0.jpg"), ("JPEG", "0.txt"), ("TIFF", "0")])
+def test_a_wrong_ending_does_not_matter(folder, file_format, name):
+    Image.open(draw(folder.parent / "new.png", "new")).save(folder / "pine" / name, file_format)
     rows, left_out = collect(folder, FAIL)
-    assert "oak/0.jpg" in {row.path for row in rows}
+    assert f"pine/{name}" in {row.path for row in rows}
     assert left_out == []
 
 

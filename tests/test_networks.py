@@ -140,6 +140,18 @@ def test_weights_come_from_a_path_or_a_url(
         np.testing.assert_array_equal(other, expected)
 
 
+def test_efficientnet_from_a_file_is_what_keras_itself_would_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "b0.weights.h5"
+    build(Backbone(architecture="EfficientNetB0", weights="none", seed=3)).save_weights(path)
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(path))
+    by_keras = keras.applications.EfficientNetB0(weights="imagenet", include_top=False)
+    ours = build(Backbone(architecture="EfficientNetB0", weights=str(path), sha256=sha256(path)))
+    expected = by_keras.predict(PIXELS, verbose=0)
+    np.testing.assert_allclose(ours.predict(PIXELS, verbose=0), expected, rtol=1e-5, atol=1e-6 * expected.max())
+
+
 def test_weights_with_another_digest_are_refused(
     weights: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,8 +13,10 @@ from ruamel.yaml import YAML
 
 from thaw.errors import UserError
 from thaw.params import read_entry, read_yaml
-from thaw.params.check import SECTIONS, check
-from thaw.params.variants import Variant
+from thaw.params.check import SECTIONS, SINGLE, check
+from thaw.params.dataset import Split
+from thaw.params.evaluation import CrossValidation
+from thaw.params.variants import Solver, Training, Variant
 from thaw.suggestions import did_you_mean
 
 ROOT = Path(__file__).parent.parent
@@ -243,7 +245,10 @@ NAMES = {
         ["tensors.size: DVC does not notice when a parameter named 'size' changes; use another name"],
     ),
     "Keras argument size": (
-        {**WITH_FRESH, "variants.fresh.head": [{"UpSampling2D": {"size": 2}}, FINAL]},
+        {
+            "variants.fresh": FRESH
+            | {"inputs": "features/midway", "head": [{"UpSampling2D": {"size": 2}}, "Flatten", FINAL]}
+        },
         [f"{HEAD}.0.UpSampling2D.size: DVC does not notice when a parameter named 'size' changes; use another name"],
     ),
     "key nfiles": (
@@ -473,11 +478,44 @@ KERAS = {
     ),
     "nested object": (
         {**WITH_FRESH, HEAD: [{"Dense": {"units": 9, "kernel_initializer": {"HeNorml": {"seed": 1}}}}, FINAL]},
-        [f"{HEAD}.0.Dense.kernel_initializer.HeNorml: Keras has no 'HeNorml'; did you mean 'HeNormal'?"],
+        [f"{HEAD}.0.Dense.kernel_initializer.HeNorml: unknown initializer 'HeNorml'; did you mean 'HeNormal'?"],
     ),
     "nested argument": (
         {**WITH_FRESH, HEAD: [{"Dense": {"units": 9, "kernel_initializer": {"HeNormal": {"sed": 1}}}}, FINAL]},
         [f"{HEAD}.0.Dense.kernel_initializer.HeNormal.sed: HeNormal has no argument 'sed'; did you mean 'seed'?"],
+    ),
+    "initializer that is a layer": (
+        {**WITH_FRESH, HEAD: [{"Dense": {"units": 9, "kernel_initializer": {"Flatten": None}}}, FINAL]},
+        [f"{HEAD}.0.Dense.kernel_initializer.Flatten: unknown initializer 'Flatten'"],
+    ),
+    "lower-case regularizer with arguments": (
+        {**WITH_FRESH, HEAD: [{"Dense": {"units": 9, "kernel_regularizer": {"l2": 0.1}}}, FINAL]},
+        [f'{HEAD}.0.Dense.kernel_regularizer: expected a name or {{Name: {{argument: value}}}}, got {{"l2": 0.1}}'],
+    ),
+    "number for an activation": (
+        {**WITH_FRESH, HEAD: [{"Dense": {"units": 9, "activation": 3}}, FINAL]},
+        [f"{HEAD}.0.Dense.activation: expected a name or {{Name: {{argument: value}}}}, got 3"],
+    ),
+    **{
+        f"loss {name}": ({f"{FIT}.loss": name}, [f"{FIT}.loss: {name} {why}"])
+        for name, why in {
+            "Loss": "is only what others are derived from",
+            "CTC": "is for sequences, not for classes",
+            "Circle": "is for embeddings, not for classes",
+            "CategoricalGeneralizedCrossEntropy": "takes labels as numbers, which only Sparse... losses get",
+        }.items()
+    },
+    "averages that no optimizer keeps": (
+        {f"{FIT}.callbacks": ["SwapEMAWeights"]},
+        [f"{FIT}.callbacks.0: SwapEMAWeights needs an optimizer with use_ema: true"],
+    ),
+    "layer in a layer": (
+        {**WITH_FRESH, HEAD: [{"SpectralNormalization": {"layer": {"dense": {"units": 9}}}}, FINAL]},
+        [f"{HEAD}.0.SpectralNormalization.layer.dense: unknown layer 'dense'; did you mean 'Dense'?"],
+    ),
+    "layer in a layer by its name alone": (
+        {**WITH_FRESH, HEAD: [{"SpectralNormalization": {"layer": "Flatten"}}, FINAL]},
+        [f'{HEAD}.0.SpectralNormalization.layer: expected {{Name: {{argument: value}}}}, got "Flatten"'],
     ),
     **{
         f"layer {name}": ({**WITH_FRESH, HEAD: [name, FINAL]}, [f"{HEAD}.0: {name} {why}"])
@@ -486,6 +524,7 @@ KERAS = {
             "InputLayer": "does not go into a list of layers: the network has its input already",
             "TFSMLayer": "holds code, which Keras refuses to load from a model's file",
             "Lambda": "holds code, which Keras refuses to load from a model's file",
+            "Embedding": "is for text, categories or sound, not for images and their features",
             "Concatenate": "has several inputs, but each layer of a list has one",
             "Layer": "is only what others are derived from",
         }.items()
@@ -661,9 +700,17 @@ RELATIONS = {
             "variants.fresh": FRESH | {"start": "backbones/vgg", "inputs": "tensors/lite64"},
         },
         [
-            "features.vgg.tensors: VGG16 with include_top needs pixels: [224, 224]",
-            "variants.fresh.inputs: VGG16 with include_top needs pixels: [224, 224]",
+            "features.vgg.tensors: VGG16 with include_top needs tensors with pixels: [224, 224]",
+            "variants.fresh.inputs: VGG16 with include_top needs tensors with pixels: [224, 224]",
         ],
+    ),
+    "images too small for the network": (
+        {
+            "tensors.wide": {"pixels": [74, 200], "resize": "pad", "normalization": "tf"},
+            "backbones.inception": {"architecture": "InceptionV3", "weights": "none"},
+            "features.inception": {"tensors": "wide", "backbone": "inception", "layer": "top"},
+        },
+        ["features.inception.tensors: InceptionV3 needs tensors with pixels: [75, 75] or more"],
     ),
     "augmentation of features": (
         {f"{HALF}.augmentation": ["RandomFlip"]},
@@ -711,6 +758,10 @@ RELATIONS = {
     "solver on tensors": (
         {"variants": {"only": SOLVED | {"inputs": "tensors/lite64"}}},
         [f"variants.only.inputs: {VECTOR}"],
+    ),
+    "map's layer on a vector": (
+        {**WITH_FRESH, HEAD: ["GlobalAveragePooling2D", FINAL]},
+        [f"{HEAD}.0: GlobalAveragePooling2D takes a map, but the backbone's end is one vector per image: leave it out"],
     ),
     "head on a map": ({**WITH_FRESH, "variants.fresh.inputs": "features/midway"}, [f"{HEAD}: {MAP}"]),
     **{
@@ -795,7 +846,10 @@ RIGHT = {
                 "Dense": {
                     "units": 9,
                     "activation": "relu",
+                    "kernel_initializer": "uniform",
                     "kernel_regularizer": {"L2": {"l2": 1e-4}},
+                    "bias_initializer": {"Identity": {"gain": 2.0}},
+                    "bias_regularizer": None,
                     "dtype": "float32",
                 }
             },
@@ -816,6 +870,11 @@ RIGHT = {
         f"{FIT}.callbacks": ["TerminateOnNaN", {"ReduceLROnPlateau": {"monitor": "val_accuracy", "patience": 2}}],
         f"{FIT}.loss": {"CategoricalCrossentropy": {"label_smoothing": 0.1}},
     },
+    "averages that the optimizer keeps": {
+        f"{FIT}.optimizer": {"SGD": {"use_ema": True}},
+        f"{FIT}.callbacks": ["SwapEMAWeights"],
+    },
+    "small images for a network that takes them": {"tensors.lite64.pixels": [16, 16]},
     "a schedule with its steps": {
         f"{FIT}.optimizer": {
             "Adam": {"learning_rate": {"CosineDecay": {"initial_learning_rate": 1e-3, "decay_steps": 9}}}
@@ -869,6 +928,18 @@ FILES = {
     "two documents": (b"a: 1\n---\nb: 2\n", ":2: not valid YAML: but found another document"),
     "unknown alias": (b"a: *b\n", ":1: not valid YAML: found undefined alias 'b'"),
     "too deep": (b"a: " + b"[" * 1000, ": not valid YAML: nested too deeply"),
+    "alias of itself": (
+        b"a: &a {b: [*a]}\n",
+        ": an alias (*name) makes it contain itself, or more than 100000 values;",
+    ),
+    "aliases of aliases": (
+        b"a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+        + b"".join(b"%c: &%c [%s]\n" % (key, key, b", ".join([b"*%c" % (key - 1)] * 10)) for key in b"bcdefghij"),
+        ": an alias (*name) makes it contain itself, or more than 100000 values;",
+    ),
+    "half a character": (b'a: "\\ud800"\n', ': "?" has an escape (\\u) that is half of a character'),
+    "endless number": (b"a: 0x" + b"f" * 5000, ": a whole number has more than 400 digits; "),
+    "endless number for a key": (b"? 0x" + b"f" * 5000 + b"\n: 1\n", ": a whole number has more than 400 digits; "),
 }
 
 
@@ -890,12 +961,6 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 def test_a_directory_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r": cannot be read: Is a directory; give the path of a params file$"):
         check(tmp_path)
-
-
-def test_an_alias_of_itself_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(DEFAULT.read_text(encoding="utf-8") + "extra: &a {b: [*a]}\n", encoding="utf-8")
-    assert of_file(path) == ["extra.b.0: an alias stands inside of what it stands for; write the value itself"]
 
 
 def test_an_exponent_makes_a_number(tmp_path: Path) -> None:
@@ -928,24 +993,90 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(value, (*path, key))
 
 
+EVERYTHING = edited(
+    {
+        f"{BACKBONE}": LITE | {"include_top": False, "seed": 1},
+        "backbones.file": {"architecture": "VGG16", "weights": str(DEFAULT), "sha256": DIGEST},
+        "features.midway": MIDDLE | {"pooling": None, "batch_size": 8},
+        "variants.frozen_head.fit.C": [1.0, 2.0],
+        f"{FIT}": {
+            "epochs": 1,
+            "batch_size": 8,
+            "optimizer": {"Adam": {"learning_rate": {"CosineDecay": {"initial_learning_rate": 1e-3}}}},
+            "loss": {"CategoricalCrossentropy": {"label_smoothing": 0.1}},
+            "callbacks": [{"EarlyStopping": {"monitor": "val_loss"}}, "TerminateOnNaN"],
+            "batch_norm": "trained",
+            "seed": 1,
+        },
+        "variants.full.augmentation": [{"RandomFlip": {"mode": "horizontal"}}],
+        "variants.fresh": FRESH
+        | {
+            "inputs": "features/midway",
+            "head": [
+                "Flatten",
+                {"SpectralNormalization": {"layer": {"Dense": {"units": 9, "kernel_regularizer": {"L2": None}}}}},
+                FINAL,
+            ],
+        },
+        "evaluation.cross_validation": {"folds": 3, "repeats": 2, "seed": 1},
+    }
+)
+
+
+def around(tree: Tree, path: tuple[Any, ...]) -> Any:
+    """Return the mapping or list in which the end of a path stands."""
+    node: Any = tree
+    for step in path[:-1]:
+        node = node[step]
+    return node
+
+
+def test_every_key_of_every_schema_is_among_what_is_varied(errors: Callable[[Tree], list[str]]) -> None:
+    assert errors(EVERYTHING) == []
+    waiting: list[tuple[Any, list[Any]]] = [
+        (schema, [EVERYTHING[section]] if section in SINGLE else list(EVERYTHING[section].values()))
+        for section, schema in SECTIONS.items()
+    ]
+    fits = [variant["fit"] for variant in EVERYTHING["variants"].values()]
+    waiting += [
+        (Solver, [fit for fit in fits if "solver" in fit]),
+        (Training, [fit for fit in fits if "epochs" in fit]),
+    ]
+    waiting += [(Split, [EVERYTHING["dataset"]["split"]])]
+    waiting += [(CrossValidation, [EVERYTHING["evaluation"]["cross_validation"]])]
+    for schema, entries in waiting:
+        assert {key for entry in entries for key in entry} == set(schema.model_fields)
+
+
+def test_whatever_a_key_is_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in places(EVERYTHING):
+        original = around(EVERYTHING, path)
+        if isinstance(original, list):
+            continue
+        for key in (None, 3, True, 1.5, date(2024, 5, 1), (1, 2), "", "size", "a.b", "a\nb"):
+            tree = copy.deepcopy(EVERYTHING)
+            node = around(tree, path)
+            node[key] = node.pop(path[-1])
+            monkeypatch.setattr("thaw.params.check.read_yaml", lambda path, tree=tree: tree)
+            with pytest.raises(UserError):
+                check(DEFAULT)
+
+
 def test_whatever_stands_anywhere_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = edited({**WITH_FRESH, "variants.full.augmentation": [{"RandomFlip": {"mode": "horizontal"}}]})
-    tree["evaluation"]["cross_validation"] = {"folds": 5}
+    tree = copy.deepcopy(EVERYTHING)
     monkeypatch.setattr("thaw.params.check.read_yaml", lambda path: tree)
     refused = passed = 0
     for path in list(places(tree)):
-        around: Any = tree
-        for step in path[:-1]:
-            around = around[step]
-        original = around[path[-1]]
+        node = around(tree, path)
+        original = node[path[-1]]
         for value in (None, 3, -1, 1.5, True, "x", "", [], {}, [1], {"a": 1}, {"A": {}}, {3: 4}, [[]], float("nan")):
-            around[path[-1]] = value
+            node[path[-1]] = value
             try:
                 check(DEFAULT)
                 passed += 1
             except UserError:
                 refused += 1
-            around[path[-1]] = original
+            node[path[-1]] = original
     check(DEFAULT)
     assert refused > 5 * passed > 0
 

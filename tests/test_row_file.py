@@ -1,6 +1,7 @@
 """thaw.row_file: what is written is read, byte for byte or not at all."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -232,6 +233,19 @@ def test_a_damaged_structure_is_found_or_does_not_matter(tmp_path, path):
         else:
             np.testing.assert_array_equal(read, rows, strict=True)
     assert found > 300
+
+
+def test_a_file_has_no_heap_of_strings(path):
+    # It has no checksum, and HDF5 loops for ever when a length in it is damaged.
+    assert b"GCOL" not in path.read_bytes()
+
+
+def test_a_header_of_any_length_is_read(tmp_path):
+    # HDF5 keeps an attribute of more than 64 KiB in another place than a short one.
+    index = replace(index_of(), classes=tuple(f"class {number:04}" for number in range(10_000)))
+    with writing(tmp_path / "rows.h5", index, SHAPE, "float32", MADE_OF) as file:
+        file.append(rows_of())
+    assert RowFile(tmp_path / "rows.h5").index.classes == index.classes
 
 
 def test_a_failure_while_writing_leaves_the_earlier_file_and_nothing_else(path):

@@ -2,6 +2,9 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from thaw import lite0
 from thaw.backend import keras
@@ -41,7 +44,8 @@ def _build_application(entry: Backbone) -> keras.Model:
     constructor = getattr(keras.applications, entry.architecture)
     weights = "imagenet" if entry.weights == "imagenet" else None
     try:
-        return constructor(weights=weights, include_top=entry.include_top)
+        network = constructor(weights=weights, include_top=entry.include_top)
+        return _as_pretrained(network) if entry.weights_are_a_file else network
     except Exception as error:  # Keras raises a bare Exception when it cannot fetch the weights
         if weights is None:
             raise
@@ -49,6 +53,25 @@ def _build_application(entry: Backbone) -> keras.Model:
             f"the weights of {entry.architecture} cannot be fetched: {error}\n"
             "give weights as a path with its sha256, or pull the backbone that a teammate has made"
         ) from None
+
+
+def _as_pretrained(network: keras.Model) -> keras.Model:
+    """Return the network for which Keras's weights file is meant.
+
+    Keras gives EfficientNet one division more when it loads ImageNet weights itself than when it builds the
+    network without weights (tensorflow/tensorflow#62193); without it, the file's weights see wrong inputs.
+    """
+    if not network.name.startswith("efficientnetb"):
+        return network
+    deviation = np.sqrt([0.229, 0.224, 0.225])
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        output = layer(*args, **kwargs)
+        if isinstance(layer, keras.layers.Normalization):
+            return keras.layers.Rescaling(list(1 / deviation), name="pretrained_rescaling")(output)
+        return output
+
+    return keras.models.clone_model(network, call_function=call)
 
 
 def _load_file(network: keras.Model, entry: Backbone) -> None:

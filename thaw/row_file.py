@@ -95,8 +95,9 @@ def writing(
         }
         for name, column in columns.items():
             file.create_dataset(name, data=column, track_times=False)
-        file.attrs["header"] = header
-        file.attrs["digest"] = _digest(header, columns)
+        # Of fixed length: HDF5 keeps other strings in a heap without checksums, and loops for ever on a damaged one.
+        file.attrs["header"] = np.bytes_(header.encode())
+        file.attrs["digest"] = np.bytes_(_digest(header, columns).encode())
 
 
 def _create(path: Path) -> h5py.File:
@@ -127,16 +128,16 @@ class RowFile:
         except OSError:
             raise self._damaged() from None
         try:
-            header = str(self._file.attrs["header"])
+            header = self._file.attrs["header"].decode()
             columns = {name: self._file[name][()] for name in ("keys", "paths", "labels", "digests")}
             self._rows = self._file["rows"]
-            sound = _digest(header, columns) == self._file.attrs["digest"]
-        except (OSError, KeyError, ValueError, RuntimeError):
+            self.digest: str = self._file.attrs["digest"].decode()
+            sound = _digest(header, columns) == self.digest
+        except (OSError, KeyError, ValueError, RuntimeError, AttributeError):
             sound = False
         if not sound:
             raise self._damaged()
         self.made_of: dict[str, Any] = json.loads(header)
-        self.digest = str(self._file.attrs["digest"])
         self.index = Index(
             keys=columns["keys"],
             paths=columns["paths"],

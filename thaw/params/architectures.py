@@ -1,10 +1,11 @@
 """The networks that params.yaml can name, and where each can be cut; known without building one."""
 
+import ast
 import json
 from functools import cache
 from pathlib import Path
 
-from thaw.params.keras_names import public_names
+from thaw.params.keras_names import parsed, public_names
 from thaw.suggestions import did_you_mean
 
 # Written by tests/boundary_table.py, from the networks themselves.
@@ -27,6 +28,19 @@ def boundaries(architecture: str, include_top: bool) -> list[str]:
     """Return the layers at which a network can be cut, from input to output."""
     table = _table().get(architecture, {})
     return table.get("network", []) + table.get("top" if include_top else "no_top", [])
+
+
+def smallest_pixels(architecture: str) -> int:
+    """Return the least height and width of images for which Keras offers a network; 1 if it says none."""
+    if architecture not in public_names("applications"):
+        return 1
+    module, _ = public_names("applications")[architecture]
+    minima = [
+        node.value.value
+        for node in ast.walk(parsed(module))
+        if isinstance(node, ast.keyword) and node.arg == "min_size" and isinstance(node.value, ast.Constant)
+    ]
+    return max((least for least in minima if isinstance(least, int)), default=1)
 
 
 def nearest(layer: str, known: list[str]) -> str:

@@ -32,6 +32,9 @@ SINGLE = ("dataset", "evaluation")
 ENTRY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # DVC does not see these keys change, and restores stale outputs (iterative/dvc#10296).
 UNSEEN_BY_DVC = ("size", "nfiles")
+# A params file has some hundred values; one that seems to have more repeats itself by aliases.
+MOST_VALUES = 100_000
+LONGEST_INTEGER = 10**400
 
 
 def check(path: Path) -> None:
@@ -40,11 +43,36 @@ def check(path: Path) -> None:
     Raises:
         UserError: its message lists every error with the key it stands at.
     """
-    found = _problems(read_yaml(path))
+    tree = read_yaml(path)
+    unfit = _unfit(tree)
+    if unfit:
+        raise UserError(f"{path}: {unfit}")
+    found = _problems(tree)
     if found:
         lines = "\n".join(_printable(f"  {where}: {problem}") for where, problem in found)
         count = "1 error" if len(found) == 1 else f"{len(found)} errors"
         raise UserError(f"{path}: {count}, nothing was run\n{lines}")
+
+
+def _unfit(tree: Any) -> str | None:
+    """Return why a tree cannot be gone through, or a value of it not be shown; None if all can."""
+    waiting, met = [tree], 0
+    while waiting:
+        node = waiting.pop()
+        met += 1
+        if met > MOST_VALUES:
+            return (
+                f"an alias (*name) makes it contain itself, or more than {MOST_VALUES} values; write out what is meant"
+            )
+        if isinstance(node, dict):
+            waiting += [*node.keys(), *node.values()]
+        elif isinstance(node, list | tuple):
+            waiting += node
+        elif isinstance(node, int) and abs(node) > LONGEST_INTEGER:
+            return "a whole number has more than 400 digits; if it is meant as text, put it between quotes"
+        elif isinstance(node, str) and any("\ud800" <= char <= "\udfff" for char in node):
+            return f"{shown(node.encode(errors='replace').decode())} has an escape (\\u) that is half of a character"
+    return None
 
 
 def _printable(line: str) -> str:
@@ -54,9 +82,7 @@ def _printable(line: str) -> str:
 
 def _problems(tree: dict[Any, Any]) -> list[Problem]:
     """Return every error of a params file; what stands in a later section is found despite earlier ones."""
-    found = list(_unfit_for_files("", tree, ()))
-    if any(problem == ENDLESS for _, problem in found):
-        return found
+    found = list(_unfit_for_files("", tree))
     raw: Entries = {name: {} for name in SECTIONS}
     valid: Entries = {name: {} for name in SECTIONS}
     for section in tree:
@@ -86,24 +112,19 @@ def _problems(tree: dict[Any, Any]) -> list[Problem]:
     return found + list(relations(raw, valid))
 
 
-ENDLESS = "an alias stands inside of what it stands for; write the value itself"
-
-
-def _unfit_for_files(where: str, node: Any, around: tuple[int, ...]) -> Iterator[Problem]:
+def _unfit_for_files(where: str, node: Any) -> Iterator[Problem]:
     """Yield the keys and values of YAML that JSON does not have, or DVC does not heed."""
-    if id(node) in around:
-        yield where, ENDLESS
-    elif isinstance(node, dict):
+    if isinstance(node, dict):
         for key, value in node.items():
             here = f"{where}.{key}".lstrip(".")
             if not isinstance(key, str):
                 yield here, f"a key is text, got {shown(key)}"
             if key in UNSEEN_BY_DVC:
                 yield here, f"DVC does not notice when a parameter named {key!r} changes; use another name"
-            yield from _unfit_for_files(here, value, (*around, id(node)))
+            yield from _unfit_for_files(here, value)
     elif isinstance(node, list):
         for index, item in enumerate(node):
-            yield from _unfit_for_files(f"{where}.{index}", item, (*around, id(node)))
+            yield from _unfit_for_files(f"{where}.{index}", item)
     elif not isinstance(node, str | int | float | None):
         kind = "a date; put it between quotes" if isinstance(node, date) else "of a YAML type that DVC cannot keep"
         yield where, f"expected text, a number, true, false, null, a list or a mapping; this is {kind}"
@@ -154,7 +175,7 @@ EXPECTED = {
     "greater_than_equal": "a number not below {ge:g}",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
-    "less_than": "a number below {lt:g}",
+    "less_than": "a number below {lt:.10g}",
     "less_than_equal": "a number not above {le:g}",
     "list_type": "a list",
     "model_type": "a mapping of keys to values",

@@ -22,8 +22,6 @@ KINDS = {
     "regularizers": "regularizer",
     "constraints": "constraint",
 }
-# Where an object among another one's arguments is looked for, in this order: as thaw/training.py does.
-NESTED = ("layers", "optimizers", "optimizers.schedules", "losses", "initializers", "regularizers", "constraints")
 # Arguments that can be given by a name alone, by the ends of theirs.
 NAMED = {
     "activation": "activations",
@@ -42,6 +40,7 @@ _INPUT = "does not go into a list of layers: the network has its input already"
 _CODE = "holds code, which Keras refuses to load from a model's file"
 _SEVERAL = "has several inputs, but each layer of a list has one"
 _LABELS = "would have to change the labels as well"
+_TEXT = "is for text, categories or sound, not for images and their features"
 _PARTS = "takes other layers, which params.yaml cannot give it: list those layers instead"
 _WRITES = (
     "writes files or sends data that dvc.yaml does not declare; to keep the best epoch's weights use "
@@ -62,13 +61,24 @@ UNUSABLE = {
         **dict.fromkeys(("GRUCell", "LSTMCell", "SimpleRNNCell"), _SEVERAL),
         **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), _LABELS),
         **dict.fromkeys(("Pipeline", "RNN", "StackedRNNCells"), _PARTS),
+        **dict.fromkeys(("CategoryEncoding", "Embedding", "HashedCrossing", "Hashing", "IntegerLookup"), _TEXT),
+        **dict.fromkeys(("ReversibleEmbedding", "StringLookup", "TextVectorization"), _TEXT),
+        **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), _TEXT),
     },
     "optimizers": {
         **dict.fromkeys(("Optimizer", "OptimizerMap"), _ABSTRACT),
         **dict.fromkeys(("LossScaleOptimizer", "MultiOptimizer"), _OPTIMIZERS),
     },
     "optimizers.schedules": {"LearningRateSchedule": _ABSTRACT},
-    "losses": {"Loss": _ABSTRACT, "CTC": "is for sequences, not for classes"},
+    "losses": {
+        "Loss": _ABSTRACT,
+        "CTC": "is for sequences, not for classes",
+        "Circle": "is for embeddings, not for classes",
+        "CategoricalGeneralizedCrossEntropy": "takes labels as numbers, which only Sparse... losses get",
+    },
+    "initializers": {"Initializer": _ABSTRACT},
+    "regularizers": {"Regularizer": _ABSTRACT},
+    "constraints": {"Constraint": _ABSTRACT},
     "callbacks": {
         "Callback": _ABSTRACT,
         **dict.fromkeys(
@@ -103,7 +113,8 @@ def _module_file(module: str) -> Path:
 
 
 @cache
-def _parsed(module: str) -> ast.Module:
+def parsed(module: str) -> ast.Module:
+    """Return the syntax tree of a module below the keras package."""
     return ast.parse(_module_file(module).read_text(encoding="utf-8"))
 
 
@@ -112,7 +123,7 @@ def _imported(module: str) -> dict[str, tuple[str, str]]:
     """Return what a module imports by name, each with the module and the name of its source."""
     return {
         alias.asname or alias.name: (node.module, alias.name)
-        for node in _parsed(module).body
+        for node in parsed(module).body
         if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names
     }
@@ -131,8 +142,9 @@ def public_classes(namespace: str) -> list[str]:
 
 def names_alone(namespace: str) -> list[str]:
     """Return the names in `keras.<namespace>` that stand for an object without arguments."""
-    others = ("get", "serialize", "deserialize", "Constant", "constant", "l1_l2")
-    return [name for name in public_names(namespace) if name not in others]
+    others = ("get", "serialize", "deserialize", "Constant", "constant", "l1_l2", *UNUSABLE.get(namespace, {}))
+    aliases = ("normal", "one", "uniform", "zero") if namespace == "initializers" else ()
+    return [*(name for name in public_names(namespace) if name not in others), *aliases]
 
 
 def signature(namespace: str, name: str) -> Signature | None:
@@ -143,7 +155,7 @@ def signature(namespace: str, name: str) -> Signature | None:
 @cache
 def _signature(module: str, name: str) -> Signature | None:
     """Return a constructor's signature, with what it takes as **kwargs and hands on to its base."""
-    classes = {node.name: node for node in _parsed(module).body if isinstance(node, ast.ClassDef)}
+    classes = {node.name: node for node in parsed(module).body if isinstance(node, ast.ClassDef)}
     if name not in classes:
         return None
     inherited = Signature(frozenset(), frozenset(), {})
@@ -212,8 +224,15 @@ def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
             yield from _learning_rate(here, value)
         elif argument == "monitor" and value not in MONITORED:
             yield here, f"expected one of {', '.join(MONITORED)}, got {shown(value)}{did_you_mean(value, MONITORED)}"
+        elif argument in ("layer", "backward_layer") and value is not None:
+            if isinstance(value, dict) and is_keras_object(value):
+                yield from _nested(here, value, "layers")
+            else:
+                yield here, f"expected {{Name: {{argument: value}}}}, got {shown(value)}"
         elif _is_nested(value):
-            yield from _nested(here, value)
+            # As thaw/training.py takes it; an activation with arguments is a layer.
+            kept_in = next((NAMED[end] for end in NAMED if argument.endswith(end)), "layers")
+            yield from _nested(here, value, kept_in if kept_in in KINDS else "layers")
         else:
             problem = _value_problem(namespace, argument, value, of_class)
             if problem:
@@ -224,20 +243,13 @@ def _is_nested(value: Any) -> bool:
     return isinstance(value, dict) and is_keras_object(value) and next(iter(value))[:1].isupper()
 
 
-def _nested(here: str, spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    name = next(iter(spec))
-    for namespace in NESTED:
-        if name in public_names(namespace):
-            yield from ((f"{here}.{path}".rstrip("."), problem) for path, problem in problems(spec, namespace))
-            return
-    everything = [known for namespace in NESTED for known in public_classes(namespace)]
-    yield f"{here}.{name}", f"Keras has no {name!r}{did_you_mean(name, everything)}"
+def _nested(here: str, spec: dict[str, Any], namespace: str) -> Iterator[tuple[str, str]]:
+    yield from ((f"{here}.{path}".rstrip("."), problem) for path, problem in problems(spec, namespace))
 
 
 def _learning_rate(here: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and is_keras_object(value):
-        inner = problems(value, "optimizers.schedules")
-        yield from ((f"{here}.{path}".rstrip("."), problem) for path, problem in inner)
+        yield from _nested(here, value, "optimizers.schedules")
     elif not isinstance(value, float) or not 0 < value < float("inf"):
         yield (
             here,
@@ -257,12 +269,13 @@ def _value_problem(namespace: str, argument: str, value: Any, of_class: Signatur
         return None if right else f"expected a whole number above 0 or classes, got {shown(value)}"
     if argument == "rate":
         return None if is_number and 0 <= value < 1 else f"expected a number from 0 to below 1, got {shown(value)}"
-    for end, namespace in NAMED.items():
-        if argument.endswith(end) and isinstance(value, str):
-            names = names_alone(namespace)
-            if value in names:
-                return None
-            return f"Keras knows no {end.lstrip('_')} {value!r} by its name alone{did_you_mean(value, names)}"
+    for end, kept_in in NAMED.items():
+        if argument.endswith(end) and value is not None:
+            names = names_alone(kept_in)
+            if isinstance(value, str) and value not in names:
+                return f"Keras knows no {end.lstrip('_')} {value!r} by its name alone{did_you_mean(value, names)}"
+            right = isinstance(value, str)
+            return None if right else f"expected a name or {{Name: {{argument: value}}}}, got {shown(value)}"
     match of_class.defaults.get(argument):
         case bool():
             return None if isinstance(value, bool) else f"expected true or false, got {shown(value)}"

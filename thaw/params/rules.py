@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thaw.params.architectures import boundaries, known_architectures, nearest
+from thaw.params.architectures import boundaries, known_architectures, nearest, smallest_pixels
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.keras_names import problems
@@ -28,8 +28,9 @@ TO_VECTORS = (
 )
 # Their classification layer is a convolution over a map of one pixel.
 MAP_BEFORE_CLASSES = ("MobileNet", "MobileNetV3Large", "MobileNetV3Small")
-# Their fully connected layers fit one size of image.
-FIXED_TOP = {"VGG16": [224, 224], "VGG19": [224, 224]}
+# With include_top, they are built for one size of image.
+FIXED_TOP = ("VGG16", "VGG19", "ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge")
+FIXED_PIXELS = [224, 224]
 
 
 def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
@@ -107,9 +108,13 @@ def _layer(here: str, features: Features, backbone: Backbone, valid: Entries) ->
 
 
 def _fixed_size(where: str, tensors: str, backbone: Backbone, valid: Entries) -> Iterator[Problem]:
-    pixels = FIXED_TOP.get(backbone.architecture) if backbone.include_top else None
-    if pixels and tensors in valid["tensors"] and valid["tensors"][tensors].pixels != pixels:
-        yield where, f"{backbone.architecture} with include_top needs pixels: {pixels}"
+    if tensors not in valid["tensors"]:
+        return
+    pixels, least = valid["tensors"][tensors].pixels, smallest_pixels(backbone.architecture)
+    if backbone.include_top and backbone.architecture in FIXED_TOP and pixels != FIXED_PIXELS:
+        yield where, f"{backbone.architecture} with include_top needs tensors with pixels: {FIXED_PIXELS}"
+    elif min(pixels) < least:
+        yield where, f"{backbone.architecture} needs tensors with pixels: [{least}, {least}] or more"
 
 
 def _ends_in_vectors(backbone: Backbone) -> bool:
@@ -128,6 +133,7 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
                 expected = " or ".join(f"{section}/<name>" for section in sections)
                 yield f"{here}.{key}", f"expected {expected}, got {entry[key]!r}{did_you_mean(entry[key], choices)}"
     fit: dict[Any, Any] = entry["fit"] if isinstance(entry.get("fit"), dict) else {}
+    optimizer = _arguments(fit.get("optimizer"))
     callbacks: list[Any] = fit["callbacks"] if isinstance(fit.get("callbacks"), list) else []
     yield from _keras(f"{here}.head", entry.get("head"), "layers")
     yield from _keras(f"{here}.augmentation", entry.get("augmentation"), "layers")
@@ -136,9 +142,10 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
     loss = _arguments(fit.get("loss"))
     if loss.get("from_logits") is True:
         yield f"{here}.fit.loss", "from_logits: the head ends in softmax, which gives no logits: leave from_logits out"
-    learning_rate = _arguments(fit.get("optimizer")).get("learning_rate")
     for index, callback in enumerate(callbacks):
-        if _name(callback) == "ReduceLROnPlateau" and isinstance(learning_rate, dict):
+        if _name(callback) == "SwapEMAWeights" and optimizer.get("use_ema") is not True:
+            yield f"{here}.fit.callbacks.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
+        if _name(callback) == "ReduceLROnPlateau" and isinstance(optimizer.get("learning_rate"), dict):
             yield (
                 f"{here}.fit.callbacks.{index}",
                 "ReduceLROnPlateau cannot change a learning rate that follows a schedule: leave one of them out",
@@ -209,6 +216,11 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
     if isinstance(variant.fit, Solver):
         if features is None or features.layer != "top" or not in_vectors:
             yield where, "a solver needs one vector per image: take features with layer: top and pooling: avg or max"
+    elif in_vectors and variant.head and str(_name(variant.head[0])).endswith("2D"):
+        yield (
+            f"{here}.head.0",
+            f"{_name(variant.head[0])} takes a map, but the backbone's end is one vector per image: leave it out",
+        )
     elif not in_vectors and not any(_name(layer) in TO_VECTORS for layer in variant.head or []):
         yield (
             f"{here}.head",
