@@ -198,6 +198,10 @@ SCHEMA = {
         ["features.midway.batch_size: expected a number not below 1, got 0"],
     ),
     "negative seed": ({"dataset.split.seed": -1}, ["dataset.split.seed: expected a number not below 0, got -1"]),
+    "seed too large for NumPy": (
+        {f"{FIT}.seed": 2**32},
+        [f"{FIT}.seed: expected a number below 4294967296, got 4294967296"],
+    ),
     "zero test share": ({"dataset.split.test": 0}, ["dataset.split.test: expected a number above 0, got 0"]),
     "whole test share": ({"dataset.split.test": 1}, ["dataset.split.test: expected a number below 1, got 1"]),
     "share not a number": (
@@ -227,8 +231,19 @@ SCHEMA = {
     ),
     "path that a shell reads": (
         {"dataset.path": "$HOME/photos"},
-        ['dataset.path: expected text without " $ ` \\ and line breaks, got "$HOME/photos"'],
+        ['dataset.path: expected text without " $ ` \\ and line breaks, nor - at its start, got "$HOME/photos"'],
     ),
+    "path like an option": (
+        {"dataset.path": "-photos"},
+        ['dataset.path: expected text without " $ ` \\ and line breaks, nor - at its start, got "-photos"'],
+    ),
+    **{
+        f"path of the pipeline's own files, {path}": (
+            {"dataset.path": path},
+            ["dataset.path: the pipeline writes there: give the images a folder of their own, such as data/raw/<name>"],
+        )
+        for path in (".", "data", "raw/../data/")
+    },
     "date": (
         {"features.midway.layer": date(2024, 5, 1)},
         [
@@ -919,6 +934,10 @@ FILES = {
     ),
     "empty": (b"", ": the file is empty; copy one from recipes/ or restore it with git"),
     "comment only": (b"# nothing\n", ": the file is empty; copy one from recipes/ or restore it with git"),
+    "endless list": (
+        b"- &a [*a]\n",
+        ": expected sections such as dataset: and variants:, got a list that does not fit into a message",
+    ),
     "list": (b"- 1\n", ": expected sections such as dataset: and variants:, got [1]"),
     "word": (b"x\n", ': expected sections such as dataset: and variants:, got "x"'),
     "encoding": ("a: 1\nb: é\n".encode("latin-1"), ":2: not UTF-8; save the file with that encoding"),

@@ -40,7 +40,7 @@ def keras_object(spec: KerasSpec, namespace: str, classes: int = 0) -> Any:
     config = _config({spec: None} if isinstance(spec, str) else spec, namespace, classes)
     try:
         return keras.saving.deserialize_keras_object(config)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         cause = error.__cause__ or error.__context__ or error
         raise UserError(f"params.yaml: {spec}: Keras refuses it: {str(cause).splitlines()[0]}") from None
 

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -19,6 +19,9 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What NumPy, scikit-learn and Keras all take."""
 
 E = TypeVar("E", bound=Entry)
 
@@ -80,5 +83,8 @@ def read_entry(path: Path, address: str, schema: type[E]) -> E:
 
 def shown(value: Any) -> str:
     """Return a value as a message shows it: as YAML would have it on one line, cut off when long."""
-    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    except ValueError:  # a whole number of thousands of digits, or an alias that contains itself
+        return f"a {type(value).__name__} that does not fit into a message"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from thaw.params import Entry
+from thaw.params import Entry, Seed
 
 
 class Backbone(Entry):
@@ -17,7 +17,7 @@ class Backbone(Entry):
     """Of the weights file; with a path or URL."""
     include_top: bool = False
     """Keep the fully connected layers between the convolutions and the classification layer."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """For random weights."""
 
     @field_validator("sha256")

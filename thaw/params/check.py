@@ -159,7 +159,7 @@ def _in_words(address: str, detail: ErrorDetails, schema: type[BaseModel]) -> Pr
         case "string_pattern_mismatch" if steps[-1] == "sha256":
             problem = f"expected 64 hexadecimal digits, 0-9 and a-f, got {shown(value)}"
         case "string_pattern_mismatch":
-            problem = f"""expected text without " $ ` \\ and line breaks, got {shown(value)}"""
+            problem = f"""expected text without " $ ` \\ and line breaks, nor - at its start, got {shown(value)}"""
         case "string_type" if isinstance(value, int | float) and not isinstance(value, bool):
             problem = f"expected text, got the number {shown(value)}; put it between quotes"
         case kind:

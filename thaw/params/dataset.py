@@ -1,10 +1,11 @@
 """`dataset`: where the images are, and how they are split."""
 
+import posixpath
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from thaw.params import Entry
+from thaw.params import Entry, Seed
 
 
 class Split(Entry):
@@ -13,7 +14,7 @@ class Split(Entry):
     method: Literal["stratified"]
     test: float = Field(gt=0, lt=1)
     validation: float = Field(gt=0, lt=1)
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     @field_validator("validation")
     @classmethod
@@ -24,8 +25,17 @@ class Split(Entry):
 
 
 class Dataset(Entry):
-    path: str = Field(pattern=r'^[^"$`\\\n]+$')
+    path: str = Field(pattern=r'^[^-"$`\\\p{C}][^"$`\\\p{C}]*$')
     """A folder. dvc.yaml puts it between double quotes in a shell command."""
     layout: Literal["class_folders"]
     on_bad_image: Literal["fail", "skip"] = "fail"
     split: Split
+
+    @field_validator("path")
+    @classmethod
+    def is_not_where_outputs_go(cls, path: str) -> str:
+        if posixpath.normpath(path) in (".", "data", "models", "metrics"):
+            raise ValueError(
+                "the pipeline writes there: give the images a folder of their own, such as data/raw/<name>"
+            )
+        return path

@@ -2,13 +2,13 @@
 
 from pydantic import Field
 
-from thaw.params import Entry
+from thaw.params import Entry, Seed
 
 
 class CrossValidation(Entry):
     folds: int = Field(default=5, ge=2)
     repeats: int = Field(default=4, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class Evaluation(Entry):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PlainValidator, Tag, ValidationInfo, field_validator
 
-from thaw.params import Entry
+from thaw.params import Entry, Seed
 
 
 def is_keras_object(spec: Any) -> bool:
@@ -47,7 +47,7 @@ class Training(Entry):
     callbacks: list[KerasSpec] = []
     batch_norm: Literal["frozen", "trained"] = "frozen"
     """Of the backbone's unfrozen part; a head's own is always trained."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 def _kind(fit: Any) -> str:
