@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from tests import warm_python
 
 ROOT = Path(__file__).parents[1]
-CODE = ("dvc.yaml", ".dvcignore", ".gitignore", "stages", "thaw")
+CODE = ("dvc.yaml", ".dvcignore", ".gitignore", "data/raw/.gitignore", "stages", "thaw")
 CLASSES = ("oak", "pine", "silver birch")
 IMAGES_PER_CLASS = 7
 
@@ -124,6 +124,7 @@ def make_project(folder: Path, python: Path, params: dict[str, Any] | None = Non
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / name)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     project = Project(folder, python)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -21,7 +20,6 @@ def test_the_frozen_head_on_the_imported_photos(tmp_path: Path, warm: Path) -> N
     subprocess.run(["git", "clone", "--quiet", "--mirror", str(BUNDLE), str(mirror)], check=True)
     recipe = YAML(typ="safe").load(ROOT / "recipes" / "vehicles.yaml")
     project = make_project(tmp_path / "vehicles", warm, recipe)
-    shutil.rmtree(project.folder / "data" / "raw" / "trees")
     imported = project.dvc("import", str(mirror), "train", "-o", recipe["dataset"]["path"])
     assert imported.code == 0, imported.text
     ignored = subprocess.run(
