@@ -19,9 +19,9 @@ lint: .venv/installed-dev
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	python -m pip install --quiet --constraint constraints.txt --editable .
+	python -m pip install --quiet --no-compile --constraint constraints.txt --editable .
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	touch $@

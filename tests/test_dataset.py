@@ -21,12 +21,12 @@ from thaw.row_file import RowFile
 
 ROOT = Path(__file__).parents[1]
 SPLIT = {"method": "stratified", "test": 0.2, "validation": 0.2, "seed": 0}
-FAIL = Dataset(path="data", layout="class_folders", split=Split(**SPLIT))
+FAIL = Dataset(path="data/raw/photos", layout="class_folders", split=Split(**SPLIT))
 SKIP = FAIL.model_copy(update={"on_bad_image": "skip"})
 CLASSES = ("oak", "pine")
 PARAMS = """\
 dataset:
-  path: data
+  path: data/raw/photos
   layout: class_folders
   split: {method: stratified, test: 0.2, validation: 0.2}
 tensors:
