@@ -261,6 +261,24 @@ def test_a_file_without_permission_is_a_bad_file(folder, monkeypatch):
     assert skipped(folder) == {"oak/0.png": "cannot be read: Permission denied"}
 
 
+def test_a_folder_without_permission_is_named(folder, monkeypatch):
+    listed = Path.iterdir
+
+    def refuse(path):
+        if path == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert f"{folder}: cannot be read: Permission denied" in message(folder)
+
+
+def test_images_in_a_linked_folder_are_read(folder):
+    draw(folder.parent / "elsewhere" / "far.png", "far")
+    (folder / "oak" / "more").symlink_to(folder.parent / "elsewhere")
+    assert "oak/more/far.png" in {row.path for row in collect(folder, FAIL)[0]}
+
+
 @pytest.mark.parametrize(("file_format", "name"), [("PNG", "0.jpg"), ("JPEG", "0.txt"), ("TIFF", "0")])
 def test_a_wrong_ending_does_not_matter(folder, file_format, name):
     Image.open(draw(folder.parent / "new.png", "new")).save(folder / "pine" / name, file_format)

@@ -90,18 +90,22 @@ def class_folders(folder: Path) -> tuple[list[Labelled], list[Skipped]]:
         raise UserError(
             f"{folder}: no such folder; dataset.path in params.yaml names the folder that holds one folder per class"
         )
-    classes = sorted(one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
-    loose = sorted(one.name for one in folder.iterdir() if one.is_file() and not _is_ignored(one.name))
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        _refuse(error)
+    classes = [one.name for one in inside if one.is_dir() and not one.name.startswith(".")]
+    loose = [one.name for one in inside if one.is_file() and not _is_ignored(one.name)]
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
         raise UserError(f"{folder}: expected a folder for each of two classes or more, found {found}")
     files = []
     for label in classes:
         found_here = []
-        for parent, folders, names in os.walk(folder / label, onerror=_refuse):
+        for parent, folders, names in os.walk(folder / label, onerror=_refuse, followlinks=True):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            inside = Path(parent).relative_to(folder)
-            found_here += [(inside / name).as_posix() for name in names if not _is_ignored(name)]
+            below = Path(parent).relative_to(folder)
+            found_here += [(below / name).as_posix() for name in names if not _is_ignored(name)]
         if not found_here:
             raise UserError(f"{folder / label}: no images in this class; add some or remove the folder")
         files += [Labelled(path, label) for path in found_here]

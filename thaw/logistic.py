@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 MAX_ITERATIONS = 2000
 
@@ -52,7 +53,8 @@ def solve_path(
     candidates = []
     for C in sorted(strengths):
         model.set_params(C=C)
-        with warnings.catch_warnings():
+        # One thread: the products are small, threads would wait for each other, and sums would depend on their number.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(standardized, labels)
         coefficients, intercept = model.coef_.T, model.intercept_

@@ -35,12 +35,13 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
     boundary = inputs.made_of.get("boundary")
     tensors = inputs.made_of["tensors"]
     network, started = models.load(start)
+    start_digest = sha256(start)
     if variant.start.startswith("backbones/"):
         height, width = tensors["pixels"]
         pooling = inputs.made_of["features"]["pooling"] if boundary else None
         body = models.assemble(network, height, width, Normalization.from_json(tensors["normalization"]), pooling)
         head = SOLVED_HEAD if isinstance(variant.fit, Solver) else variant.head or []
-        model, backbone_digest = add_head(body, head, len(inputs.index.classes)), sha256(start)
+        model, backbone_digest = add_head(body, head, len(inputs.index.classes)), start_digest
     else:
         model, backbone_digest = network, started["backbone_digest"]
         if started["tensors"] != tensors:
@@ -61,7 +62,7 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
         "tensors": tensors,
         "boundary": boundary,
         "backbone_digest": backbone_digest,
-        "start_digest": sha256(start),
+        "start_digest": start_digest,
         "inputs_digest": inputs.digest,
     }
     return model, about

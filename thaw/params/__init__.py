@@ -78,7 +78,7 @@ def read_entry(path: Path, address: str, schema: type[E]) -> E:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join([address, *map(str, first["loc"])])
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
+        raise UserError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def shown(value: Any) -> str:
