@@ -9,6 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 Resize = Literal["pad", "stretch", "crop"]
+Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
 # Pillow refuses twice `MAX_IMAGE_PIXELS` and warns of less, but a warning cannot be made an error in one thread only.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -71,22 +72,26 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, layer).convert("RGB")
 
 
-def resize(image: Image.Image, height: int, width: int, method: Resize) -> np.ndarray:
-    """Resize an RGB image by Pillow's antialiased bicubic filter.
+def resize(
+    image: Image.Image, height: int, width: int, method: Resize, interpolation: Interpolation = "bicubic"
+) -> np.ndarray:
+    """Resize an RGB image by one of Pillow's filters.
 
     Args:
         image: of mode RGB.
         height, width: of the result, in pixels.
         method: `pad` keeps the aspect and adds black bars, `crop` keeps it and cuts the longer side,
             `stretch` does not keep it.
+        interpolation: `bicubic` and `bilinear` are antialiased; `nearest` is not.
 
     Returns:
         uint8 array (height, width, 3).
     """
+    resampling = Image.Resampling[interpolation.upper()]
     if method == "pad":
-        image = ImageOps.pad(image, (width, height), Image.Resampling.BICUBIC, color=(0, 0, 0))
+        image = ImageOps.pad(image, (width, height), resampling, color=(0, 0, 0))
     elif method == "crop":
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+        image = ImageOps.fit(image, (width, height), resampling)
     else:
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
+        image = image.resize((width, height), resampling)
     return np.asarray(image)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-Mode = Literal["caffe", "torch", "tf", "rescale", "lite", "none"]
+Mode = Literal["caffe", "torch", "tf", "rescale", "rescale_bgr", "lite", "none"]
 
 _TORCH_MEAN = np.array([0.485, 0.456, 0.406])
 _TORCH_DEVIATION = np.array([0.229, 0.224, 0.225])
@@ -37,6 +37,8 @@ class Normalization:
                 return cls((1 / 127.5,) * 3, (-1.0,) * 3, "RGB")
             case "rescale":
                 return cls((1 / 255,) * 3, (0.0,) * 3, "RGB")
+            case "rescale_bgr":  # what comes of OpenCV's imread and a division: no network was pretrained on it
+                return cls((1 / 255,) * 3, (0.0,) * 3, "BGR")
             case "lite":  # EfficientNet-Lite
                 return cls((1 / 128,) * 3, (-127 / 128,) * 3, "RGB")
             case "none":

@@ -46,7 +46,7 @@ def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.n
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() != row.sha256:
                 raise UnreadableImageError("changed since the manifest was written")
-            return resize(decode(data), height, width, tensors.resize)
+            return resize(decode(data), height, width, tensors.resize, tensors.interpolation)
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
         except UnreadableImageError as error:

@@ -14,4 +14,6 @@ class Tensors(Entry):
     """Height and width."""
     resize: Literal["pad", "stretch", "crop"]
     """`pad` shows the whole image with bars, `stretch` changes its aspect, `crop` cuts its edges off."""
-    normalization: Literal["caffe", "torch", "tf", "rescale", "lite", "none"]
+    interpolation: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
+    """`nearest` is not antialiased: it is what tutorials get from Keras's defaults, and costs accuracy."""
+    normalization: Literal["caffe", "torch", "tf", "rescale", "rescale_bgr", "lite", "none"]
