@@ -12,7 +12,10 @@ import socket
 import sys
 from pathlib import Path
 
-CLIENT = """#!{python} -IS
+# A shell starts the interpreter, since a path with a space cannot stand behind #!; to Python, its line is a text.
+CLIENT = """#!/bin/sh
+'''exec' "{python}" -IS "$0" "$@"
+'''
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
