@@ -17,7 +17,7 @@ def main(params: Path, entry: str, predictions: Path, histories: Path, compariso
     Files of variants that params.yaml no longer has are removed from both folders, so that what this stage
     depends on is the same here and in a fresh clone; DVC's cache keeps them.
     """
-    variants = list(read_yaml(params)[entry])
+    variants = read_yaml(params)[entry]
     announce(f"compare: {', '.join(variants)}")
     for folder in (predictions, histories):
         for file in sorted(folder.glob("*.csv")):
@@ -28,7 +28,8 @@ def main(params: Path, entry: str, predictions: Path, histories: Path, compariso
     for name in variants:
         read = read_predictions(predictions / f"{name}.csv")
         scores[name] = score(read.labels, read.probabilities)
-    text = table(scores)
+    optimistic = {name for name, variant in variants.items() if variant["fit"].get("validate_on") == "test"}
+    text = table(scores, optimistic)
     write_text(comparison, text)
     draw_learning_curves(curves, {name: read_history(histories / f"{name}.csv") for name in variants})
     print(text, end="")

@@ -10,14 +10,16 @@ import numpy as np
 from thaw import models
 from thaw.backend import device
 from thaw.boundary import tail
+from thaw.cross_validation import cross_validate
 from thaw.errors import UserError
 from thaw.extraction import batched_predict
 from thaw.files import write_csv, write_text
 from thaw.params import read_entry
 from thaw.params.evaluation import Evaluation
+from thaw.params.variants import Variant
 from thaw.predictions import Predictions, write_predictions
 from thaw.row_file import RowFile
-from thaw.scoring import cross_validate, per_class, score, top_k_accuracy
+from thaw.scoring import per_class, score, top_k_accuracy
 from thaw.stage import announce, run
 
 BATCH = 32
@@ -25,7 +27,15 @@ DIGITS = 6
 
 
 def main(
-    params: Path, entry: str, name: str, model: Path, inputs: Path, metrics: Path, predictions: Path, classes: Path
+    params: Path,
+    entry: str,
+    name: str,
+    start: Path,
+    model: Path,
+    inputs: Path,
+    metrics: Path,
+    predictions: Path,
+    classes: Path,
 ) -> None:
     """Write the scores of the variant `name`, its predictions image by image, and its scores class by class."""
     wanted = read_entry(params, entry, Evaluation)
@@ -40,6 +50,7 @@ def main(
     probabilities = np.concatenate(list(batched_predict(scored, batches, len(test), BATCH, "scoring")))
 
     scores: dict[str, Any] = {
+        "chosen_on": about["variant"]["fit"].get("validate_on", "validation"),
         "test": {
             **asdict(score(labels, probabilities)),
             f"top_{wanted.top_k}_accuracy": top_k_accuracy(labels, probabilities, wanted.top_k),
@@ -49,14 +60,10 @@ def main(
             "trainable": sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
         },
     }
-    fit = about["variant"]["fit"]
-    if wanted.cross_validation and "solver" in fit:
-        print("cross-validating the head", flush=True)
-        features = rows.read(0, len(rows))
-        folds = wanted.cross_validation
-        scores["cross_validation"] = asdict(
-            cross_validate(features, rows.index.labels, fit["C"], folds.folds, folds.repeats, folds.seed)
-        )
+    folds = wanted.cross_validation
+    if folds and name in folds.variants:
+        variant = Variant.model_validate(about["variant"])
+        scores["cross_validation"] = asdict(cross_validate(f"variants.{name}", variant, start, rows, folds))
     write_text(metrics, json.dumps(_rounded(scores), indent=2) + "\n")
     paths = [path.decode() for path in rows.index.paths[rows.index.splits["test"]]]
     write_predictions(predictions, Predictions(paths, labels, probabilities, about["classes"]))

@@ -1,8 +1,12 @@
 """Run the frozen part of a backbone over every tensor, once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from thaw import models
+from thaw.augmentation import Augmentation
 from thaw.backend import device
 from thaw.boundary import boundaries, prefix, require_boundary
 from thaw.extraction import batched_predict
@@ -35,10 +39,21 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
         "backbone": about["backbone"],
         "backbone_digest": sha256(backbone),
     }
-    with writing(features, images.index, frozen.output.shape[1:], "float32", made_of) as file:
-        batches = images.batches(wanted.batch_size)
-        for rows in batched_predict(frozen, batches, len(images), wanted.batch_size, "extracting"):
+    index = images.index.with_views("train", wanted.views)
+    with writing(features, index, frozen.output.shape[1:], "float32", made_of) as file:
+        for rows in batched_predict(frozen, pixels(images, wanted), len(index.labels), wanted.batch_size, "extracting"):
             file.append(rows)
+
+
+def pixels(images: RowFile, wanted: Features) -> Iterator[np.ndarray]:
+    """Yield batches of images in the order of the features' rows: views come after the split that they are of."""
+    for split, part in images.index.splits.items():
+        yield from images.batches(wanted.batch_size, part)
+        if split == "train" and wanted.views > 1:
+            augmentation = Augmentation(wanted.augmentation, wanted.seed)
+            keys = images.index.keys[part]
+            for view in range(1, wanted.views):
+                yield from augmentation.batches(images.batches(wanted.batch_size, part), keys, view)
 
 
 if __name__ == "__main__":

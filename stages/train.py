@@ -9,7 +9,7 @@ from thaw.params import read_entry
 from thaw.params.variants import Solver, Variant
 from thaw.row_file import RowFile
 from thaw.stage import announce, run
-from thaw.training import freeze, solve, train
+from thaw.training import freeze, read_rows, solve, train
 from thaw.variants import begin
 
 
@@ -20,17 +20,25 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     if not isinstance(variant.fit, Solver):
         keras.utils.set_random_seed(variant.fit.seed)
     network, about = begin(entry, variant, start, rows)
-    training, validation = rows.read_split("train"), rows.read_split("validation")
-    frozen = about["boundary"] or "nothing"
-    announce(
-        f"{entry}: from {variant.start} on {len(training[1])} {variant.inputs}, frozen up to: {frozen}, on {device()}"
+    fit = variant.fit
+    examples = (
+        read_rows(rows, ["train"], "validation")
+        if isinstance(fit, Solver)
+        else read_rows(rows, fit.train_on, fit.validate_on)
     )
-    if isinstance(variant.fit, Solver):
-        freeze(network, about["boundary"], "frozen")
-        curve = solve(network, training, validation, variant.fit)
+    images, views = len(examples.train[0]), len(examples.train)
+    announce(
+        f"{entry}: from {variant.start} on {images} {variant.inputs}{f', {views} views each' if views > 1 else ''}, "
+        f"frozen up to: {about['frozen'] or 'nothing'}, on {device()}"
+    )
+    if isinstance(fit, Solver):
+        freeze(network, about["frozen"], "frozen")
+        curve = solve(network, examples, fit)
     else:
-        freeze(network, about["boundary"], variant.fit.batch_norm)
-        curve = train(network, about["boundary"], training, validation, variant.fit, variant.augmentation)
+        if fit.validate_on == "test":
+            print("warning: the test split is used for validation: its scores will be optimistic", flush=True)
+        freeze(network, about["frozen"], fit.batch_norm)
+        curve = train(network, about["boundary"], examples, fit, variant.augmentation)
     save(network, model, about)
     write_history(history, curve)
 

@@ -28,6 +28,7 @@ FRESH = {
     "fit": {"epochs": 1, "optimizer": "Adam"},
 }
 """A variant with a head of its own, trained by gradient descent."""
+TRAINED: dict[str, Any] = {"epochs": 1, "optimizer": "Adam"}
 FINAL: dict[str, Any] = {"Dense": {"units": "classes", "activation": "softmax"}}
 SOLVED = {"start": "backbones/lite0", "inputs": "features/bottleneck", "fit": {"solver": "logistic_regression"}}
 DIGEST = "0" * 64
@@ -127,7 +128,7 @@ SCHEMA = {
     ),
     "unknown key, evaluation": ({"evaluation.topk": 1}, ["evaluation.topk: unknown key; did you mean 'top_k'?"]),
     "unknown key, cross-validation": (
-        {"evaluation.cross_validation": {"fold": 5}},
+        {"evaluation.cross_validation": {"fold": 5, "variants": ["half"]}},
         ["evaluation.cross_validation.fold: unknown key; did you mean 'folds'?"],
     ),
     "unknown key like no other": ({"evaluation.zzz": 1}, ["evaluation.zzz: unknown key"]),
@@ -214,7 +215,7 @@ SCHEMA = {
     ),
     "top 1": ({"evaluation.top_k": 1}, ["evaluation.top_k: expected a number not below 2, got 1"]),
     "one fold": (
-        {"evaluation.cross_validation": {"folds": 1}},
+        {"evaluation.cross_validation": {"folds": 1, "variants": ["half"]}},
         ["evaluation.cross_validation.folds: expected a number not below 2, got 1"],
     ),
     "C zero": (
@@ -373,7 +374,14 @@ KERAS = {
     ),
     "loss from logits": (
         {f"{FIT}.loss": {"CategoricalCrossentropy": {"from_logits": True}}},
-        [f"{FIT}.loss: from_logits: the head ends in softmax, which gives no logits: leave from_logits out"],
+        [f"{FIT}.loss: from_logits: the head of variants/frozen_head ends in softmax: leave from_logits out"],
+    ),
+    "loss from logits, of a head of its own": (
+        {
+            "variants.fresh": FRESH
+            | {"fit": TRAINED | {"loss": {"SparseCategoricalCrossentropy": {"from_logits": True}}}}
+        },
+        ["variants.fresh.fit.loss: from_logits: the head's last layer has an activation: leave one of them out"],
     ),
     "unknown callback": (
         {f"{FIT}.callbacks": [{"EarlyStoping": {}}]},
@@ -570,7 +578,85 @@ MAP = (
 VECTOR = "a solver needs one vector per image: take features with layer: top and pooling: avg or max"
 VGG = {"architecture": "VGG16", "weights": "none", "include_top": True}
 
+WEIGHTS = "expected balanced, or a mapping from classes to numbers not below 0"
+SCRATCH = {"architecture": "none", "weights": "none"}
+
 RELATIONS = {
+    "views without an augmentation": (
+        {"features.midway.views": 3},
+        ["features.midway.views: views differ by an augmentation: name its layers, or leave views out"],
+    ),
+    "an augmentation without views": (
+        {"features.midway.augmentation": ["RandomGrayscale"]},
+        ["features.midway.views: the first view is the image itself: augmentation needs 2 views or more"],
+    ),
+    "unknown layer of an augmentation": (
+        {"features.midway": MIDDLE | {"augmentation": ["RandomFlop"], "views": 2}},
+        ["features.midway.augmentation.0: unknown layer 'RandomFlop'; did you mean 'RandomFlip'?"],
+    ),
+    "frozen behind features": (
+        {f"{HALF}.freeze": "block_12"},
+        [f"{HALF}.freeze: features/midway say where the frozen part ends: leave freeze out"],
+    ),
+    "frozen at a layer that paths go around": (
+        {"variants.full.freeze": "block_9_expand"},
+        [
+            "variants.full.freeze: EfficientNetLite0 has no layer 'block_9_expand' that every path goes through; "
+            "the nearest that are: block_8, block_9"
+        ],
+    ),
+    "inputs behind the layer from which the start was trained": (
+        {
+            "variants.full.freeze": "block_3",
+            "variants.more": {"start": "variants/full", "inputs": "features/midway", "fit": TRAINED},
+        },
+        [
+            "variants.more.inputs: variants/full has trained layers before block_9, so features/midway are not its "
+            "activations: take inputs from an earlier layer or from tensors/"
+        ],
+    ),
+    "validation images that are trained on": (
+        {"variants.full.fit": TRAINED | {"train_on": ["train", "validation"]}},
+        ["variants.full.fit.validate_on: validation is trained on: nothing can be chosen by it"],
+    ),
+    "a split that is trained on twice": (
+        {"variants.full.fit": TRAINED | {"train_on": ["train", "train"]}},
+        ["variants.full.fit.train_on: a split is named twice"],
+    ),
+    "weights of classes as a list": ({f"{FIT}.class_weight": [1.0]}, [f"{FIT}.class_weight: {WEIGHTS}"]),
+    "a class's weight below 0": ({f"{FIT}.class_weight": {"1": -1}}, [f"{FIT}.class_weight: {WEIGHTS}"]),
+    "factors of learning rates as a number": (
+        {f"{FIT}.learning_rate_factors": 0.1},
+        [f"{FIT}.learning_rate_factors: expected a mapping from names to numbers, got 0.1"],
+    ),
+    "weights for no layers": (
+        {"backbones.scratch": SCRATCH | {"weights": "imagenet"}},
+        [
+            "backbones.scratch.architecture: there are no layers to load weights into: set weights: none, "
+            "or name a network"
+        ],
+    ),
+    "features of no layers": (
+        {
+            "backbones.scratch": SCRATCH,
+            "features.more": {"tensors": "lite64", "backbone": "scratch", "layer": "top"},
+        },
+        ["features.more.backbone: backbones.scratch has no layers, so there is nothing to cache"],
+    ),
+    "cross-validation of an unknown variant": (
+        {"evaluation.cross_validation": {"variants": ["hlf"]}},
+        ["evaluation.cross_validation.variants.0: there is no variants.hlf; did you mean 'half'?"],
+    ),
+    "cross-validation after training": (
+        {
+            "variants.more": {"start": "variants/half", "inputs": "tensors/lite64", "fit": TRAINED},
+            "evaluation.cross_validation": {"variants": ["half", "more"]},
+        },
+        [
+            "evaluation.cross_validation.variants.1: more starts from variants.half, whose training has seen the "
+            "images that a fold leaves out: take a variant that starts from a backbone or from a solved head"
+        ],
+    ),
     "features of unknown tensors": (
         {"features.midway.tensors": "lite65"},
         ["features.midway.tensors: there is no tensors.lite65; did you mean 'lite64'?"],
@@ -731,7 +817,7 @@ RELATIONS = {
         {f"{HALF}.augmentation": ["RandomFlip"]},
         [
             f"{HALF}.augmentation: augmentation changes images, but features/midway are cached activations: "
-            "take inputs from tensors/ or leave augmentation out"
+            "give the features an augmentation and views, or take inputs from tensors/"
         ],
     ),
     "augmentation for a solver": (
@@ -915,7 +1001,32 @@ RIGHT = {
             "fit": {"solver": "logistic_regression", "C": [1, 0.5]},
         },
     },
-    "cross-validation": {"evaluation.cross_validation": {"folds": 3}},
+    "cross-validation": {"evaluation.cross_validation": {"folds": 3, "variants": ["frozen_head", "full"]}},
+    "augmented views": {"features.midway": MIDDLE | {"augmentation": ["RandomGrayscale"], "views": 4}},
+    "frozen behind the images": {"variants.full.freeze": "block_9"},
+    "frozen behind the images, then less": {
+        "variants.full.freeze": "top",
+        "variants.more": {
+            "start": "variants/full",
+            "inputs": "features/midway",
+            "fit": {"epochs": 1, "optimizer": "Adam"},
+        },
+    },
+    "logits": {
+        "variants.fresh": FRESH
+        | {
+            "head": [{"Dense": {"units": "classes"}}],
+            "fit": TRAINED | {"loss": {"SparseCategoricalCrossentropy": {"from_logits": True}}},
+        },
+    },
+    "from scratch": {
+        "backbones.scratch": {"architecture": "none", "weights": "none"},
+        "variants.fresh": FRESH
+        | {"start": "backbones/scratch", "inputs": "tensors/lite64", "head": ["Flatten", FINAL]},
+    },
+    "the test split for validation": {
+        "variants.full.fit": TRAINED | {"train_on": ["train", "validation"], "validate_on": "test"}
+    },
     "a path with spaces": {"dataset.path": "data/raw/my photos (2024)"},
 }
 
@@ -1016,7 +1127,8 @@ EVERYTHING = edited(
     {
         f"{BACKBONE}": LITE | {"include_top": False, "seed": 1},
         "backbones.file": {"architecture": "VGG16", "weights": str(DEFAULT), "sha256": DIGEST},
-        "features.midway": MIDDLE | {"pooling": None, "batch_size": 8},
+        "features.midway": MIDDLE
+        | {"pooling": None, "batch_size": 8, "augmentation": ["RandomGrayscale"], "views": 2, "seed": 1},
         "variants.frozen_head.fit.C": [1.0, 2.0],
         f"{FIT}": {
             "epochs": 1,
@@ -1025,8 +1137,15 @@ EVERYTHING = edited(
             "loss": {"CategoricalCrossentropy": {"label_smoothing": 0.1}},
             "callbacks": [{"EarlyStopping": {"monitor": "val_loss"}}, "TerminateOnNaN"],
             "batch_norm": "trained",
+            "steps_per_epoch": 3,
+            "learning_rate_factors": {"block_1": 0.1},
+            "class_weight": {"1": 2.0},
+            "train_on": ["train", "validation"],
+            "validate_on": "test",
             "seed": 1,
         },
+        "variants.full.freeze": "block_3",
+        "tensors.lite64.interpolation": "nearest",
         "variants.full.augmentation": [{"RandomFlip": {"mode": "horizontal"}}],
         "variants.fresh": FRESH
         | {
@@ -1037,7 +1156,7 @@ EVERYTHING = edited(
                 FINAL,
             ],
         },
-        "evaluation.cross_validation": {"folds": 3, "repeats": 2, "seed": 1},
+        "evaluation.cross_validation": {"folds": 3, "repeats": 2, "seed": 1, "variants": ["half"]},
     }
 )
 
@@ -1073,6 +1192,8 @@ def test_whatever_a_key_is_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None
         if isinstance(original, list):
             continue
         for key in (None, 3, True, 1.5, date(2024, 5, 1), (1, 2), "", "size", "a.b", "a\nb"):
+            if path[-2:-1] in (("class_weight",), ("learning_rate_factors",)) and key in ("", "a.b", "a\nb"):
+                continue  # a class's or a layer's name
             tree = copy.deepcopy(EVERYTHING)
             node = around(tree, path)
             node[key] = node.pop(path[-1])

@@ -102,7 +102,7 @@ def test_a_split_is_its_rows_and_their_labels(path, split):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 22, 23, 24, 1000])
 def test_batches_are_all_rows_in_order_and_only_the_last_is_short(path, count):
-    batches = list(RowFile(path).batches(count))
+    batches = list(RowFile(path).batches(count, slice(0, COUNT)))
     assert [len(batch) for batch in batches[:-1]] == [count] * ((COUNT - 1) // count)
     assert 1 <= len(batches[-1]) <= count
     np.testing.assert_array_equal(np.concatenate(batches), rows_of(), strict=True)
@@ -113,14 +113,14 @@ def test_batches_read_every_row_once(path, count, monkeypatch):
     file, read = RowFile(path), []
     really_read = file.read
     monkeypatch.setattr(file, "read", lambda start, stop: read.extend(range(start, stop)) or really_read(start, stop))
-    for _ in file.batches(count):
+    for _ in file.batches(count, slice(0, COUNT)):
         pass
     assert read == list(range(COUNT))
 
 
 def test_the_rows_of_a_batch_do_not_change_while_the_next_is_read(path):
     batches, copies = [], []
-    for batch in RowFile(path).batches(3):
+    for batch in RowFile(path).batches(3, slice(0, COUNT)):
         batches.append(batch)
         copies.append(batch.copy())
     for batch, copy in zip(batches, copies, strict=True):
@@ -197,7 +197,7 @@ def test_a_damaged_row_is_found_when_it_is_read_and_other_blocks_can_be_read(pat
         with pytest.raises(UserError, match="rows.h5: truncated or altered"):
             file.read(start, stop)
     with pytest.raises(UserError, match="rows.h5: truncated or altered"):
-        list(file.batches(3))
+        list(file.batches(3, slice(0, COUNT)))
 
 
 @pytest.mark.parametrize(

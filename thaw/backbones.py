@@ -18,11 +18,15 @@ def build(entry: Backbone) -> keras.Model:
 
     Returns:
         A functional model from normalized images (batch, height, width, 3) to activations. It ends where
-        the classification layer began; without `include_top`, where the convolutions end.
+        the classification layer began; without `include_top`, where the convolutions end. The architecture `none`
+        has no layers, for networks that are trained from scratch.
 
     Raises:
         UserError: the weights cannot be fetched, have another digest, or do not fit the network.
     """
+    if entry.architecture == "none":
+        pixels = keras.Input((None, None, 3))
+        return keras.Model(pixels, keras.layers.Identity(name="nothing")(pixels), name="none")
     keras.utils.set_random_seed(entry.seed)
     is_lite = entry.architecture == "EfficientNetLite0"
     # With the classifier, since the package's weights include it.

@@ -12,17 +12,22 @@ from thaw.files import replacing
 from thaw.scoring import Scores
 
 
-def table(scores: dict[str, Scores]) -> str:
-    """Return a Markdown table, one row per variant, the best accuracy first."""
+def table(scores: dict[str, Scores], optimistic: set[str]) -> str:
+    """Return a Markdown table, one row per variant, the best accuracy first.
+
+    Variants whose training made its choices by the test split are `optimistic`; they are marked.
+    """
     lines = [
         "| variant | accuracy | 95 % interval | balanced accuracy | macro-F1 | log loss | correct |",
         "| --- | ---: | :---: | ---: | ---: | ---: | ---: |",
     ]
     for name, one in sorted(scores.items(), key=lambda item: (-item[1].accuracy, item[1].log_loss, item[0])):
         lines.append(
-            f"| {name} | {one.accuracy:.1%} | {one.accuracy_low:.1%} – {one.accuracy_high:.1%} "
+            f"| {name}{' \\*' if name in optimistic else ''} | {one.accuracy:.1%} | {one.accuracy_low:.1%} – {one.accuracy_high:.1%} "
             f"| {one.balanced_accuracy:.1%} | {one.macro_f1:.3f} | {one.log_loss:.3f} | {one.correct} of {one.images} |"
         )
+    if optimistic:
+        lines += ["", "\\* validated on the test split while it was trained: its score is optimistic."]
     return "\n".join(lines) + "\n"
 
 

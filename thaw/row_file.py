@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,20 @@ class Index:
     """Indices into `classes`, (N,) int32."""
     classes: tuple[str, ...]
     splits: dict[str, slice]
+
+    def with_views(self, split: str, views: int) -> "Index":
+        """Return an index in which all rows of a split stand `views` times: the whole split, then again."""
+        part = self.splits[split]
+        more = (views - 1) * (part.stop - part.start)
+
+        def repeated(column: np.ndarray) -> np.ndarray:
+            return np.concatenate([column[: part.stop], *[column[part]] * (views - 1), column[part.stop :]])
+
+        moved = {
+            name: slice(one.start + more * (one.start >= part.stop), one.stop + more * (one.stop >= part.stop))
+            for name, one in self.splits.items()
+        }
+        return Index(repeated(self.keys), repeated(self.paths), repeated(self.labels), self.classes, moved)
 
 
 class RowWriter:
@@ -177,11 +192,12 @@ class RowFile:
         part = self.index.splits[name]
         return self.read(part.start, part.stop), self.index.labels[part]
 
-    def batches(self, count: int) -> Iterator[np.ndarray]:
-        """Yield all rows in order, about `count` at a time: whole blocks are read, none twice."""
+    def batches(self, count: int, part: slice) -> Iterator[np.ndarray]:
+        """Yield the rows of `part` in order, `count` at a time, at the end perhaps fewer; no block is read twice."""
         kept = np.empty((0, *self.row_shape), self._rows.dtype)
-        for start in range(0, len(self), self._block):
-            content = self.read(start, min(start + self._block, len(self)))
+        edges = [part.start, *range((part.start // self._block + 1) * self._block, part.stop, self._block), part.stop]
+        for start, stop in pairwise(edges):
+            content = self.read(start, stop)
             kept = np.concatenate([kept, content]) if len(kept) else content
             whole = len(kept) - len(kept) % count
             for first in range(0, whole, count):

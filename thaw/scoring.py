@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest
 from sklearn.metrics import (
     balanced_accuracy_score,
     f1_score,
@@ -11,9 +11,6 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     top_k_accuracy_score,
 )
-from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
-
-from thaw import logistic
 
 CONFIDENCE = 0.95
 
@@ -75,41 +72,3 @@ def per_class(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[int, 
         labels, probabilities.argmax(axis=1), labels=classes, zero_division=0.0
     )
     return [(int(n), float(p), float(r), float(f)) for n, p, r, f in zip(images, precision, recall, f1, strict=True)]
-
-
-@dataclass(frozen=True)
-class CrossValidated:
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-    fits: int
-
-
-def cross_validate(
-    features: np.ndarray, labels: np.ndarray, strengths: list[float], folds: int, repeats: int, seed: int
-) -> CrossValidated:
-    """Cross-validate the logistic-regression head, C chosen anew inside every training part.
-
-    Args:
-        features: float (images, features).
-        labels: ints (images,).
-        strengths: values of C.
-        folds, repeats, seed: of the stratified partition.
-
-    Returns:
-        The mean accuracy; its bounds are a 95 % interval from the corrected resampled t-test (Nadeau and Bengio
-        2003), since the training parts overlap.
-    """
-    accuracies = []
-    partition = RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
-    for inside, outside in partition.split(features, labels):
-        fitted, held_out = train_test_split(inside, test_size=1 / folds, stratify=labels[inside], random_state=seed)
-        path = logistic.solve_path(features[fitted], labels[fitted], features[held_out], labels[held_out], strengths)
-        chosen = logistic.best(path).C
-        final = logistic.solve_path(features[inside], labels[inside], features[outside], labels[outside], [chosen])
-        accuracies.append(final[0].val_accuracy)
-    mean, spread = float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))
-    fits = len(accuracies)
-    error = spread * np.sqrt(1 / fits + 1 / (folds - 1))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, fits - 1) * error)
-    return CrossValidated(mean, max(0.0, mean - half), min(1.0, mean + half), fits)

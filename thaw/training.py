@@ -1,6 +1,8 @@
 """Training what comes after the freeze boundary."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,67 +11,42 @@ from thaw import logistic
 from thaw.backend import keras
 from thaw.boundary import tail
 from thaw.errors import UserError
-from thaw.params.variants import KerasSpec, Solver, Training
+from thaw.keras_objects import keras_object
+from thaw.params.keras_spec import KerasSpec
+from thaw.params.variants import Solver, Training, ends_in_logits
+from thaw.row_file import RowFile
+from thaw.suggestions import did_you_mean
 
 HEAD = "head_"
 """Begins the names of a head's layers, and of no backbone's."""
 DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
-NAMESPACES = {
-    "initializer": "initializers",
-    "regularizer": "regularizers",
-    "constraint": "constraints",
-    "learning_rate": "optimizers.schedules",
-}
-"""By the ends of arguments' names, what else than layers they can be."""
 Columns = dict[str, list[float]]
-Split = tuple[np.ndarray, np.ndarray]
-"""Rows and labels."""
 
 
-def keras_object(spec: KerasSpec, namespace: str, classes: int = 0) -> Any:
-    """Build a Keras object from its name and arguments, by Keras's own deserialization.
+@dataclass(frozen=True)
+class Rows:
+    """What a variant is trained on: rows of all splits, and which of them are for what."""
 
-    Args:
-        spec: `Name` or `{Name: {argument: value}}`, with values of the same form at any depth.
-        namespace: where Keras keeps it, such as `layers`.
-        classes: what `units: classes` stands for.
-
-    Raises:
-        UserError: Keras does not take the arguments.
-    """
-    config = _config({spec: None} if isinstance(spec, str) else spec, namespace, classes)
-    try:
-        return keras.saving.deserialize_keras_object(config)
-    except (TypeError, ValueError, KeyError) as error:
-        cause = error.__cause__ or error.__context__ or error
-        raise UserError(f"params.yaml: {spec}: Keras refuses it: {str(cause).splitlines()[0]}") from None
-
-
-def _config(spec: Any, namespace: str, classes: int) -> Any:
-    """Turn `{Name: {argument: value}}` into what Keras's deserialization takes."""
-    if not (isinstance(spec, dict) and len(spec) == 1):
-        return spec
-    ((name, arguments),) = spec.items()
-    if not (name[:1].isupper() and (arguments is None or isinstance(arguments, dict))):
-        return spec
-    config = {key: _config(value, _namespace(key), classes) for key, value in (arguments or {}).items()}
-    if config.get("units") == "classes":
-        config["units"] = classes
-    return {"module": f"keras.{namespace}", "class_name": name, "config": config}
-
-
-def _namespace(argument: str) -> str:
-    """Return where Keras keeps what a constructor's argument of this name can be."""
-    for suffix, namespace in NAMESPACES.items():
-        if argument.endswith(suffix):
-            return namespace
-    return "layers"
+    values: np.ndarray
+    labels: np.ndarray
+    """Ints (rows,)."""
+    classes: tuple[str, ...]
+    train: list[np.ndarray]
+    """Indices into the rows; one array for each view, all of the same images."""
+    validation: np.ndarray
+    """Indices into the rows."""
 
 
 def add_head(body: keras.Model, head: list[KerasSpec], classes: int) -> keras.Model:
-    """Return `body` followed by the layers of `head`, which are named `head_<n>_<class>`."""
+    """Return `body` followed by the layers of `head`, which are named `head_<n>_<class>`.
+
+    A head that ends in logits gets a softmax, since every model ends in probabilities.
+    """
+    specs = list(head)
+    if ends_in_logits(head):
+        specs.append("Softmax")
     x = body.output
-    for number, spec in enumerate(head, start=1):
+    for number, spec in enumerate(specs, start=1):
         built = keras_object(spec, "layers", classes)
         config = built.get_config()
         config["name"] = f"{HEAD}{number}_{type(built).__name__.lower()}"
@@ -89,9 +66,42 @@ def freeze(model: keras.Model, boundary: str | None, batch_norm: str) -> None:
         one.trainable = id(one) in trained and not (normalizes and batch_norm == "frozen")
 
 
-def solve(model: keras.Model, train: Split, validation: Split, fit: Solver) -> Columns:
-    """Set the model's last layer, a Dense, to the best logistic regression; return the scores for every C."""
-    candidates = logistic.solve_path(*train, *validation, fit.C)
+def read_rows(file: RowFile, train_on: Sequence[str], validate_on: str) -> Rows:
+    """Read the rows of the splits that are trained on, and of the one that choices are made by."""
+    views = file.made_of.get("features", {}).get("views", 1)
+    values, labels = zip(*(file.read_split(split) for split in [*train_on, validate_on]), strict=True)
+    *starts, validation_start, stop = np.cumsum([0, *(len(part) for part in labels)])
+    places = {}
+    for split, start, part in zip(train_on, starts, labels, strict=False):
+        count = len(part) // (views if split == "train" else 1)
+        places[split] = (start, count)
+    train = [
+        np.concatenate(
+            [
+                start + (view * count if split == "train" else 0) + np.arange(count)
+                for split, (start, count) in places.items()
+            ]
+        )
+        for view in range(views if "train" in places else 1)
+    ]
+    return Rows(
+        np.concatenate(values),
+        np.concatenate(labels),
+        file.index.classes,
+        train,
+        np.arange(validation_start, stop),
+    )
+
+
+def solve(model: keras.Model, rows: Rows, fit: Solver) -> Columns:
+    """Set the model's last layer, a Dense, to the best logistic regression; return the scores for every C.
+
+    All views of the training images are fitted, as images of their own.
+    """
+    fitted, held_out = np.concatenate(rows.train), rows.validation
+    candidates = logistic.solve_path(
+        rows.values[fitted], rows.labels[fitted], rows.values[held_out], rows.labels[held_out], fit.C
+    )
     chosen = logistic.best(candidates)
     model.layers[-1].set_weights([chosen.weights, chosen.bias])
     note = "" if chosen.converged else ", which did not converge"
@@ -103,48 +113,124 @@ def solve(model: keras.Model, train: Split, validation: Split, fit: Solver) -> C
     }
 
 
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of training rows, pass after pass, each pass in an order of its own and over the next view.
+
+    An epoch is a number of batches, and goes on where the one before it ended.
+    """
+
+    def __init__(self, values: np.ndarray, targets: np.ndarray, views: list[np.ndarray], fit: Training):
+        super().__init__()
+        self._values, self._targets, self._views = values, targets, views
+        self._size, self._seed = fit.batch_size, fit.seed
+        self._in_a_pass = -(-len(views[0]) // fit.batch_size)
+        self._in_an_epoch = fit.steps_per_epoch or self._in_a_pass
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return self._in_an_epoch
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        passed, place = divmod(self._epoch * self._in_an_epoch + number, self._in_a_pass)
+        view = self._views[passed % len(self._views)]
+        order = np.random.default_rng([self._seed, passed]).permutation(len(view))
+        rows = view[order[place * self._size : (place + 1) * self._size]]
+        return self._values[rows], self._targets[rows]
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+
+
 def train(
-    model: keras.Model,
-    boundary: str | None,
-    train: Split,
-    validation: Split,
-    fit: Training,
-    augmentation: list[KerasSpec],
+    model: keras.Model, boundary: str | None, rows: Rows, fit: Training, augmentation: list[KerasSpec]
 ) -> Columns:
     """Train the layers behind `boundary` by gradient descent, in place; return the scores for every epoch.
 
     Args:
         model: from pixels to class probabilities; `freeze` has been called.
         boundary: the layer whose activations the rows are; None if the rows are pixels.
-        train, validation: rows and labels; validation rows are for the callbacks' choices.
+        rows: for training, and for the callbacks' choices.
         fit: how.
         augmentation: layers for training pixels.
+
+    Raises:
+        UserError: what `fit` says does not go with the model or its classes.
     """
     classes = model.output.shape[-1]
-    trained = model if boundary is None else tail(model, boundary)
+    loss = keras_object(fit.loss, "losses")
+    trained = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
+    if boundary is not None:
+        trained = tail(trained, boundary)
     if augmentation:
         pixels = keras.Input(model.input.shape[1:], name="pixels_to_augment")
         x = keras.Sequential([keras_object(spec, "layers") for spec in augmentation], name="augmentation")(pixels)
-        trained = keras.Model(pixels, model(x))
-    loss = keras_object(fit.loss, "losses")
-    if not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
-        train = train[0], np.eye(classes, dtype=np.float32)[train[1]]
-        validation = validation[0], np.eye(classes, dtype=np.float32)[validation[1]]
-    steps = -(-len(train[0]) // fit.batch_size) * fit.epochs
-    trained.compile(optimizer=_optimizer(fit.optimizer, steps), loss=loss, metrics=["accuracy"])
-    callbacks = [_callback(spec) for spec in fit.callbacks]
+        trained = keras.Model(pixels, trained(x))
+    is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    targets = rows.labels if is_sparse else np.eye(classes, dtype=np.float32)[rows.labels]
+    batches = Batches(rows.values, targets, rows.train, fit)
+    optimizer = _optimizer(fit.optimizer, len(batches) * fit.epochs)
+    if fit.learning_rate_factors:
+        optimizer = _with_factors(optimizer, fit.learning_rate_factors, model)
+    trained.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
     history = trained.fit(
-        *train,
-        batch_size=fit.batch_size,
+        batches,
         epochs=fit.epochs,
-        validation_data=validation,
-        callbacks=callbacks,
+        shuffle=False,  # the batches are
+        validation_data=(rows.values[rows.validation], targets[rows.validation]),
+        validation_batch_size=fit.batch_size,
+        class_weight=_class_weight(fit, rows),
+        callbacks=[_callback(spec) for spec in fit.callbacks],
         verbose=1 if sys.stdout.isatty() else 2,
     ).history
     return {
         "step": [float(epoch) for epoch in range(1, len(history["loss"]) + 1)],
         **{name: [float(value) for value in values] for name, values in history.items()},
     }
+
+
+def _up_to_logits(model: keras.Model) -> keras.Model:
+    """Return the model without the softmax that `add_head` put behind its logits."""
+    last = model.layers[-1]
+    if not isinstance(last, keras.layers.Softmax):
+        raise UserError("params.yaml: the loss has from_logits: true, but the head that it trains ends in softmax")
+    return keras.Model(model.input, last.input)
+
+
+def _class_weight(fit: Training, rows: Rows) -> dict[int, float] | None:
+    """Return the weight of each class that there is."""
+    if fit.class_weight is None:
+        return None
+    if isinstance(fit.class_weight, str):  # balanced
+        counts = np.bincount(rows.labels[rows.train[0]], minlength=len(rows.classes))
+        return {number: len(rows.train[0]) / (len(counts) * count) for number, count in enumerate(counts)}
+    for name in fit.class_weight:
+        if name not in rows.classes:
+            raise UserError(f"params.yaml: class_weight: there is no class {name!r}{did_you_mean(name, rows.classes)}")
+    return {number: fit.class_weight.get(name, 1.0) for number, name in enumerate(rows.classes)}
+
+
+def _with_factors(
+    optimizer: keras.optimizers.Optimizer, factors: dict[str, float], model: keras.Model
+) -> keras.optimizers.Optimizer:
+    """Return the optimizer with a learning rate of its own for the weights of each layer that is named."""
+    by_weight: dict[int, float] = {}
+    for one in model.layers:
+        fitting = [beginning for beginning in factors if one.name.startswith(beginning)]
+        for weight in one.trainable_weights if fitting else []:
+            by_weight[id(weight)] = factors[max(fitting, key=len)]
+    for beginning in factors:
+        if not any(one.name.startswith(beginning) for one in model.layers if one.trainable_weights):
+            names = [one.name for one in model.layers if one.trainable_weights]
+            raise UserError(
+                f"params.yaml: learning_rate_factors: no trained layer's name begins with {beginning!r}; "
+                f"there are {', '.join(names[:3])}, …, {', '.join(names[-3:])}"
+            )
+
+    class WithFactors(type(optimizer)):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            super().update_step(gradient, variable, learning_rate * by_weight.get(id(variable), 1.0))
+
+    return WithFactors.from_config(optimizer.get_config())
 
 
 def _optimizer(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:

@@ -5,13 +5,14 @@ from typing import Any
 
 from thaw import models
 from thaw.backend import keras
-from thaw.boundary import prefix
+from thaw.boundary import boundaries, prefix, require_boundary
 from thaw.errors import UserError
 from thaw.files import sha256
 from thaw.normalization import Normalization
-from thaw.params.variants import KerasSpec, Solver, Variant
+from thaw.params.keras_spec import KerasSpec
+from thaw.params.variants import Solver, Variant
 from thaw.row_file import RowFile
-from thaw.training import add_head
+from thaw.training import HEAD, add_head
 
 SOLVED_HEAD: list[KerasSpec] = [{"Dense": {"units": "classes", "activation": "softmax"}}]
 
@@ -26,11 +27,12 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
         inputs: features or tensors.
 
     Returns:
-        The model from pixels to class probabilities, and what its file will say about it. `boundary` there is
-        the layer whose activations the inputs are, None for pixels: behind it, layers are no longer the backbone's.
+        The model from pixels to class probabilities, and what its file will say about it. There, `boundary` is
+        the layer whose activations the inputs are, None for pixels; `frozen` is the last layer that is not
+        trained, None if all are.
 
     Raises:
-        UserError: the inputs are not activations of the start.
+        UserError: the inputs are not activations of the start, or it cannot be frozen where the variant says.
     """
     boundary = inputs.made_of.get("boundary")
     tensors = inputs.made_of["tensors"]
@@ -48,7 +50,7 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
             raise UserError(f"{entry}: {variant.start} was trained on other tensors than {variant.inputs}")
         if started["classes"] != list(inputs.index.classes):
             raise UserError(f"{entry}: {variant.start} was trained on other classes than {variant.inputs} has")
-        trained_from = started["boundary"]
+        trained_from = started["frozen"]
         if boundary and (trained_from is None or model.get_layer(boundary) not in prefix(model, trained_from).layers):
             raise UserError(
                 f"{entry}: {variant.start} has trained layers before {boundary}, so {variant.inputs} are not its "
@@ -56,13 +58,21 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
             )
     if boundary and inputs.made_of["backbone_digest"] != backbone_digest:
         raise UserError(f"{entry}: {variant.inputs} come from another backbone than {variant.start}")
+    frozen = boundary
+    if variant.freeze == "top":
+        frozen = [layer.name for layer in model.layers if not layer.name.startswith(HEAD)][-1]
+    elif variant.freeze:
+        require_boundary(model, variant.freeze, boundaries(model), f"{entry}.freeze: {variant.start}")
+        frozen = variant.freeze
     about = {
         "classes": list(inputs.index.classes),
         "variant": variant.model_dump(),
         "tensors": tensors,
         "boundary": boundary,
+        "frozen": frozen,
         "backbone_digest": backbone_digest,
         "start_digest": start_digest,
+        "start_fit": started.get("variant", {}).get("fit"),
         "inputs_digest": inputs.digest,
     }
     return model, about

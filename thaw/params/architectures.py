@@ -14,8 +14,8 @@ TABLE = Path(__file__).with_name("boundaries.json")
 
 @cache
 def known_architectures() -> list[str]:
-    """Return `EfficientNetLite0` and the networks of keras.applications."""
-    return ["EfficientNetLite0", *(name for name in public_names("applications") if name[0].isupper())]
+    """Return `EfficientNetLite0`, the networks of keras.applications, and `none`, which has no layers."""
+    return ["EfficientNetLite0", "none", *(name for name in public_names("applications") if name[0].isupper())]
 
 
 @cache

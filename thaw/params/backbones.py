@@ -10,7 +10,7 @@ from thaw.params import Entry, Seed
 
 class Backbone(Entry):
     architecture: str
-    """`EfficientNetLite0`, or a network of keras.applications by its name there."""
+    """`EfficientNetLite0`, a network of keras.applications by its name there, or `none`: all layers are the head's."""
     weights: str = Field(min_length=1)
     """`package`, `imagenet`, `none` (random), or a path or URL of a weights file."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(default=None, validate_default=True)

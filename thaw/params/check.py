@@ -169,6 +169,7 @@ def _in_words(address: str, detail: ErrorDetails, schema: type[BaseModel]) -> Pr
 
 EXPECTED = {
     "bool_type": "true or false",
+    "dict_type": "a mapping from names to numbers",
     "finite_number": "a finite number",
     "float_type": "a number",
     "greater_than": "a number above {gt:g}",

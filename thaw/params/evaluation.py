@@ -1,5 +1,7 @@
 """`evaluation`: what is measured on the test split."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from thaw.params import Entry, Seed
@@ -9,10 +11,12 @@ class CrossValidation(Entry):
     folds: int = Field(default=5, ge=2)
     repeats: int = Field(default=4, ge=1)
     seed: Seed = 0
+    variants: Annotated[list[str], Field(min_length=1)]
+    """Whose training is repeated for every fold."""
 
 
 class Evaluation(Entry):
     top_k: int = Field(ge=2)
     """Accuracy is also counted with the true class among the k likeliest."""
     cross_validation: CrossValidation | None = None
-    """Of variants with a solver, on the cached features of all splits."""
+    """On the images of all splits."""

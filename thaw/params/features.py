@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from thaw.params import Entry
+from thaw.params import Entry, Seed
+from thaw.params.keras_spec import KerasSpec
 
 
 class Features(Entry):
@@ -13,6 +14,12 @@ class Features(Entry):
     layer: str
     """The last frozen layer by its name in the backbone; `top` is the backbone's end."""
     pooling: Literal["avg", "max"] | None = None
+    augmentation: list[KerasSpec] = []
+    """Keras layers for the training images, which have pixels 0-255."""
+    views: int = Field(default=1, ge=1, validate_default=True)
+    """Of each training image: itself, and the others augmented."""
+    seed: Seed = 0
+    """Of the augmentation."""
     batch_size: int = Field(default=32, ge=1)
 
     @field_validator("pooling")
@@ -21,3 +28,12 @@ class Features(Entry):
         if pooling and others.data.get("layer", "top") != "top":
             raise ValueError("pooling goes with layer: top; after another layer comes the rest of the backbone")
         return pooling
+
+    @field_validator("views")
+    @classmethod
+    def views_are_augmented(cls, views: int, others: ValidationInfo) -> int:
+        if views > 1 and not others.data.get("augmentation"):
+            raise ValueError("views differ by an augmentation: name its layers, or leave views out")
+        if views == 1 and others.data.get("augmentation"):
+            raise ValueError("the first view is the image itself: augmentation needs 2 views or more")
+        return views

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw.params import shown
-from thaw.params.variants import is_keras_object
+from thaw.params.keras_spec import is_keras_object
 from thaw.suggestions import did_you_mean
 
 KINDS = {

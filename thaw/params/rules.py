@@ -11,7 +11,8 @@ from thaw.params.architectures import boundaries, known_architectures, nearest, 
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.keras_names import problems
-from thaw.params.variants import Solver, Variant, is_keras_object
+from thaw.params.keras_spec import is_keras_object
+from thaw.params.variants import Solver, Training, Variant, ends_in_logits
 from thaw.suggestions import did_you_mean
 
 Problem = tuple[str, str]
@@ -45,6 +46,7 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
             yield from _backbone(f"backbones.{name}", entry)
     for name, entry in raw["features"].items():
         if isinstance(entry, dict):
+            yield from _keras(f"features.{name}.augmentation", entry.get("augmentation"), "layers")
             for key, section in (("tensors", "tensors"), ("backbone", "backbones")):
                 if isinstance(entry.get(key), str):
                     yield from _parent(f"features.{name}.{key}", section, entry[key], raw)
@@ -62,6 +64,9 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
             yield from _variant(f"variants.{name}", entry, raw)
     for name, variant in valid["variants"].items():
         yield from _lineage(f"variants.{name}", name, variant, valid)
+    for evaluation in valid["evaluation"].values():
+        if evaluation.cross_validation:
+            yield from _cross_validated(evaluation.cross_validation.variants, raw, valid)
 
 
 def _parent(where: str, section: str, name: str, raw: Entries) -> Iterator[Problem]:
@@ -74,6 +79,8 @@ def _backbone(here: str, entry: dict[Any, Any]) -> Iterator[Problem]:
     known = known_architectures()
     if isinstance(architecture, str) and architecture not in known:
         yield f"{here}.architecture", f"unknown architecture {architecture!r}{did_you_mean(architecture, known)}"
+    elif architecture == "none" and (weights != "none" or entry.get("include_top")):
+        yield f"{here}.architecture", "there are no layers to load weights into: set weights: none, or name a network"
     elif isinstance(architecture, str) and weights in ("package", "imagenet"):
         right = "package" if architecture == "EfficientNetLite0" else "imagenet"
         if weights != right:
@@ -91,20 +98,28 @@ def _backbone(here: str, entry: dict[Any, Any]) -> Iterator[Problem]:
 
 def _layer(here: str, features: Features, backbone: Backbone, valid: Entries) -> Iterator[Problem]:
     """Yield whether features are cut where the backbone has no boundary, or are pooled twice."""
-    layers = boundaries(backbone.architecture, backbone.include_top)
-    if features.layer != "top" and layers and features.layer not in layers:
-        problem = f"{backbone.architecture} has no layer {features.layer!r} that every path goes through"
-        if features.layer in boundaries(backbone.architecture, not backbone.include_top):
-            hint = f"; it has one with include_top: {'false' if backbone.include_top else 'true'}"
-        else:
-            hint = nearest(features.layer, layers)
-        yield f"{here}.layer", problem + hint
+    if backbone.architecture == "none":
+        yield f"{here}.backbone", f"backbones.{features.backbone} has no layers, so there is nothing to cache"
+        return
+    yield from _cut(f"{here}.layer", features.layer, backbone)
     if features.pooling and _ends_in_vectors(backbone):
         yield (
             f"{here}.pooling",
             f"backbones.{features.backbone} ends in one vector per image, with include_top: leave pooling out",
         )
     yield from _fixed_size(f"{here}.tensors", features.tensors, backbone, valid)
+
+
+def _cut(where: str, layer: str, backbone: Backbone) -> Iterator[Problem]:
+    """Yield whether a backbone cannot be cut at a layer."""
+    layers = boundaries(backbone.architecture, backbone.include_top)
+    if layer != "top" and layers and layer not in layers:
+        problem = f"{backbone.architecture} has no layer {layer!r} that every path goes through"
+        if layer in boundaries(backbone.architecture, not backbone.include_top):
+            hint = f"; it has one with include_top: {'false' if backbone.include_top else 'true'}"
+        else:
+            hint = nearest(layer, layers)
+        yield where, problem + hint
 
 
 def _fixed_size(where: str, tensors: str, backbone: Backbone, valid: Entries) -> Iterator[Problem]:
@@ -139,9 +154,6 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
     yield from _keras(f"{here}.augmentation", entry.get("augmentation"), "layers")
     for key, namespace in (("optimizer", "optimizers"), ("loss", "losses"), ("callbacks", "callbacks")):
         yield from _keras(f"{here}.fit.{key}", fit.get(key), namespace)
-    loss = _arguments(fit.get("loss"))
-    if loss.get("from_logits") is True:
-        yield f"{here}.fit.loss", "from_logits: the head ends in softmax, which gives no logits: leave from_logits out"
     for index, callback in enumerate(callbacks):
         if _name(callback) == "SwapEMAWeights" and optimizer.get("use_ema") is not True:
             yield f"{here}.fit.callbacks.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
@@ -153,8 +165,17 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
     head = entry.get("head")
     if isinstance(head, list) and head:
         last = _arguments(head[-1])
-        if (_name(head[-1]), last.get("units"), last.get("activation")) != ("Dense", "classes", "softmax"):
+        takes_logits = _arguments(fit.get("loss")).get("from_logits") is True
+        if _name(head[-1]) != "Dense" or last.get("units") != "classes":
             yield f"{here}.head", "the last layer must be {Dense: {units: classes, activation: softmax}}"
+        elif takes_logits and not ends_in_logits(head):
+            yield f"{here}.fit.loss", "from_logits: the head's last layer has an activation: leave one of them out"
+        elif not takes_logits and last.get("activation") != "softmax":
+            yield (
+                f"{here}.head",
+                "the last layer must be {Dense: {units: classes, activation: softmax}}, "
+                "or have no activation and the loss from_logits: true",
+            )
 
 
 def _keras(where: str, specs: Any, namespace: str) -> Iterator[Problem]:
@@ -164,6 +185,21 @@ def _keras(where: str, specs: Any, namespace: str) -> Iterator[Problem]:
             for path, problem in problems(spec, namespace):
                 steps = [where, str(index) if isinstance(specs, list) else "", path]
                 yield ".".join(step for step in steps if step), problem
+
+
+def _cross_validated(names: list[str], raw: Entries, valid: Entries) -> Iterator[Problem]:
+    """Yield which variants cannot be cross-validated."""
+    for index, name in enumerate(names):
+        where = f"evaluation.cross_validation.variants.{index}"
+        yield from _parent(where, "variants", name, raw)
+        parent = valid["variants"][name].start.partition("/")[2] if name in valid["variants"] else ""
+        start = valid["variants"].get(parent)
+        if start is not None and not isinstance(start.fit, Solver):
+            yield (
+                where,
+                f"{name} starts from variants.{parent}, whose training has seen the images that a fold leaves out: "
+                "take a variant that starts from a backbone or from a solved head",
+            )
 
 
 def _name(spec: Any) -> Any:
@@ -186,6 +222,10 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
         if parent not in valid["variants"]:
             return  # that entry has errors of its own
         chain.append(valid["variants"][parent])
+    if isinstance(variant.fit, Training) and len(chain) > 1:
+        root_head = chain[-1].head or []
+        if _arguments(variant.fit.loss).get("from_logits") is True and not ends_in_logits(root_head):
+            yield f"{here}.fit.loss", f"from_logits: the head of {variant.start} ends in softmax: leave from_logits out"
     sources = [source for one in chain if (source := _source(one, valid)) is not None]
     section, _, backbone_name = chain[-1].start.partition("/")
     if len(sources) < len(chain) or section != "backbones" or backbone_name not in valid["backbones"]:
@@ -206,9 +246,13 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
             f"{variant.inputs} are made of tensors.{tensors}, but the variant's start was trained on "
             f"tensors.{root_tensors}: make them the same",
         )
+    if variant.freeze:
+        yield from _cut(f"{here}.freeze", variant.freeze, backbone)
     if len(chain) > 1:
         if features is not None:
-            yield from _trained_before(where, variant, features, sources[1][1], root_features, backbone)
+            parent_features = sources[1][1]
+            trained_from = parent_features.layer if parent_features else chain[1].freeze
+            yield from _trained_before(where, variant, features, trained_from, root_features, backbone)
         return
     if features is None:
         yield from _fixed_size(where, tensors, backbone, valid)
@@ -233,7 +277,7 @@ def _trained_before(
     where: str,
     variant: Variant,
     features: Features,
-    start_features: Features | None,
+    trained_from: str | None,
     root_features: Features | None,
     backbone: Backbone,
 ) -> Iterator[Problem]:
@@ -247,7 +291,7 @@ def _trained_before(
         )
     layers = boundaries(backbone.architecture, backbone.include_top)
     depth = {layer: number for number, layer in enumerate([*layers, "top"])}
-    if start_features is None or depth.get(features.layer, 0) > depth.get(start_features.layer, len(layers)):
+    if trained_from is None or depth.get(features.layer, 0) > depth.get(trained_from, len(layers)):
         yield (
             where,
             f"{variant.start} has trained layers before {features.layer}, so {variant.inputs} are not its "

@@ -5,26 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PlainValidator, Tag, ValidationInfo, field_validator
 
 from thaw.params import Entry, Seed
-
-
-def is_keras_object(spec: Any) -> bool:
-    """Say whether `spec` is `Name` or `{Name: {argument: value}}`, whatever the name."""
-    if isinstance(spec, dict) and len(spec) == 1:
-        ((name, arguments),) = spec.items()
-        return isinstance(name, str) and (arguments is None or isinstance(arguments, dict))
-    return isinstance(spec, str)
-
-
-def _require_keras_object(spec: Any) -> Any:
-    if not is_keras_object(spec):
-        several = isinstance(spec, dict) and len(spec) > 1
-        hint = " (an argument's line is indented deeper than the name)" if several else ""
-        raise ValueError(f"expected Name or {{Name: {{argument: value}}}}{hint}")
-    return spec
-
-
-KerasSpec = Annotated[str | dict[str, dict[str, Any] | None], PlainValidator(_require_keras_object)]
-"""A Keras object by its own name, with its own arguments: `Flatten` or `{Dense: {units: 100}}`."""
+from thaw.params.keras_spec import KerasSpec
 
 
 class Solver(Entry):
@@ -37,17 +18,50 @@ class Solver(Entry):
     """Inverse strengths of the L2 penalty on standardized features."""
 
 
+def _require_class_weight(weights: Any) -> Any:
+    of_classes = isinstance(weights, dict) and all(
+        isinstance(name, str) and isinstance(weight, int | float) and not isinstance(weight, bool) and weight >= 0
+        for name, weight in weights.items()
+    )
+    if not of_classes and weights not in ("balanced", None):
+        raise ValueError("expected balanced, or a mapping from classes to numbers not below 0")
+    return weights
+
+
 class Training(Entry):
     """Gradient training by Keras."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=32, ge=1)
+    steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
+    """Batches after which the callbacks look at the validation images; by default, all of the training images'."""
     optimizer: KerasSpec
+    learning_rate_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """By the beginnings of layers' names; the longest that fits counts, and layers that none fits have 1."""
     loss: KerasSpec = "SparseCategoricalCrossentropy"
+    class_weight: Annotated[str | dict[str, float] | None, PlainValidator(_require_class_weight)] = None
+    """By class; `balanced` is in inverse proportion to a class's share of the training images."""
     callbacks: list[KerasSpec] = []
     batch_norm: Literal["frozen", "trained"] = "frozen"
     """Of the backbone's unfrozen part; a head's own is always trained."""
+    train_on: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train"]
+    validate_on: Literal["validation", "test"] = Field(default="validation", validate_default=True)
+    """What callbacks choose by. With `test`, as tutorials do, the test scores are optimistic, and marked so."""
     seed: Seed = 0
+
+    @field_validator("train_on")
+    @classmethod
+    def each_once(cls, train_on: list[str]) -> list[str]:
+        if len(set(train_on)) < len(train_on):
+            raise ValueError("a split is named twice")
+        return train_on
+
+    @field_validator("validate_on")
+    @classmethod
+    def not_on_what_is_trained(cls, validate_on: str, others: ValidationInfo) -> str:
+        if validate_on in others.data.get("train_on", []):
+            raise ValueError(f"{validate_on} is trained on: nothing can be chosen by it")
+        return validate_on
 
 
 def _kind(fit: Any) -> str:
@@ -64,12 +78,22 @@ class Variant(Entry):
     start: str
     """`backbones/<name>`, for a fresh head, or `variants/<name>`, whose head goes on being trained."""
     inputs: str
-    """`features/<name>`, whose layer is the freeze boundary, or `tensors/<name>`: nothing is frozen."""
+    """`features/<name>`, whose layer is the freeze boundary, or `tensors/<name>`."""
+    freeze: str | None = None
+    """With inputs from tensors/, the last layer that is not trained, `top` for the backbone's end; by default, none."""
     fit: Fit
     head: list[KerasSpec] | None = Field(default=None, validate_default=True)
     """Keras layers; `units: classes` stands for the number of classes."""
     augmentation: list[KerasSpec] = []
     """Keras layers for the training images, which have pixels 0-255."""
+
+    @field_validator("freeze")
+    @classmethod
+    def freezes_what_images_go_through(cls, freeze: str | None, others: ValidationInfo) -> str | None:
+        inputs = others.data.get("inputs", "")
+        if freeze and inputs.startswith("features/"):
+            raise ValueError(f"{inputs} say where the frozen part ends: leave freeze out")
+        return freeze
 
     @field_validator("fit")
     @classmethod
@@ -100,8 +124,16 @@ class Variant(Entry):
         if augmentation and inputs.startswith("features/"):
             raise ValueError(
                 f"augmentation changes images, but {inputs} are cached activations: "
-                "take inputs from tensors/ or leave augmentation out"
+                "give the features an augmentation and views, or take inputs from tensors/"
             )
         if augmentation and isinstance(others.data.get("fit"), Solver):
             raise ValueError("a solver takes no augmented images: leave augmentation out")
         return augmentation
+
+
+def ends_in_logits(head: list[KerasSpec]) -> bool:
+    """Say whether a head's last layer has no activation, so that a softmax has to follow."""
+    last = head[-1] if head else None
+    return (
+        isinstance(last, dict) and (last.get("Dense") or {}).get("activation") in (None, "linear") and "Dense" in last
+    )

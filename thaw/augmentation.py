@@ -1,0 +1,56 @@
+"""Views of an image: random changes that are the same whenever they are made."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from thaw.backend import keras
+from thaw.keras_objects import keras_object
+from thaw.params.keras_spec import KerasSpec
+
+
+class Augmentation:
+    """Keras's augmentation layers, their randomness drawn from the image, the view and a seed alone.
+
+    So a view does not depend on which images were changed before it, or together with it.
+    """
+
+    def __init__(self, layers: list[KerasSpec], seed: int):
+        self._layers = [keras_object(spec, "layers") for spec in layers]
+        self._seed = seed
+        generators = [
+            value
+            for layer in self._layers
+            for value in vars(layer).values()
+            if isinstance(value, keras.random.SeedGenerator)
+        ]
+        self._states = [generator.state for generator in generators]
+
+    def __call__(self, pixels: np.ndarray, key: bytes, view: int) -> np.ndarray:
+        """Return one view of an image.
+
+        Args:
+            pixels: (height, width, 3), 0-255.
+            key: names the image.
+            view: which of its views.
+
+        Returns:
+            float32, of the same shape.
+        """
+        digest = hashlib.sha256(b"%d %d " % (self._seed, view) + key).digest()
+        for number, state in enumerate(self._states):
+            state.assign([int.from_bytes(digest[:4], "little") >> 1, number])
+        x = keras.ops.convert_to_tensor(pixels[None], "float32")
+        for layer in self._layers:
+            x = layer(x, training=True)
+        view_of: np.ndarray = keras.ops.convert_to_numpy(x)[0]
+        return view_of
+
+    def batches(self, batches: Iterator[np.ndarray], keys: np.ndarray, view: int) -> Iterator[np.ndarray]:
+        """Yield one view of every image of batches, whose keys come in the same order."""
+        done = 0
+        for batch in batches:
+            these = keys[done : done + len(batch)]
+            yield np.stack([self(pixels, bytes(key), view) for pixels, key in zip(batch, these, strict=True)])
+            done += len(batch)

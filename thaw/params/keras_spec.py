@@ -1,0 +1,25 @@
+"""How params.yaml names a Keras object: by its own name, with its own arguments."""
+
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
+
+
+def is_keras_object(spec: Any) -> bool:
+    """Say whether `spec` is `Name` or `{Name: {argument: value}}`, whatever the name."""
+    if isinstance(spec, dict) and len(spec) == 1:
+        ((name, arguments),) = spec.items()
+        return isinstance(name, str) and (arguments is None or isinstance(arguments, dict))
+    return isinstance(spec, str)
+
+
+def _require_keras_object(spec: Any) -> Any:
+    if not is_keras_object(spec):
+        several = isinstance(spec, dict) and len(spec) > 1
+        hint = " (an argument's line is indented deeper than the name)" if several else ""
+        raise ValueError(f"expected Name or {{Name: {{argument: value}}}}{hint}")
+    return spec
+
+
+KerasSpec = Annotated[str | dict[str, dict[str, Any] | None], PlainValidator(_require_keras_object)]
+"""A Keras object by its own name, with its own arguments: `Flatten` or `{Dense: {units: 100}}`."""
