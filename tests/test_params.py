@@ -868,7 +868,10 @@ RELATIONS = {
     **{
         f"head ends in {shown}": (
             {**WITH_FRESH, HEAD: [last]},
-            [f"{HEAD}: the last layer must be {{Dense: {{units: classes, activation: softmax}}}}"],
+            [
+                f"{HEAD}: the last layer must be {{Dense: {{units: classes, activation: softmax}}}}"
+                + (", or have no activation and the loss from_logits: true" if shown == "no softmax" else "")
+            ],
         )
         for shown, last in {
             "no softmax": {"Dense": {"units": "classes"}},

@@ -1,5 +1,9 @@
 """Heads, freezing, the logistic solver and the scores, against independent references."""
 
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -7,12 +11,17 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import top_k_accuracy_score
 
 from thaw import logistic, models, scoring
+from thaw.augmentation import Augmentation
 from thaw.backbones import build
 from thaw.backend import keras
+from thaw.boundary import prefix
+from thaw.errors import UserError
 from thaw.normalization import Normalization
 from thaw.params.backbones import Backbone
+from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Training
-from thaw.training import Rows, add_head, freeze, train
+from thaw.row_file import Index, RowFile, writing
+from thaw.training import Batches, Rows, add_head, freeze, read_rows, train
 
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
@@ -42,6 +51,22 @@ def trainable(model: keras.Model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
+def test_parameters_of_densenet121_on_dollar_street() -> None:
+    backbone = build(Backbone(architecture="DenseNet121", weights="none"))
+    head = [
+        "Flatten",
+        "BatchNormalization",
+        {"Dense": {"units": 50, "activation": "relu"}},
+        {"Dropout": {"rate": 0.5}},
+        {"Dense": {"units": "classes"}},
+    ]
+    body = models.assemble(backbone, 160, 160, Normalization.of("rescale"), "max")
+    model = add_head(body, head, 10)
+    freeze(model, body.layers[-1].name, "frozen")
+    assert model.count_params() == 7_093_360
+    assert trainable(model) == 53_808
+
+
 @pytest.mark.parametrize(("boundary", "expected"), [(None, 14_767_099), ("block3_pool", 13_031_611)])
 def test_parameters_of_vgg16_on_food11(boundary: str | None, expected: int) -> None:
     backbone = build(Backbone(architecture="VGG16", weights="none"))
@@ -51,13 +76,13 @@ def test_parameters_of_vgg16_on_food11(boundary: str | None, expected: int) -> N
     assert trainable(model) == expected
 
 
-def small_network(batch_norm_in_head: bool = False) -> keras.Model:
+def small_network(head: Sequence[KerasSpec] = SOFTMAX) -> keras.Model:
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
     x = keras.layers.BatchNormalization(name="norm")(x)
     x = keras.layers.Conv2D(5, 3, name="last")(x)
     body = models.assemble(keras.Model(inputs, x, name="small"), 8, 8, Normalization.of("rescale"), "max")
-    return add_head(body, [*(["BatchNormalization"] if batch_norm_in_head else []), *SOFTMAX], 3)
+    return add_head(body, list(head), 3)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +96,7 @@ def small_network(batch_norm_in_head: bool = False) -> keras.Model:
     ],
 )
 def test_what_is_behind_the_boundary_is_trained(boundary: str | None, batch_norm: str, trained: list[str]) -> None:
-    model = small_network(batch_norm_in_head=True)
+    model = small_network(["BatchNormalization", *SOFTMAX])
     freeze(model, boundary, batch_norm)
     assert [layer.name for layer in model.layers if layer.trainable_weights] == trained
 
@@ -104,6 +129,161 @@ def test_losses_on_one_hot_and_on_integer_labels_agree() -> None:
         histories.append(train(model, None, everything(pixels, np.arange(9) % 3), fit, []))
     assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-5)
     assert histories[0]["val_loss"] == pytest.approx(histories[1]["val_loss"], rel=1e-5)
+
+
+def fitted(model: keras.Model, rows: Rows, **fit: object) -> dict[str, list[float]]:
+    """Train a whole model for one epoch, or as `fit` says."""
+    keras.utils.set_random_seed(0)
+    freeze(model, None, "frozen")
+    return train(model, None, rows, Training(**{"epochs": 1, "batch_size": 3, "optimizer": "SGD", **fit}), [])
+
+
+def noise(count: int) -> Rows:
+    return everything(
+        np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3)).astype(np.uint8), np.arange(count) % 3
+    )
+
+
+def test_batches_go_on_where_an_epoch_ended_and_take_one_view_after_the_other() -> None:
+    views = [np.arange(5), np.arange(5, 10)]
+    fit = Training(epochs=1, batch_size=2, steps_per_epoch=2, optimizer="SGD")
+    batches = Batches(np.arange(10), np.arange(10) * 10, views, fit)
+    assert len(batches) == 2
+    epochs = []
+    for _ in range(6):
+        epochs += [batches[number] for number in range(2)]
+        batches.on_epoch_end()
+    assert [len(rows) for rows, _ in epochs] == [2, 2, 1] * 4
+    assert all((targets == rows * 10).all() for rows, targets in epochs)
+    passes = [np.concatenate([rows for rows, _ in epochs[first : first + 3]]) for first in (0, 3, 6, 9)]
+    assert [sorted(rows) for rows in passes] == [list(range(5)), list(range(5, 10))] * 2
+    assert list(passes[0]) != list(passes[2])
+
+
+def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_path: Path) -> None:
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2], np.int32)
+    index = Index(
+        keys=np.array([b"k"] * 9, "S64"),
+        paths=np.array([b"p"] * 9),
+        labels=labels,
+        classes=("ash", "elm", "fir"),
+        splits={"train": slice(0, 4), "validation": slice(4, 6), "test": slice(6, 9)},
+    ).with_views("train", 2)
+    assert index.splits == {"train": slice(0, 8), "validation": slice(8, 10), "test": slice(10, 13)}
+    with writing(tmp_path / "rows.h5", index, (1,), np.float32, {"features": {"views": 2}}) as file:
+        file.append(np.arange(13, dtype=np.float32)[:, None])
+    rows = read_rows(RowFile(tmp_path / "rows.h5"), ["train", "validation"], "test")
+    values = rows.values[:, 0]
+    assert [list(values[view]) for view in rows.train] == [[0, 1, 2, 3, 8, 9], [4, 5, 6, 7, 8, 9]]
+    assert list(values[rows.validation]) == [10, 11, 12]
+    assert all((rows.labels[view] == labels[:6]).all() for view in rows.train)
+    alone = read_rows(RowFile(tmp_path / "rows.h5"), ["validation"], "test")
+    assert [list(alone.values[view, 0]) for view in alone.train] == [[8, 9]]
+
+
+def test_a_head_of_logits_is_trained_as_one_with_softmax_and_predicts_the_same() -> None:
+    trained = []
+    for activation, loss in (
+        ("softmax", "SparseCategoricalCrossentropy"),
+        (None, {"SparseCategoricalCrossentropy": {"from_logits": True}}),
+    ):
+        keras.utils.set_random_seed(1)
+        model = small_network([{"Dense": {"units": "classes", "activation": activation}}])
+        trained.append((fitted(model, noise(9), loss=loss, epochs=3), model))
+    (history, model), (of_logits, with_logits) = trained
+    assert of_logits["loss"] == pytest.approx(history["loss"], rel=1e-4)
+    assert with_logits.layers[-1].name == "head_2_softmax"
+    pixels = noise(9).values
+    np.testing.assert_allclose(with_logits.predict(pixels), model.predict(pixels), atol=1e-5)
+    assert with_logits.count_params() == model.count_params()
+
+
+def test_logits_for_a_head_that_ends_in_softmax_are_refused() -> None:
+    with pytest.raises(UserError, match="from_logits: true, but the head that it trains ends in softmax"):
+        fitted(small_network(), noise(9), loss={"SparseCategoricalCrossentropy": {"from_logits": True}})
+
+
+def test_a_layers_factor_scales_its_learning_rate() -> None:
+    before = {layer.name: layer.get_weights() for layer in small_network().layers}
+    moved: dict[str, list[np.ndarray]] = {}
+    for factors in ({}, {"conv": 0.0, "head_": 0.5}):
+        keras.utils.set_random_seed(5)
+        model = small_network()
+        model.set_weights([weight for weights in before.values() for weight in weights])
+        fitted(model, noise(3), learning_rate_factors=factors, optimizer={"SGD": {"learning_rate": 1e-3}})
+        for layer in model.layers:
+            if layer.trainable_weights:
+                moved.setdefault(layer.name, []).append(layer.get_weights()[0] - before[layer.name][0])
+    assert np.abs(moved["conv"][0]).max() > 0
+    assert not moved["conv"][1].any()
+    np.testing.assert_allclose(moved["last"][1], moved["last"][0], rtol=1e-4)
+    np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-3, atol=1e-8)
+
+
+def test_a_factor_for_no_layer_is_refused() -> None:
+    with pytest.raises(UserError, match="no trained layer's name begins with 'block'; there are conv, last, "):
+        fitted(small_network(), noise(3), learning_rate_factors={"block": 0.1})
+
+
+def test_weights_of_classes_weight_the_loss() -> None:
+    rows = noise(12)
+    unequal = Rows(rows.values, np.array([0] * 8 + [1] * 2 + [2] * 2), rows.classes, rows.train, rows.validation)
+    losses = {}
+    for name, weights in (
+        ("none", None),
+        ("ones", {"ash": 1.0}),
+        ("balanced", "balanced"),
+        ("as balanced", {"ash": 0.5, "elm": 2.0, "fir": 2.0}),
+    ):
+        for loss in ("SparseCategoricalCrossentropy", "CategoricalCrossentropy"):
+            keras.utils.set_random_seed(2)
+            losses[name, loss] = fitted(small_network(), unequal, class_weight=weights, loss=loss, batch_size=12)[
+                "loss"
+            ]
+    for loss in ("SparseCategoricalCrossentropy", "CategoricalCrossentropy"):
+        assert losses["ones", loss] == pytest.approx(losses["none", loss])
+        assert losses["balanced", loss] == pytest.approx(losses["as balanced", loss])
+        assert losses["balanced", loss] != pytest.approx(losses["none", loss], rel=1e-2)
+    with pytest.raises(UserError, match="class_weight: there is no class 'oak'"):
+        fitted(small_network(), unequal, class_weight={"oak": 2.0})
+
+
+def test_freezing_behind_images_equals_training_on_the_activations() -> None:
+    """The layers behind a boundary learn the same from images as from cached activations."""
+    rows = noise(6)
+    fit = Training(epochs=2, batch_size=6, optimizer="SGD")
+    weights = []
+    for boundary in (None, "norm"):
+        keras.utils.set_random_seed(4)
+        model = small_network()
+        freeze(model, "norm", "frozen")
+        cached = (
+            rows if boundary is None else dataclasses.replace(rows, values=prefix(model, "norm").predict(rows.values))
+        )
+        train(model, boundary, cached, fit, [])
+        weights.append(model.get_weights())
+    for from_images, from_activations in zip(*weights, strict=True):
+        np.testing.assert_allclose(from_images, from_activations, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layers", [["RandomFlip"], [{"RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2}}]]
+)
+def test_a_view_depends_on_image_view_and_seed_alone(layers: list[object]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3)).astype(np.uint8)
+    keys = np.array([b"a", b"b", b"c", b"d"], "S64")
+    views = {
+        view: np.concatenate(list(Augmentation(layers, 0).batches(iter([images[:3], images[3:]]), keys, view)))
+        for view in range(1, 9)
+    }
+    alone = Augmentation(layers, 0)
+    np.testing.assert_array_equal(alone(images[2], b"c", 3), views[3][2])
+    np.testing.assert_array_equal(alone(images[0], b"a", 1), views[1][0])
+    assert len({view[0].tobytes() for view in views.values()}) > 1
+    others = np.stack([Augmentation(layers, 1)(images[0], b"a", view) for view in range(1, 9)])
+    assert (others != np.stack([view[0] for view in views.values()])).any()
+    assert views[1].dtype == np.float32
+    assert views[1].shape == images.shape
 
 
 @pytest.mark.parametrize("classes", [2, 4])

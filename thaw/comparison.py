@@ -22,8 +22,9 @@ def table(scores: dict[str, Scores], optimistic: set[str]) -> str:
         "| --- | ---: | :---: | ---: | ---: | ---: | ---: |",
     ]
     for name, one in sorted(scores.items(), key=lambda item: (-item[1].accuracy, item[1].log_loss, item[0])):
+        mark = " \\*" if name in optimistic else ""
         lines.append(
-            f"| {name}{' \\*' if name in optimistic else ''} | {one.accuracy:.1%} | {one.accuracy_low:.1%} – {one.accuracy_high:.1%} "
+            f"| {name}{mark} | {one.accuracy:.1%} | {one.accuracy_low:.1%} – {one.accuracy_high:.1%} "
             f"| {one.balanced_accuracy:.1%} | {one.macro_f1:.3f} | {one.log_loss:.3f} | {one.correct} of {one.images} |"
         )
     if optimistic:

@@ -228,7 +228,9 @@ def _with_factors(
 
     class WithFactors(type(optimizer)):  # type: ignore[misc]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            super().update_step(gradient, variable, learning_rate * by_weight.get(id(variable), 1.0))
+            # A backend hands over variables of its own, which only the optimizer can tell apart.
+            weight = self._trainable_variables[self._get_variable_index(variable)]
+            super().update_step(gradient, variable, learning_rate * by_weight.get(id(weight), 1.0))
 
     return WithFactors.from_config(optimizer.get_config())
 
