@@ -210,14 +210,14 @@ def test_a_layers_factor_scales_its_learning_rate() -> None:
         keras.utils.set_random_seed(5)
         model = small_network()
         model.set_weights([weight for weights in before.values() for weight in weights])
-        fitted(model, noise(3), learning_rate_factors=factors, optimizer={"SGD": {"learning_rate": 1e-3}})
+        fitted(model, noise(3), learning_rate_factors=factors, optimizer={"SGD": {"learning_rate": 1e-2}})
         for layer in model.layers:
             if layer.trainable_weights:
                 moved.setdefault(layer.name, []).append(layer.get_weights()[0] - before[layer.name][0])
     assert np.abs(moved["conv"][0]).max() > 0
     assert not moved["conv"][1].any()
-    np.testing.assert_allclose(moved["last"][1], moved["last"][0], rtol=1e-4)
-    np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-3, atol=1e-8)
+    np.testing.assert_allclose(moved["last"][1], moved["last"][0], rtol=1e-2, atol=1e-7)
+    np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-2, atol=1e-7)
 
 
 def test_a_factor_for_no_layer_is_refused() -> None:

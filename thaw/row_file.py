@@ -37,6 +37,7 @@ class Index:
     """Indices into `classes`, (N,) int32."""
     classes: tuple[str, ...]
     splits: dict[str, slice]
+    """In the order of the rows."""
 
     def with_views(self, split: str, views: int) -> "Index":
         """Return an index in which all rows of a split stand `views` times: the whole split, then again."""
@@ -153,12 +154,13 @@ class RowFile:
         if not sound:
             raise self._damaged()
         self.made_of: dict[str, Any] = json.loads(header)
+        parts: dict[str, list[int]] = self.made_of.pop("splits")
         self.index = Index(
             keys=columns["keys"],
             paths=columns["paths"],
             labels=columns["labels"],
             classes=tuple(self.made_of.pop("classes")),
-            splits={name: slice(*part) for name, part in self.made_of.pop("splits").items()},
+            splits={name: slice(*part) for name, part in sorted(parts.items(), key=lambda item: item[1])},
         )
         self._digests = columns["digests"]
         self._block = _block_rows(self._rows.shape, self._rows.dtype)
