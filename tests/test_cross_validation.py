@@ -126,7 +126,10 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
         variant = Variant(start="variants/s", inputs="tensors/t", fit=fit)
     else:
         variant = Variant(
-            start="backbones/b", inputs="tensors/t", fit=fit | {"epochs": 40, "optimizer": "Adam"}, head=head
+            start="backbones/b",
+            inputs="tensors/t",
+            fit=fit | {"epochs": 40, "optimizer": {"Adam": {"learning_rate": 0.05}}},
+            head=head,
         )
     begun, really_train = [], cross_validation.train
 
