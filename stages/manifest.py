@@ -5,22 +5,67 @@ from pathlib import Path
 
 from thaw.dataset import collect
 from thaw.files import write_csv
-from thaw.manifest import SPLITS, write_manifest
+from thaw.manifest import SPLITS, Row, class_names, write_manifest
 from thaw.params import read_entry
 from thaw.params.dataset import Dataset
 from thaw.stage import announce, run
+from thaw.thumbnails import draw_grid, reading_thumbnails, writing_thumbnails
+
+SAMPLES = 8
+SAMPLED_CLASSES = 12
 
 
-def main(params: Path, entry: str, folder: Path, manifest: Path, skipped: Path) -> None:
-    """Write the manifest of the images in `folder`, and the list of files that are left out."""
+def main(
+    params: Path,
+    entry: str,
+    folder: Path,
+    manifest: Path,
+    skipped: Path,
+    near_duplicates: Path,
+    distribution: Path,
+    samples: Path,
+    thumbnails: Path,
+) -> None:
+    """Write the manifest of the images in `folder`, what was left out, what looks alike, and what the images show."""
     dataset = read_entry(params, entry, Dataset)
     announce(f"manifest: reading the images in {folder} on the CPU")
-    rows, left_out = collect(folder, dataset)
+    with writing_thumbnails(thumbnails) as pictures:
+        found = collect(folder, dataset, pictures)
+    rows = found.rows
     write_manifest(manifest, rows)
-    write_csv(skipped, ["path", "reason"], [[one.path, one.reason] for one in left_out])
+    write_csv(skipped, ["path", "reason"], [[one.path, one.reason] for one in found.skipped])
+    write_csv(
+        near_duplicates,
+        ["path", "label", "split", "other_path", "other_label", "other_split", "distance"],
+        [
+            [one.path, one.label, one.split, other.path, other.label, other.split, str(pair.distance)]
+            for pair in found.near_duplicates
+            for one, other in [(pair.first, pair.second)]
+        ],
+    )
+    of_class = Counter((row.label, row.split) for row in rows)
+    write_csv(
+        distribution,
+        ["class", "split", "images"],
+        [[label, split, str(of_class[label, split])] for label in class_names(rows) for split in SPLITS],
+    )
+    draw_samples(samples, rows, thumbnails)
     counts = Counter(row.split for row in rows)
     sizes = ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
-    announce(f"{len(rows)} images of {len({row.label for row in rows})} classes: {sizes}; {len(left_out)} left out")
+    announce(f"{len(rows)} images of {len(class_names(rows))} classes: {sizes}; {len(found.skipped)} left out")
+    leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
+    if leaks:
+        announce(f"warning: {leaks} pairs that look alike are in different splits: see {near_duplicates}")
+
+
+def draw_samples(samples: Path, rows: list[Row], thumbnails: Path) -> None:
+    """Draw some training images of each class, the same ones for the same images."""
+    with reading_thumbnails(thumbnails) as pictures:
+        drawn = []
+        for label in class_names(rows)[:SAMPLED_CLASSES]:
+            mine = sorted(row.sha256 for row in rows if row.label == label and row.split == "train")
+            drawn.append((label, [(pictures[digest], "") for digest in mine[:SAMPLES]]))
+        draw_grid(samples, drawn)
 
 
 if __name__ == "__main__":

@@ -168,8 +168,8 @@ SCHEMA = {
         ["tensors.lite64.resize: expected one of pad, stretch, crop, got \"padd\"; did you mean 'pad'?"],
     ),
     "only one word": (
-        {"dataset.layout": "csv"},
-        ['dataset.layout: expected class_folders, got "csv"'],
+        {"variants.frozen_head.fit.solver": "svm"},
+        ['variants.frozen_head.fit.solver: expected logistic_regression, got "svm"'],
     ),
     "long value": (
         {"dataset.split": ["x" * 80]},
@@ -579,9 +579,54 @@ VECTOR = "a solver needs one vector per image: take features with layer: top and
 VGG = {"architecture": "VGG16", "weights": "none", "include_top": True}
 
 WEIGHTS = "expected balanced, or a mapping from classes to numbers not below 0"
+GIVEN = {"method": "given", "folders": {"train": "a", "test": "b"}}
+NUMBERED = {"dataset.layout": "label_prefix", "dataset.classes": ["a", "b"]}
+SHARES = {"method": "stratified", "test": 0.2, "validation": 0.2}
 SCRATCH = {"architecture": "none", "weights": "none"}
 
 RELATIONS = {
+    "folders of splits that are not given": (
+        {"dataset.split": SHARES | {"folders": GIVEN["folders"]}},
+        ["dataset.split.folders: folders go with method: given"],
+    ),
+    "a share for tests that are given": (
+        {"dataset.split": GIVEN | {"test": 0.1, "validation": 0.1}},
+        ["dataset.split.test: the test split is given: leave test out"],
+    ),
+    "no share for validation": ({"dataset.split": GIVEN}, ["dataset.split.validation: this key is missing"]),
+    "two validation splits": (
+        {"dataset.split": {**GIVEN, "folders": GIVEN["folders"] | {"validation": "c"}, "validation": 0.1}},
+        ["dataset.split.validation: folders.validation gives the validation split: leave one of them out"],
+    ),
+    "splits that are given nowhere": (
+        {"dataset.split": {"method": "given", "validation": 0.1}},
+        ["dataset.split: name the splits' folders: folders: {train: ..., test: ...}"],
+    ),
+    "folders for a table": (
+        {"dataset.layout": "csv", "dataset.split": GIVEN | {"validation": 0.1}},
+        ["dataset.split: the splits come from the table: leave folders out"],
+    ),
+    "arrays that are split at random": (
+        {"dataset.layout": "npy"},
+        ["dataset.split: the arrays' names tell the splits: set method: given"],
+    ),
+    "numbers without names": (
+        {"dataset.layout": "label_prefix"},
+        ["dataset.classes: files tell the number of their class: list the names in the order of the numbers"],
+    ),
+    "names of classes that folders name": (
+        {"dataset.classes": ["a", "b"]},
+        ["dataset.classes: the names come from the folders: leave it out"],
+    ),
+    "a class's name twice": (
+        NUMBERED | {"dataset.classes": ["a", "a"]},
+        ["dataset.classes: a name is there twice"],
+    ),
+    "one class": (NUMBERED | {"dataset.classes": ["a"]}, ['dataset.classes: expected 2 or more values, got ["a"]']),
+    "too many bits": (
+        {"dataset.near_duplicates": 33},
+        ["dataset.near_duplicates: expected a number not above 32, got 33"],
+    ),
     "views without an augmentation": (
         {"features.midway.views": 3},
         ["features.midway.views: views differ by an augmentation: name its layers, or leave views out"],
@@ -1005,6 +1050,13 @@ RIGHT = {
         },
     },
     "cross-validation": {"evaluation.cross_validation": {"folds": 3, "variants": ["frozen_head", "full"]}},
+    "files with numbers of classes": NUMBERED,
+    "folders for splits": {"dataset.split": GIVEN | {"validation": 0.1}},
+    "three folders for splits": {
+        "dataset.split": {"method": "given", "folders": GIVEN["folders"] | {"validation": "c"}}
+    },
+    "a table with splits": {"dataset.layout": "csv", "dataset.split": {"method": "given"}},
+    "arrays": {"dataset.layout": "npy", "dataset.split": {"method": "given", "validation": 0.1}},
     "augmented views": {"features.midway": MIDDLE | {"augmentation": ["RandomGrayscale"], "views": 4}},
     "frozen behind the images": {"variants.full.freeze": "block_9"},
     "frozen behind the images, then less": {
@@ -1128,6 +1180,10 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 EVERYTHING = edited(
     {
+        "dataset.layout": "label_prefix",
+        "dataset.classes": ["0", "1"],
+        "dataset.near_duplicates": 3,
+        "dataset.split": GIVEN | {"validation": 0.1, "seed": 1},
         f"{BACKBONE}": LITE | {"include_top": False, "seed": 1},
         "backbones.file": {"architecture": "VGG16", "weights": str(DEFAULT), "sha256": DIGEST},
         "features.midway": MIDDLE
@@ -1183,7 +1239,7 @@ def test_every_key_of_every_schema_is_among_what_is_varied(errors: Callable[[Tre
         (Solver, [fit for fit in fits if "solver" in fit]),
         (Training, [fit for fit in fits if "epochs" in fit]),
     ]
-    waiting += [(Split, [EVERYTHING["dataset"]["split"]])]
+    waiting += [(Split, [EVERYTHING["dataset"]["split"], SHARES])]
     waiting += [(CrossValidation, [EVERYTHING["evaluation"]["cross_validation"]])]
     for schema, entries in waiting:
         assert {key for entry in entries for key in entry} == set(schema.model_fields)

@@ -1,67 +1,82 @@
-"""From a folder of labelled images to the rows of a manifest."""
+"""From a data set in any layout to the rows of a manifest."""
 
-import hashlib
 import os
-import unicodedata
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.images import UnreadableImageError, decode
+from thaw.images import UnreadableImageError
+from thaw.layouts import Labelled, Skipped, listing
 from thaw.manifest import Row
-from thaw.params.dataset import Dataset, Split
+from thaw.near_duplicates import components, perceptual_hash, similar_pairs
+from thaw.params.dataset import Dataset
 from thaw.progress import progress
+from thaw.sources import read
+from thaw.splits import Member, assign
+from thaw.thumbnails import Thumbnails, thumbnail
 
 SHOWN = 10
-IGNORED = {"thumbs.db", "desktop.ini"}
+PREFERRED = ("test", "validation", "train", None)
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A file that claims to be an image of a class; `path` is below the data set's folder."""
+class Pair:
+    """Two images that look alike, and in how many bits their perceptual hashes differ."""
 
-    path: str
-    label: str
+    first: Row
+    second: Row
+    distance: int
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A file that is left out, and why."""
+class Collection:
+    rows: list[Row]
+    skipped: list[Skipped]
+    near_duplicates: list[Pair]
 
-    path: str
-    reason: str
+
+@dataclass(frozen=True)
+class _Read:
+    file: Labelled
+    digest: str = ""
+    reason: str = ""
+    """Why it cannot be used, if it cannot."""
+    hash: int = 0
+    thumbnail: bytes = b""
 
 
-def collect(folder: Path, dataset: Dataset) -> tuple[list[Row], list[Skipped]]:
-    """Find, read and split the images of a data set.
+def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collection:
+    """Find, read and split the images of a data set, and keep a thumbnail of each.
 
-    Every file is read and decoded once, so that later stages can rely on it.
+    Every image is read and decoded once, so that later stages can rely on it.
 
     Raises:
         UserError: there are no images or too few of a class; or, with `on_bad_image: fail`, a file cannot be
             used; equal bytes in two classes are never accepted silently.
     """
-    files, bad = class_folders(folder)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda file: _read(folder / file.path), files)
-        read = list(progress(results, len(files), "reading images"))
-    bad += [Skipped(file.path, reason) for file, (_, reason) in zip(files, read, strict=True) if reason]
-    first: dict[str, Labelled] = {}
-    repeated: list[Skipped] = []
+    files, beside = listing(folder, dataset)
+    first: dict[str, _Read] = {}
+    bad, repeated = beside, []
     contradicted: set[str] = set()
-    for file, (digest, reason) in zip(files, read, strict=True):
-        if reason:
+    for one in progress(_read_all(folder, files, dataset), len(files), "reading images"):
+        if one.reason:
+            bad.append(Skipped(one.file.path, one.reason))
             continue
-        twin = first.setdefault(digest, file)
-        if twin.label != file.label:
-            contradicted.add(digest)
-            bad.append(Skipped(file.path, f"the same bytes as {twin.path}, which is in another class"))
-        elif twin is not file:
-            repeated.append(Skipped(file.path, f"the same bytes as {twin.path}"))
+        twin = first.setdefault(one.digest, one)
+        thumbnails.add(one.digest, one.thumbnail)
+        if twin.file.label != one.file.label:
+            contradicted.add(one.digest)
+            bad.append(Skipped(one.file.path, f"the same bytes as {twin.file.path}, which is in another class"))
+        elif twin is not one:
+            # An image of two given splits stays where it is scored, not where it is learnt.
+            kept, left = sorted((twin, one), key=lambda each: PREFERRED.index(each.file.split))
+            first[one.digest] = kept
+            repeated.append(Skipped(left.file.path, f"the same bytes as {kept.file.path}"))
     if bad and dataset.on_bad_image == "fail":
         shown = "".join(f"\n  {folder / one.path}: {one.reason}" for one in bad[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
@@ -69,101 +84,62 @@ def collect(folder: Path, dataset: Dataset) -> tuple[list[Row], list[Skipped]]:
             f"files that cannot be used: {len(bad)}{shown}{more}\n"
             "mend or remove them, or set dataset.on_bad_image: skip to leave them out and list them"
         )
-    bad += [Skipped(first[digest].path, "the same bytes as a file in another class") for digest in contradicted]
-    usable = {digest: file for digest, file in first.items() if digest not in contradicted}
-    classes = {file.label for file in files}
-    assigned = stratified(usable, classes, dataset.split)
-    rows = [Row(file.path, file.label, assigned[digest], digest) for digest, file in usable.items()]
-    return rows, sorted(bad + repeated, key=lambda one: one.path)
+    bad += [Skipped(first[digest].file.path, "the same bytes as a file in another class") for digest in contradicted]
+    usable = sorted((one for digest, one in first.items() if digest not in contradicted), key=lambda one: one.file.path)
+    rows, pairs = _split(usable, {file.label for file in files}, dataset)
+    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs)
 
 
-def class_folders(folder: Path) -> tuple[list[Labelled], list[Skipped]]:
-    """List the files of a folder that has one folder for each class, sorted by path, and those beside them.
+def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
+    """Read files on all cores, in order, only a few ahead of what is taken."""
 
-    Hidden files and the folder thumbnails that desktops leave behind are not listed.
+    def read_one(file: Labelled) -> _Read:
+        try:
+            digest, image = read(folder, file.path)
+        except OSError as error:
+            return _Read(file, reason=f"cannot be read: {error.strerror}")
+        except UnreadableImageError as error:
+            return _Read(file, reason=str(error))
+        looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
+        return _Read(file, digest, "", looks, thumbnail(image))
 
-    Raises:
-        UserError: the folder is missing, has no class folders, or one of them is empty or cannot be read; or a
-            name is not one that a text file can hold.
-    """
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder; dataset.path in params.yaml names the folder that holds one folder per class"
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        queue: deque[Future[_Read]] = deque()
+        for file in files:
+            queue.append(pool.submit(read_one, file))
+            if len(queue) > 4 * workers:
+                yield queue.popleft().result()
+        while queue:
+            yield queue.popleft().result()
+
+
+def _split(usable: list[_Read], classes: set[str], dataset: Dataset) -> tuple[list[Row], list[Pair]]:
+    """Assign images to splits: those of a group, and those that look alike, to the same one."""
+    first = second = distances = np.empty(0, np.int64)
+    if dataset.near_duplicates is not None and usable:
+        first, second, distances = similar_pairs(
+            np.array([one.hash for one in usable], np.uint64), dataset.near_duplicates
         )
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as error:
-        _refuse(error)
-    classes = [one.name for one in inside if one.is_dir() and not one.name.startswith(".")]
-    loose = [one.name for one in inside if one.is_file() and not _is_ignored(one.name)]
-    if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "none"
-        raise UserError(f"{folder}: expected a folder for each of two classes or more, found {found}")
-    files = []
-    for label in classes:
-        found_here = []
-        for parent, folders, names in os.walk(folder / label, onerror=_refuse, followlinks=True):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            below = Path(parent).relative_to(folder)
-            found_here += [(below / name).as_posix() for name in names if not _is_ignored(name)]
-        if not found_here:
-            raise UserError(f"{folder / label}: no images in this class; add some or remove the folder")
-        files += [Labelled(path, label) for path in found_here]
-    for path in [*loose, *(file.path for file in files)]:
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
-            raise UserError(f"{folder}: the file name {path!r} is not UTF-8 text or has control characters; rename it")
-    beside = [Skipped(name, "it lies beside the class folders, so it has no class") for name in loose]
-    return sorted(files, key=lambda file: file.path), beside
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise UserError(f"{error.filename}: cannot be read: {error.strerror}")
-
-
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in IGNORED
-
-
-def _read(path: Path) -> tuple[str, str]:
-    """Return a file's SHA-256, and why it cannot be used if it cannot."""
-    try:
-        data = path.read_bytes()
-        decode(data)
-    except OSError as error:
-        return "", f"cannot be read: {error.strerror}"
-    except UnreadableImageError as error:
-        return "", str(error)
-    return hashlib.sha256(data).hexdigest(), ""
-
-
-def stratified(images: dict[str, Labelled], classes: set[str], split: Split) -> dict[str, str]:
-    """Assign each image to a split, at random within its class.
-
-    Of a class of n images, round(n * share) go to test and to validation, at least one to each split.
-
-    Args:
-        images: by SHA-256.
-        classes: that must be there.
-        split: shares and seed.
-
-    Returns:
-        The split of each SHA-256.
-
-    Raises:
-        UserError: a class has fewer than three images.
-    """
-    assigned = {}
-    for number, label in enumerate(sorted(classes)):
-        members = sorted((file.path, digest) for digest, file in images.items() if file.label == label)
-        count = len(members)
-        if count < 3:
-            raise UserError(
-                f"class {label!r} has {count} usable image{'s' * (count != 1)}; training, validation and test need "
-                "one each: add images or remove the class"
-            )
-        test = min(max(1, round(count * split.test)), count - 2)
-        validation = min(max(1, round(count * split.validation)), count - test - 1)
-        names = ["test"] * test + ["validation"] * validation + ["train"] * (count - test - validation)
-        order = np.random.default_rng([split.seed, number]).permutation(count)
-        assigned.update({members[place][1]: name for place, name in zip(order, names, strict=True)})
-    return assigned
+    leaders: dict[str, int] = {}
+    same = [(leaders.setdefault(one.file.group, place), place) for place, one in enumerate(usable) if one.file.group]
+    component = components(
+        len(usable),
+        np.concatenate([first, [one for one, _ in same]]).astype(np.int64),
+        np.concatenate([second, [other for _, other in same]]).astype(np.int64),
+    )
+    names: dict[int, str] = {}
+    for one, number in zip(usable, component, strict=True):
+        names.setdefault(int(number), one.file.group or one.file.path)
+    alone = np.bincount(component, minlength=1)[component] == 1 if len(usable) else np.empty(0, bool)
+    members = [
+        Member(one.file.path, one.file.label, one.digest, str(number), one.file.split)
+        for one, number in zip(usable, component, strict=True)
+    ]
+    assigned = assign(members, classes, dataset.split)
+    rows = [
+        Row(one.file.path, one.file.label, split, one.digest, "" if is_alone else names[int(number)])
+        for one, split, number, is_alone in zip(usable, assigned, component, alone, strict=True)
+    ]
+    pairs = [Pair(rows[one], rows[other], int(bits)) for one, other, bits in zip(first, second, distances, strict=True)]
+    return rows, pairs

@@ -8,23 +8,27 @@ from thaw.errors import UserError
 from thaw.files import write_csv
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ["path", "label", "split", "sha256"]
+COLUMNS = ["path", "label", "split", "sha256", "group"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image: its path below the data set's folder, its class, its split, its bytes' SHA-256."""
+    """One image."""
 
     path: str
+    """Below the data set's folder."""
     label: str
     split: str
     sha256: str
+    """Of its bytes."""
+    group: str = ""
+    """Of images that belong together; empty for one that stands alone."""
 
 
 def write_manifest(path: Path, rows: list[Row]) -> None:
     """Write rows as CSV, sorted by split (training, validation, test), then by path."""
     ordered = sorted(rows, key=lambda row: (SPLITS.index(row.split), row.path))
-    write_csv(path, COLUMNS, [[row.path, row.label, row.split, row.sha256] for row in ordered])
+    write_csv(path, COLUMNS, [[row.path, row.label, row.split, row.sha256, row.group] for row in ordered])
 
 
 def read_manifest(path: Path) -> list[Row]:

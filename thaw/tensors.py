@@ -1,6 +1,5 @@
 """From the files of a manifest to pixels of one shape."""
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -10,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.images import UnreadableImageError, decode, resize
+from thaw.images import UnreadableImageError, resize
 from thaw.manifest import Row, class_names, splits_of
 from thaw.params.tensors import Tensors
 from thaw.row_file import Index
+from thaw.sources import read
 
 
 def index_of(rows: list[Row]) -> Index:
@@ -43,13 +43,13 @@ def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.n
     def pixels(row: Row) -> np.ndarray:
         path = folder / row.path
         try:
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() != row.sha256:
+            digest, image = read(folder, row.path)
+            if digest != row.sha256:
                 raise UnreadableImageError("changed since the manifest was written")
-            return resize(decode(data), height, width, tensors.resize, tensors.interpolation)
+            return resize(image, height, width, tensors.resize, tensors.interpolation)
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-        except UnreadableImageError as error:
+        except (UnreadableImageError, IndexError) as error:
             raise UserError(f"{path}: {error}; run `dvc repro` to list the images anew") from None
 
     # Pillow lets go of the interpreter's lock while it decodes; a bounded queue keeps memory bounded.

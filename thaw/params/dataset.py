@@ -1,25 +1,64 @@
 """`dataset`: where the images are, and how they are split."""
 
 import posixpath
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from thaw.params import Entry, Seed
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Folders(Entry):
+    """The folders of splits that are given, below the data set's folder."""
+
+    train: Name
+    validation: Name | None = None
+    test: Name
+
 
 class Split(Entry):
-    """Shares of each class's images; what neither takes is for training."""
+    """Which images are for training, which for choices, and which are scored.
 
-    method: Literal["stratified"]
-    test: float = Field(gt=0, lt=1)
-    validation: float = Field(gt=0, lt=1)
+    `stratified`: at random within each class. `shuffled`: at random, as scikit-learn's `train_test_split` does it.
+    `stable`: by a hash of each image, so that images that are added later move no other. `given`: by folders, by
+    a column of the table or by the arrays' names.
+    """
+
+    method: Literal["stratified", "shuffled", "stable", "given"]
+    folders: Folders | None = None
+    test: Share | None = Field(default=None, validate_default=True)
+    """A share of all images."""
+    validation: Share | None = Field(default=None, validate_default=True)
+    """A share of all images; where splits are given, of those for training, unless a validation split is given too."""
     seed: Seed = 0
+
+    @field_validator("folders")
+    @classmethod
+    def folders_are_given(cls, folders: Folders | None, others: ValidationInfo) -> Folders | None:
+        if folders and others.data.get("method", "given") != "given":
+            raise ValueError("folders go with method: given")
+        return folders
+
+    @field_validator("test")
+    @classmethod
+    def test_is_a_share_or_given(cls, test: float | None, others: ValidationInfo) -> float | None:
+        if (test is None) != (others.data.get("method", "given" if test is None else "") == "given"):
+            raise ValueError("this key is missing" if test is None else "the test split is given: leave test out")
+        return test
 
     @field_validator("validation")
     @classmethod
-    def leaves_some_for_training(cls, validation: float, others: ValidationInfo) -> float:
-        if others.data.get("test", 0) + validation >= 1:
+    def leaves_some_for_training(cls, validation: float | None, others: ValidationInfo) -> float | None:
+        folders = others.data.get("folders")
+        if validation is None:
+            if others.data.get("method", "given") != "given" or (folders and not folders.validation):
+                raise ValueError("this key is missing")
+        elif folders and folders.validation:
+            raise ValueError("folders.validation gives the validation split: leave one of them out")
+        elif (others.data.get("test") or 0) + validation >= 1:
             raise ValueError("test and validation together must be below 1, to leave some for training")
         return validation
 
@@ -27,8 +66,13 @@ class Split(Entry):
 class Dataset(Entry):
     path: str = Field(pattern=r'^[^-"$`\\\p{C}][^"$`\\\p{C}]*$')
     """A folder. dvc.yaml puts it between double quotes in a shell command."""
-    layout: Literal["class_folders"]
+    layout: Literal["class_folders", "label_prefix", "csv", "npy"]
+    """One folder per class; files named `<class id>_…`; a table `labels.csv`; arrays `train_images.npy` and so on."""
+    classes: Annotated[list[Name], Field(min_length=2)] | None = Field(default=None, validate_default=True)
+    """Names of the class ids 0, 1, … of label_prefix and npy."""
     on_bad_image: Literal["fail", "skip"] = "fail"
+    near_duplicates: Annotated[int, Field(ge=0, le=32)] | None = None
+    """Images whose perceptual hashes of 64 bits differ in no more bits are kept in one split."""
     split: Split
 
     @field_validator("path")
@@ -39,3 +83,30 @@ class Dataset(Entry):
                 "the pipeline writes there: give the images a folder of their own, such as data/raw/<name>"
             )
         return path
+
+    @field_validator("classes")
+    @classmethod
+    def name_ids(cls, classes: list[str] | None, others: ValidationInfo) -> list[str] | None:
+        layout = others.data.get("layout")
+        if classes is None and layout == "label_prefix":
+            raise ValueError("files tell the number of their class: list the names in the order of the numbers")
+        if classes and layout in ("class_folders", "csv"):
+            raise ValueError(
+                f"the names come from the {'folders' if layout == 'class_folders' else 'table'}: leave it out"
+            )
+        if classes and len(set(classes)) < len(classes):
+            raise ValueError("a name is there twice")
+        return classes
+
+    @field_validator("split")
+    @classmethod
+    def suits_the_layout(cls, split: Split, others: ValidationInfo) -> Split:
+        layout = others.data.get("layout")
+        if layout == "npy" and split.method != "given":
+            raise ValueError("the arrays' names tell the splits: set method: given")
+        if split.folders and layout in ("csv", "npy"):
+            source = "table" if layout == "csv" else "arrays"
+            raise ValueError(f"the splits come from the {source}: leave folders out")
+        if layout in ("class_folders", "label_prefix") and split.method == "given" and not split.folders:
+            raise ValueError("name the splits' folders: folders: {train: ..., test: ...}")
+        return split
