@@ -21,9 +21,12 @@ from thaw.predictions import Predictions, write_predictions
 from thaw.row_file import RowFile
 from thaw.scoring import per_class, score, top_k_accuracy
 from thaw.stage import announce, run
+from thaw.thumbnails import draw_grid, reading_thumbnails
 
 BATCH = 32
 DIGITS = 6
+PICTURES = 8
+"""In a row."""
 
 
 def main(
@@ -33,11 +36,13 @@ def main(
     start: Path,
     model: Path,
     inputs: Path,
+    thumbnails: Path,
     metrics: Path,
     predictions: Path,
     classes: Path,
+    mistakes: Path,
 ) -> None:
-    """Write the scores of the variant `name`, its predictions image by image, and its scores class by class."""
+    """Write the scores of the variant `name`, its predictions by image, its scores by class, its worst mistakes."""
     wanted = read_entry(params, entry, Evaluation)
     network, about = models.load(model)
     rows = RowFile(inputs)
@@ -65,8 +70,11 @@ def main(
         variant = Variant.model_validate(about["variant"])
         scores["cross_validation"] = asdict(cross_validate(f"variants.{name}", variant, start, rows, folds))
     write_text(metrics, json.dumps(_rounded(scores), indent=2) + "\n")
-    paths = [path.decode() for path in rows.index.paths[rows.index.splits["test"]]]
-    write_predictions(predictions, Predictions(paths, labels, probabilities, about["classes"]))
+    part = rows.index.splits["test"]
+    paths = [path.decode() for path in rows.index.paths[part]]
+    predicted = Predictions(paths, labels, probabilities, about["classes"])
+    write_predictions(predictions, predicted)
+    draw_mistakes(mistakes, predicted, [key.decode() for key in rows.index.keys[part]], thumbnails)
     write_csv(
         classes,
         ["class", "images", "precision", "recall", "f1"],
@@ -76,6 +84,22 @@ def main(
         ],
     )
     announce(f"accuracy {scores['test']['accuracy']:.4f}, {scores['test']['correct']} of {len(labels)}")
+
+
+def draw_mistakes(mistakes: Path, predicted: Predictions, digests: list[str], thumbnails: Path) -> None:
+    """Draw the test images that are taken for another class, those with the least probability of their own first."""
+    wrong = np.flatnonzero(predicted.probabilities.argmax(axis=1) != predicted.labels)
+    of_own_class = predicted.probabilities[wrong, predicted.labels[wrong]]
+    worst = wrong[np.argsort(of_own_class, kind="stable")][: PICTURES * 3]
+    title = f"{len(wrong)} of {len(digests)} test images are taken for another class; the worst first"
+    with reading_thumbnails(thumbnails) as pictures:
+        drawn = []
+        for image in worst:
+            guess = int(predicted.probabilities[image].argmax())
+            caption = f"{predicted.classes[guess]} {predicted.probabilities[image, guess]:.0%}"
+            drawn.append((pictures[digests[image]], f"{caption}\nis {predicted.classes[predicted.labels[image]]}"))
+    starts = range(0, max(len(drawn), 1), PICTURES)
+    draw_grid(mistakes, [(title if start == 0 else "", drawn[start : start + PICTURES]) for start in starts])
 
 
 def _rounded(tree: Any) -> Any:

@@ -60,13 +60,16 @@ def draw_grid(path: Path, rows: Iterable[tuple[str, list[tuple[Image.Image, str]
 
     Args:
         path: where to.
-        rows: a title, and pictures with their captions.
+        rows: a title, and pictures with their captions, which may have several lines.
     """
     font, line = ImageFont.load_default(12), 16
     rows = list(rows)
     columns = max((len(pictures) for _, pictures in rows), default=0)
-    heights = [line + CELL + line * any(caption for _, caption in pictures) + 6 for _, pictures in rows]
-    sheet = Image.new("RGB", (max(columns, 3) * (CELL + 6) + 6, sum(heights) + 6), "white")
+    heights = []
+    for _, pictures in rows:
+        lines = max((len(caption.splitlines()) for _, caption in pictures), default=0)
+        heights.append(line + bool(pictures) * CELL + line * lines + 6)
+    sheet = Image.new("RGB", (max(columns, 5) * (CELL + 6) + 6, sum(heights) + 6), "white")
     draw = ImageDraw.Draw(sheet)
     top = 6
     for (title, pictures), height in zip(rows, heights, strict=True):
