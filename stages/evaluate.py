@@ -96,7 +96,7 @@ def draw_mistakes(mistakes: Path, predicted: Predictions, digests: list[str], th
         drawn = []
         for image in worst:
             guess = int(predicted.probabilities[image].argmax())
-            caption = f"{predicted.classes[guess]} {predicted.probabilities[image, guess]:.0%}"
+            caption = f"{predicted.classes[guess]} ({predicted.probabilities[image, guess]:.0%})"
             drawn.append((pictures[digests[image]], f"{caption}\nis {predicted.classes[predicted.labels[image]]}"))
     starts = range(0, max(len(drawn), 1), PICTURES)
     draw_grid(mistakes, [(title if start == 0 else "", drawn[start : start + PICTURES]) for start in starts])

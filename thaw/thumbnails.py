@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from thaw.files import replacing
 
@@ -76,8 +76,7 @@ def draw_grid(path: Path, rows: Iterable[tuple[str, list[tuple[Image.Image, str]
         draw.text((6, top), title, fill="black", font=font)
         for column, (picture, caption) in enumerate(pictures):
             left = 6 + column * (CELL + 6)
-            cell = picture.convert("RGB")
-            cell.thumbnail((CELL, CELL))
+            cell = ImageOps.contain(picture.convert("RGB"), (CELL, CELL))
             sheet.paste(cell, (left + (CELL - cell.width) // 2, top + line + (CELL - cell.height) // 2))
             draw.text((left, top + line + CELL), caption, fill="black", font=font)
         top += height
