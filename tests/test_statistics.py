@@ -168,7 +168,7 @@ def test_a_real_difference_is_found() -> None:
         labels, shared = random.integers(3, size=240), random.normal(size=(240, 3))
         worse, better = (guesses(random, labels, signal, shared) for signal in (1.2, 2.0))
         (pair,) = significance.paired_tests(labels, {"a": worse, "b": better}, [("a", "b")])
-        assert comparison.verdict(pair).startswith("accuracy")
+        assert significance.verdict(pair).startswith("accuracy")
         found.append([not score(pair).is_noise for score in SCORES])
     assert (np.mean(found, axis=0) > 0.9).all()
 

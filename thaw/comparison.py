@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from thaw.files import replacing
 from thaw.scoring import Scores
-from thaw.significance import Pair, paired_tests
+from thaw.significance import paired_tests, verdict
 
 
 def ranking(scores: dict[str, Scores]) -> list[str]:
@@ -84,23 +84,6 @@ def against_best(
         f"p corrected for {paired} of variants (Holm). A difference with p > 0.05 is within the noise."
     )
     return "\n".join([*lines, "", *verdicts, "", note]) + "\n"
-
-
-def verdict(pair: Pair) -> str:
-    """Say which scores of the second classifier of a pair are better, worse, or no different but for noise."""
-    words: dict[str, list[str]] = {"better": [], "worse": [], "within the noise": []}
-    for score, difference, better in [
-        ("accuracy", pair.accuracy, pair.accuracy.value > 0),
-        ("macro-F1", pair.macro_f1, pair.macro_f1.value > 0),
-        ("log loss", pair.log_loss, pair.log_loss.value < 0),
-    ]:
-        words["within the noise" if difference.is_noise else "better" if better else "worse"].append(score)
-    return "; ".join(f"{listed(scores)} {word}" for word, scores in words.items() if scores)
-
-
-def listed(words: list[str]) -> str:
-    """Return words as a sentence lists them."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
 
 
 def _marked(name: str, optimistic: set[str]) -> str:

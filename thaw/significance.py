@@ -82,6 +82,23 @@ def holm(ps: list[float]) -> list[float]:
     return corrected
 
 
+def verdict(pair: Pair) -> str:
+    """Say which scores of the second classifier of a pair are better, worse, or no different but for noise."""
+    words: dict[str, list[str]] = {"better": [], "worse": [], "within the noise": []}
+    for score, difference, better in [
+        ("accuracy", pair.accuracy, pair.accuracy.value > 0),
+        ("macro-F1", pair.macro_f1, pair.macro_f1.value > 0),
+        ("log loss", pair.log_loss, pair.log_loss.value < 0),
+    ]:
+        words["within the noise" if difference.is_noise else "better" if better else "worse"].append(score)
+    return "; ".join(f"{listed(scores)} {word}" for word, scores in words.items() if scores)
+
+
+def listed(words: list[str]) -> str:
+    """Return words as a sentence lists them."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+
+
 def _p_of_score(change: float, resampled: np.ndarray, images: int) -> float:
     error = resampled.std()
     if error == 0:
