@@ -11,6 +11,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 from thaw import logistic
 from thaw.backend import keras
 from thaw.boundary import tail
+from thaw.engine import KerasEngine
 from thaw.extraction import batched_predict
 from thaw.params.evaluation import CrossValidation
 from thaw.params.variants import Solver, Training, Variant
@@ -160,4 +161,6 @@ def _solve(
 
 def _predicted(model: keras.Model, values: np.ndarray) -> np.ndarray:
     batches = (values[first : first + BATCH] for first in range(0, len(values), BATCH))
-    return np.concatenate(list(batched_predict(model, batches, len(values), BATCH, "scoring")))
+    # The model changes from fold to fold: another engine would take longer to get ready.
+    engine = KerasEngine(model, batch_size=BATCH)
+    return np.concatenate(list(batched_predict(engine, batches, len(values), "scoring")))
