@@ -246,6 +246,40 @@ def test_a_layers_factor_scales_its_learning_rate() -> None:
     np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-2, atol=1e-7)
 
 
+def test_in_bfloat16_the_layers_before_the_head_learn_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: dict[str, str] = {}
+    really_compile = keras.Model.compile
+
+    def watched(model: keras.Model, **arguments: object) -> None:
+        compiled.update({layer.name: layer.compute_dtype for layer in model.layers})
+        really_compile(model, **arguments)
+
+    monkeypatch.setattr(keras.Model, "compile", watched)
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        keras.utils.set_random_seed(7)
+        model = small_network()
+        curve = fitted(model, noise(12), epochs=3, precision=precision, learning_rate_factors={"conv": 0.5})
+        results[precision] = curve["loss"], model.get_weights()
+        assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"float32"}
+    assert compiled["conv"] == compiled["last"] == "bfloat16"
+    assert compiled["imagenet_normalization"] == compiled["head_1_dense"] == "float32"
+    (loss, weights), (of_bfloat16, weights_of_bfloat16) = results.values()
+    assert of_bfloat16 != loss
+    assert of_bfloat16 == pytest.approx(loss, rel=2e-2)
+    for one, other in zip(weights, weights_of_bfloat16, strict=True):
+        assert other.dtype == np.float32
+        np.testing.assert_allclose(other, one, atol=1e-2)
+
+
+def test_a_compiled_step_learns_nearly_the_same() -> None:
+    curves = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(7)
+        curves.append(fitted(small_network(), noise(12), epochs=2, jit_compile=jit_compile)["loss"])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
 def test_a_factor_for_no_layer_is_refused() -> None:
     with pytest.raises(UserError, match="no trained layer's name begins with 'block'; there are conv, last, "):
         fitted(small_network(), noise(3), learning_rate_factors={"block": 0.1})

@@ -97,6 +97,10 @@ def train(
     trained = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
     if boundary is not None:
         trained = tail(trained, boundary)
+    in_float32 = trained
+    if fit.precision == "bfloat16":
+        trained = _in_bfloat16(trained)
+    in_its_precision = trained
     if augmentation:
         pixels = keras.Input(model.input.shape[1:], name="pixels_to_augment")
         x = keras.Sequential([keras_object(spec, "layers") for spec in augmentation], name="augmentation")(pixels)
@@ -106,8 +110,9 @@ def train(
     batches = Batches(rows, targets, fit)
     optimizer = _optimizer(fit.optimizer, len(batches) * fit.epochs)
     if fit.learning_rate_factors:
-        optimizer = _with_factors(optimizer, fit.learning_rate_factors, model)
-    trained.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+        optimizer = _with_factors(optimizer, fit.learning_rate_factors, in_its_precision)
+    jit_compile = "auto" if fit.jit_compile is None else fit.jit_compile
+    trained.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=jit_compile)
     history = keras.callbacks.History()
     callbacks = [*(_callback(spec) for spec in fit.callbacks), history]
     trained.fit(
@@ -123,6 +128,8 @@ def train(
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if in_its_precision is not in_float32:
+        in_float32.set_weights(in_its_precision.get_weights())
     curve = history.history
     return {
         "step": [float(epoch) for epoch in range(1, len(curve["loss"]) + 1)],
@@ -136,6 +143,21 @@ def _up_to_logits(model: keras.Model) -> keras.Model:
     if not isinstance(last, keras.layers.Softmax):
         raise UserError("params.yaml: the loss has from_logits: true, but the head that it trains ends in softmax")
     return keras.Model(model.input, last.input)
+
+
+def _in_bfloat16(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers and weights that computes in bfloat16, its weights in float32.
+
+    What bfloat16's three decimal digits are too few for stays in float32: the head, and the pixels' normalization.
+    """
+
+    def cast(layer: Any) -> Any:
+        exact = layer.name.startswith(HEAD) or isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
+        return type(layer).from_config({**layer.get_config(), **({} if exact else {"dtype": "mixed_bfloat16"})})
+
+    clone = keras.models.clone_model(model, clone_function=cast)
+    clone.set_weights(model.get_weights())
+    return clone
 
 
 def _class_weight(fit: Training, rows: Rows) -> dict[int, float] | None:
