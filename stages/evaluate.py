@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from thaw import models
-from thaw.backend import device
 from thaw.boundary import tail
 from thaw.cross_validation import cross_validate
+from thaw.engine import engine
 from thaw.errors import UserError
 from thaw.extraction import batched_predict
 from thaw.files import write_csv, write_text
@@ -49,10 +49,10 @@ def main(
     if about["inputs_digest"] != rows.digest:
         raise UserError(f"{model}: was trained on other rows than {inputs} has; run `dvc repro`")
     test, labels = rows.read_split("test")
-    announce(f"evaluate {name}: {len(labels)} test images, on {device()}")
-    scored = network if about["boundary"] is None else tail(network, about["boundary"])
-    batches = (test[start : start + BATCH] for start in range(0, len(test), BATCH))
-    probabilities = np.concatenate(list(batched_predict(scored, batches, len(test), BATCH, "scoring")))
+    scorer = engine(network if about["boundary"] is None else tail(network, about["boundary"]))
+    announce(f"evaluate {name}: {len(labels)} test images, with {scorer.name}")
+    batches = (test[first : first + BATCH] for first in range(0, len(test), BATCH))
+    probabilities = np.concatenate(list(batched_predict(scorer, batches, len(test), "scoring")))
 
     scores: dict[str, Any] = {
         "chosen_on": about["variant"]["fit"].get("validate_on", "validation"),

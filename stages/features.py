@@ -7,8 +7,8 @@ import numpy as np
 
 from thaw import models
 from thaw.augmentation import Augmentation
-from thaw.backend import device
 from thaw.boundary import boundaries, prefix, require_boundary
+from thaw.engine import engine
 from thaw.extraction import batched_predict
 from thaw.files import sha256
 from thaw.normalization import Normalization
@@ -30,9 +30,11 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
     model = models.assemble(network, height, width, normalization, wanted.pooling)
     layer = model.layers[-1].name if wanted.layer == "top" else wanted.layer
     frozen = prefix(model, layer)
-    announce(f"{entry}: {len(images)} images through {network.name} up to {layer}, on {device()}")
+    extractor = engine(frozen, wanted.precision, wanted.batch_size)
+    announce(f"{entry}: {len(images)} images through {network.name} up to {layer}, with {extractor.name}")
     made_of = {
         "features": wanted.model_dump(),
+        "engine": extractor.name,
         "boundary": layer,
         "tensors": images.made_of["tensors"],
         "tensors_digest": images.digest,
@@ -41,7 +43,7 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
     }
     index = images.index.with_views("train", wanted.views)
     with writing(features, index, frozen.output.shape[1:], "float32", made_of) as file:
-        for rows in batched_predict(frozen, pixels(images, wanted), len(index.labels), wanted.batch_size, "extracting"):
+        for rows in batched_predict(extractor, pixels(images, wanted), len(index.labels), "extracting"):
             file.append(rows)
 
 

@@ -184,6 +184,33 @@ def test_a_truncated_file_is_named(path, share):
         RowFile(path)
 
 
+def test_rows_by_number_come_in_the_order_that_is_asked_for(path):
+    file, rows = RowFile(path), rows_of()
+    for numbers in ([22, 0, 13, 13, 4], [7], [], list(range(COUNT))):
+        np.testing.assert_array_equal(file[np.array(numbers, int)], rows[np.array(numbers, int)])
+    for numbers in ([-1], [0, COUNT]):
+        with pytest.raises(IndexError):
+            file[np.array(numbers)]
+
+
+@pytest.mark.parametrize("shape", [(), (5,)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_rows_by_number_of_any_shape(tmp_path, shape, dtype):
+    rows = np.arange(COUNT * int(np.prod(shape))).reshape(COUNT, *shape).astype(dtype)
+    numbers = np.random.default_rng(0).permutation(COUNT)
+    file = RowFile(write(tmp_path / "rows.h5", rows))
+    np.testing.assert_array_equal(file[numbers], rows[numbers])
+    assert file[numbers].dtype == dtype
+
+
+def test_a_damaged_row_is_found_when_a_row_of_its_block_is_asked_for(path):
+    flip(path, rows_of()[6].tobytes())
+    file = RowFile(path)
+    assert len(file[np.array([0, 22, 8])]) == 3
+    with pytest.raises(UserError, match="rows.h5: truncated or altered"):
+        file[np.array([0, 7])]
+
+
 @pytest.mark.parametrize("row", [0, 9, COUNT - 1])
 def test_a_damaged_row_is_found_when_it_is_read_and_other_blocks_can_be_read(path, row):
     flip(path, rows_of()[row].tobytes(), offset=5)

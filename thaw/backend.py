@@ -32,3 +32,13 @@ def device() -> str:
     if _GPUS:
         return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in _GPUS)
     return f"the CPU, {os.cpu_count()} cores"
+
+
+def has_gpu() -> bool:
+    """Say whether Keras computes on a GPU."""
+    return bool(_GPUS)
+
+
+def float32_is_float32() -> None:
+    """Forbid GPUs to compute with 10 of float32's 23 bits, which they do unless they are told (TensorFloat-32)."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)

@@ -9,6 +9,7 @@ a damaged row when it reads it, without reading the rest.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,6 +165,7 @@ class RowFile:
         )
         self._digests = columns["digests"]
         self._block = _block_rows(self._rows.shape, self._rows.dtype)
+        self._verified = np.zeros(len(self._digests), bool)
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -185,8 +187,31 @@ class RowFile:
                 raise self._damaged() from None
             if hashlib.sha256(content.data).hexdigest().encode() != self._digests[block]:
                 raise self._damaged()
+            self._verified[block] = True
             begin, end = max(start, first), min(stop, first + len(content))
             rows[begin - start : end - start] = content[begin - first : end - first]
+        return rows
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the rows with these numbers, in this order; (len(numbers), *row_shape).
+
+        Rows lie one behind the other in the file, so each is read from its place, as fast as it would be copied from
+        an array in memory while the operating system has the file's pages: nothing has to be kept here. A block
+        is verified when the first of its rows is read.
+        """
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
+            raise IndexError(f"rows {numbers.min()} to {numbers.max()} of {len(self)}")
+        for block in np.unique(numbers // self._block):
+            if not self._verified[block]:
+                self.read(block * self._block, min((block + 1) * self._block, len(self)))
+        rows = np.empty((len(numbers), *self.row_shape), self._rows.dtype)
+        # h5py takes 10 times as long to read a small row, and 100 times with a list of rows.
+        descriptor, offset = self._file.id.get_vfd_handle(), self._rows.id.get_offset()
+        flat, count = rows.reshape(-1).view(np.uint8), rows[:1].nbytes
+        for place, number in enumerate(numbers.tolist()):
+            row = flat[place * count : (place + 1) * count]
+            if os.preadv(descriptor, [row.data], offset + number * count) != count:
+                raise self._damaged()
         return rows
 
     def read_split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
