@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint
+.PHONY: repro test lint bench
 
 repro: .venv/installed
 	python -m stages.check params.yaml
@@ -18,6 +18,10 @@ lint: .venv/installed-dev
 	ruff check .
 	ruff format --check .
 	mypy
+
+# Takes half an hour; the ways that are compared run in turn.
+bench: .venv/installed-dev
+	python -m benchmarks
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
