@@ -22,9 +22,12 @@ def _quiet() -> Iterator[None]:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _quiet():
     import keras as keras
-    import tensorflow as tf
 
-    _GPUS = tf.config.list_physical_devices("GPU")
+    _GPUS = []
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        _GPUS = tf.config.list_physical_devices("GPU")
 
 
 def device() -> str:
@@ -41,4 +44,5 @@ def has_gpu() -> bool:
 
 def float32_is_float32() -> None:
     """Forbid GPUs to compute with 10 of float32's 23 bits, which they do unless they are told (TensorFloat-32)."""
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    if keras.backend.backend() == "tensorflow":
+        tf.config.experimental.enable_tensor_float_32_execution(False)
