@@ -7,6 +7,7 @@ import numpy as np
 
 from thaw import models
 from thaw.augmentation import Augmentation
+from thaw.backend import device
 from thaw.boundary import boundaries, prefix, require_boundary
 from thaw.engine import engine
 from thaw.extraction import batched_predict
@@ -31,7 +32,7 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
     layer = model.layers[-1].name if wanted.layer == "top" else wanted.layer
     frozen = prefix(model, layer)
     extractor = engine(frozen, wanted.precision, wanted.batch_size)
-    announce(f"{entry}: {len(images)} images through {network.name} up to {layer}, with {extractor.name}")
+    announce(f"{entry}: {len(images)} images through {network.name} up to {layer}, with {extractor.name} ({device()})")
     made_of = {
         "features": wanted.model_dump(),
         "engine": extractor.name,

@@ -8,11 +8,12 @@ from thaw.backend import keras
 from thaw.boundary import boundaries, prefix, require_boundary
 from thaw.errors import UserError
 from thaw.files import sha256
+from thaw.models import HEAD
 from thaw.normalization import Normalization
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Solver, Variant
 from thaw.row_file import RowFile
-from thaw.training import HEAD, add_head
+from thaw.training import add_head
 
 SOLVED_HEAD: list[KerasSpec] = [{"Dense": {"units": "classes", "activation": "softmax"}}]
 
