@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint
+.PHONY: repro test lint bench
 
 # GPU=1 installs CUDA's libraries first.
 repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu)
@@ -19,6 +19,10 @@ lint: .venv/installed-dev
 	ruff check .
 	ruff format --check .
 	mypy
+
+# Takes half an hour; the ways that are compared run in turn.
+bench: .venv/installed-dev
+	python -m benchmarks
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

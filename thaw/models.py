@@ -10,7 +10,8 @@ from typing import Any
 from thaw.backend import keras
 from thaw.errors import UserError
 from thaw.files import replacing
-from thaw.normalization import Normalization
+from thaw.normalization import Normalization, pretrained_with
+from thaw.stage import announce
 
 ABOUT = "thaw.json"
 HEAD = "head_"
@@ -28,10 +29,17 @@ def assemble(
     Keras overrides a `training=False` that is part of a functional model when that model is trained.
     Batch normalization is left to its `trainable` flag, which does stop it.
 
+    A normalization that is not the one with which the backbone was pretrained is warned of.
+
     Returns:
         A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
         pooling layer is named `pooling`.
     """
+    expected = pretrained_with(backbone.name)
+    if expected is not None and normalization != Normalization.of(expected):
+        announce(
+            f"warning: {backbone.name} was pretrained on tensors with normalization: {expected}; these have another"
+        )
     pixels = keras.Input((height, width, 3), name="pixels")
     ordered = keras.ops.flip(pixels, axis=-1) if normalization.order == "BGR" else pixels
     normalized = keras.layers.Rescaling(

@@ -194,7 +194,13 @@ def _optimizer(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
         if isinstance(rate, dict):
             ((schedule, values),) = rate.items()
             if schedule in DECAYS:
-                values = {"decay_steps": steps - (values or {}).get("warmup_steps", 0), **(values or {})}
+                warm_up = (values or {}).get("warmup_steps", 0)
+                if warm_up >= steps:
+                    raise UserError(
+                        f"params.yaml: {schedule}: warmup_steps is {warm_up}, but the training has only {steps} steps: "
+                        "make it smaller, or add epochs"
+                    )
+                values = {"decay_steps": steps - warm_up, **(values or {})}
                 spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
     return keras_object(spec, "optimizers")
 
