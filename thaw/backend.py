@@ -34,14 +34,15 @@ if _NVIDIA:
 with _quiet():
     import keras as keras
 
-    if keras.backend.backend() == "jax":
+    _GPUS: list[str] = []
+    _BACKEND = keras.backend.backend()
+    if _BACKEND == "jax":
         import jax
 
         _GPUS = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
-    else:
+    elif _BACKEND == "tensorflow":
         import tensorflow as tf
 
-        _GPUS = []
         for _gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(_gpu, True)
             _GPUS.append(tf.config.experimental.get_device_details(_gpu).get("device_name", _gpu.name))
@@ -68,7 +69,7 @@ def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:
         is_there: an NVIDIA GPU.
         has_libraries: CUDA's are installed.
     """
-    on_jax = keras.backend.backend() == "jax"
+    on_jax = _BACKEND == "jax"
     if is_there and has_libraries:
         look = "jax; jax.devices('gpu')" if on_jax else "tensorflow as tf; tf.config.list_physical_devices('GPU')"
         return (
@@ -88,9 +89,9 @@ def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:
 
 def float32_is_float32() -> None:
     """Forbid GPUs to compute with 10 of float32's 23 bits, which they do unless they are told (TensorFloat-32)."""
-    if keras.backend.backend() == "jax":
+    if _BACKEND == "jax":
         jax.config.update("jax_default_matmul_precision", "highest")
-    else:
+    elif _BACKEND == "tensorflow":
         tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
@@ -103,7 +104,7 @@ def same_bits() -> Iterator[None]:
     Raises:
         UserError: TensorFlow says of an operation inside the block that it cannot.
     """
-    if keras.backend.backend() == "jax":
+    if _BACKEND != "tensorflow":
         yield
         return
     if _GPUS:

@@ -142,10 +142,12 @@ def read_about(path: Path) -> dict[str, Any]:
     """Read what a model's file says about the model, without loading it.
 
     Raises:
-        UserError: the file is missing, or this part of it is damaged.
+        UserError: the file is missing, this part of it is damaged, or Thaw did not write it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if ABOUT not in archive.namelist():
+                raise UserError(f"{path}: not a model that Thaw wrote, for there is no {ABOUT} inside")
             content = archive.read(ABOUT)
             about: dict[str, Any] = json.loads(content)
             seal = about.pop("seal")
@@ -154,6 +156,8 @@ def read_about(path: Path) -> dict[str, Any]:
             return about
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, where a model's file is expected") from None
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, AttributeError):
         raise _damaged(path) from None
 

@@ -8,7 +8,6 @@ from thaw.backend import keras
 from thaw.boundary import boundaries, prefix, require_boundary
 from thaw.errors import UserError
 from thaw.files import sha256
-from thaw.models import HEAD
 from thaw.normalization import Normalization
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Solver, Variant
@@ -61,7 +60,7 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
         raise UserError(f"{entry}: {variant.inputs} come from another backbone than {variant.start}")
     frozen = boundary
     if variant.freeze == "top":
-        frozen = [layer.name for layer in model.layers if not layer.name.startswith(HEAD)][-1]
+        frozen = [layer.name for layer in model.layers if not layer.name.startswith(models.HEAD)][-1]
     elif variant.freeze:
         require_boundary(model, variant.freeze, boundaries(model), f"{entry}.freeze: {variant.start}")
         frozen = variant.freeze
