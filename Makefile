@@ -7,7 +7,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: repro test lint bench
 
-repro: .venv/installed
+# GPU=1 installs CUDA's libraries first.
+repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu)
 	python -m stages.check params.yaml
 	python -m dvc repro
 
@@ -26,6 +27,10 @@ bench: .venv/installed-dev
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --no-compile --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-gpu: .venv/installed
+	python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[gpu]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

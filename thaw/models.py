@@ -14,6 +14,8 @@ from thaw.normalization import Normalization, pretrained_with
 from thaw.stage import announce
 
 ABOUT = "thaw.json"
+HEAD = "head_"
+"""Begins the names of a head's layers, and of no backbone's."""
 DROPOUT_RATES = ("rate", "drop_path_rate")
 POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
@@ -59,6 +61,21 @@ def assemble(
     if pooling is not None:
         output = POOLING[pooling](name="pooling")(output)
     return keras.Model(pixels, output, name=backbone.name)
+
+
+def in_bfloat16(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers and weights that computes in bfloat16, its weights in float32.
+
+    What bfloat16's three decimal digits are too few for stays in float32: the head, and the pixels' normalization.
+    """
+
+    def cast(layer: Any) -> Any:
+        exact = layer.name.startswith(HEAD) or isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
+        return type(layer).from_config({**layer.get_config(), **({} if exact else {"dtype": "mixed_bfloat16"})})
+
+    clone = keras.models.clone_model(model, clone_function=cast)
+    clone.set_weights(model.get_weights())
+    return clone
 
 
 def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
