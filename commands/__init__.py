@@ -1,1 +1,1 @@
-"""The commands of `thaw`, one module each."""
+"""One module per command of `thaw`: `add_arguments` says what it takes, `main` does it."""

@@ -1,28 +1,42 @@
-"""`thaw <command>`: the command's module is imported only when it is called."""
+"""`thaw <command>`: finds the command and starts it."""
 
 import argparse
-import importlib
+import inspect
 import sys
+from importlib import import_module
 
 from thaw.errors import UserError
 
 COMMANDS = {
     "plan": "say what `dvc repro` would run, and why",
     "review": "say what changed since a commit, for a pull request",
+    "predict": "say what images show, by a trained model",
+    "export": "write a trained model in another format",
 }
+"""Each is the module of that name, which is imported only when it is called."""
 
 
 def main() -> None:
-    """Call the command that is named on the command line; a `UserError` ends it with its message alone."""
-    parser = argparse.ArgumentParser(prog="thaw", description="Beside DVC's own commands.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, summary in COMMANDS.items():
-        commands.add_parser(name, help=summary, add_help=False)
-    name, arguments = parser.parse_known_args(sys.argv[1:2])[0].command, sys.argv[2:]
+    """Start the command that the command line names. A `UserError` ends it with status 1 and its message alone."""
+    parser = argparse.ArgumentParser(
+        prog="thaw",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Beside the commands of DVC.",
+        epilog="commands:\n" + "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items()),
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do; COMMAND --help says more")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
+    called = parser.parse_args()
+
+    command = import_module(f"commands.{called.command}")
+    parser = argparse.ArgumentParser(prog=f"thaw {called.command}", description=inspect.getdoc(command.main))
+    command.add_arguments(parser)
     try:
-        importlib.import_module(f"commands.{name}").main(arguments)
+        command.main(**vars(parser.parse_args(called.arguments)))
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

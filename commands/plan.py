@@ -13,22 +13,24 @@ MOST = 60
 """Characters of a parameter's value."""
 
 
-def main(arguments: list[str]) -> None:
-    """Print the stages that `dvc repro` would run, what makes them, how long they took, and what has to be pulled."""
-    parser = argparse.ArgumentParser(prog="thaw plan", description=main.__doc__)
-    parser.add_argument("--base", metavar="REV", help="give reasons against this commit, not the last run")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--base", metavar="REV", help="give the reasons against this commit, not the last run")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON")
-    form.add_argument("--md", action="store_true", help="print a Markdown table")
-    wanted = parser.parse_args(arguments)
-    base = lock.stages_at(wanted.base) if wanted.base else None
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON")
+    form.add_argument("--md", dest="form", action="store_const", const="md", help="print Markdown")
+
+
+def main(base: str | None = None, form: str | None = None) -> None:
+    """Say which stages `dvc repro` would run, why, and for how long; nothing has to be pulled for it.
+
+    A stage `may run` if what it reads comes from one that runs: it does if that then writes something else than before.
+    """
+    reference = lock.stages_at(base) if base else None
     with lock.opened() as repo:
-        found = plan(repo, base)
+        found = plan(repo, reference)
     seconds = _seconds(found.steps)
-    if wanted.json:
-        print(as_json(found, seconds))
-    else:
-        print(as_text(found, seconds, wanted.md))
+    print(as_json(found, seconds) if form == "json" else as_text(found, seconds, form == "md"))
 
 
 def as_json(found: Plan, seconds: dict[str, float | None]) -> str:

@@ -22,17 +22,22 @@ DIGITS = 5
 """As `dvc metrics diff` rounds."""
 
 
-def main(arguments: list[str]) -> None:
-    """Print what changed since a commit: parameters, stages that ran, scores with their uncertainty, flipped images."""
-    parser = argparse.ArgumentParser(prog="thaw review", description=main.__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
     parser.add_argument("--base", metavar="REV", required=True, help="the commit to compare with, such as main")
     parser.add_argument("--md", action="store_true", help="print Markdown, for a pull request")
-    wanted = parser.parse_args(arguments)
+
+
+def main(base: str, md: bool = False) -> None:
+    """Say what changed since a commit: parameters, stages that ran, scores and whether that is noise, flipped images.
+
+    Predictions of then and now come from DVC's cache, or else from the remote.
+    """
     with lock.opened() as repo:
-        found = review(repo, wanted.base)
+        found = review(repo, base)
         stale = [step.stage for step in plan(repo).steps if step.action in RUNNING]
     sheet = draw_flips(found.compared)
-    print("\n".join(as_text(found, wanted.base, stale, sheet, wanted.md)))
+    print("\n".join(as_text(found, base, stale, sheet, md)))
 
 
 def as_text(found: Review, base: str, stale: list[str], sheet: Path | None, markdown: bool) -> Iterator[str]:

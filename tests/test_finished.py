@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import CLASSES, PARAMS, Project
-from thaw.images import decode, resize
+from thaw.images import pixels
 
 VARIANTS = list(PARAMS["variants"])
 PREDICT = """
@@ -34,8 +34,8 @@ def test_keras_alone_loads_a_variant_and_predicts_what_was_scored(
 ) -> None:
     rows = predictions(finished, variant)
     images = finished.folder / PARAMS["dataset"]["path"]
-    pixels = [resize(decode((images / row["path"]).read_bytes()), 40, 40, "pad") for row in rows]
-    np.save(tmp_path / "pixels.npy", np.stack(pixels))
+    shown = [pixels((images / row["path"]).read_bytes(), 40, 40, "pad") for row in rows]
+    np.save(tmp_path / "pixels.npy", np.stack(shown))
     model = finished.folder / "models" / "variants" / f"{variant}.keras"
     command = [sys.executable, "-I", "-c", PREDICT, str(model), "pixels.npy", "probabilities.npy"]
     subprocess.run(command, cwd=tmp_path, check=True)

@@ -4,12 +4,18 @@ import io
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pytest
+from cykooz_resizer import CpuExtensions, Resizer
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from sklearn.datasets import load_sample_images
 
-from thaw.images import FORMATS, UnreadableImageError, decode, resize
+from thaw import images
+from thaw.images import FORMATS, UnreadableImageError, decode, pixels
 
 ORIENTATION = 0x0112
 WHITE = (255, 255, 255)
@@ -286,45 +292,187 @@ def test_a_decompression_bomb_is_refused_whatever_other_threads_do_to_the_warnin
         decode(encoded(Image.new("RGB", (12, 10)), "PNG"))
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 50), (50, 20), (24, 40), (1, 1)])
-@pytest.mark.parametrize(
-    ("method", "reference"),
-    [
-        ("pad", lambda image, size: ImageOps.pad(image, size, Image.Resampling.BICUBIC, color="black")),
-        ("crop", lambda image, size: ImageOps.fit(image, size, Image.Resampling.BICUBIC)),
-        ("stretch", lambda image, size: image.resize(size, Image.Resampling.BICUBIC)),
-    ],
-)
-def test_resizing_is_pillows(method, reference, height, width):
-    image = Image.fromarray(noise())
-    pixels = resize(image, height, width, method)
-    assert (pixels.shape, pixels.dtype) == ((height, width, 3), np.uint8)
-    np.testing.assert_array_equal(pixels, np.asarray(reference(image, (width, height))))
+REFERENCES = {
+    "pad": lambda image, size, resampling: ImageOps.pad(image, size, resampling, color="black"),
+    "crop": lambda image, size, resampling: ImageOps.fit(image, size, resampling),
+    "stretch": lambda image, size, resampling: image.resize(size, resampling),
+}
+SIZES = [(32, 32), (20, 50), (50, 20), (24, 40), (1, 1), (7, 100)]
+
+
+def by_pillow(image: Image.Image, height: int, width: int, method: str, interpolation: str = "bicubic") -> np.ndarray:
+    """Return what Pillow makes of an image that was decoded at its full size."""
+    resampling = Image.Resampling[interpolation.upper()]
+    return np.asarray(REFERENCES[method](image, (width, height), resampling))
+
+
+def differences(result: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    assert (result.shape, result.dtype) == (expected.shape, np.uint8)
+    return np.abs(result.astype(int) - expected)
+
+
+@cache
+def photo(scale: float, number: int = 0) -> Image.Image:
+    """A photograph of 640 x 427 pixels, enlarged."""
+    image = Image.fromarray(load_sample_images().images[number])
+    return image.resize((round(640 * scale), round(427 * scale)), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize("method", REFERENCES)
+def test_without_interpolation_resizing_is_pillows(method, height, width):
+    result = pixels(noise(), height, width, method, "nearest")
+    np.testing.assert_array_equal(result, by_pillow(Image.fromarray(noise()), height, width, method, "nearest"))
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (224, 224), (427, 640), (500, 900)])
+@pytest.mark.parametrize("method", REFERENCES)
+def test_resizing_is_nearly_pillows(method, height, width, interpolation):
+    expected = by_pillow(photo(1), height, width, method, interpolation)
+    difference = differences(pixels(np.asarray(photo(1)), height, width, method, interpolation), expected)
+    assert difference.mean() < 0.3
+    assert difference.max() <= 10
+
+
+def test_an_image_of_the_wanted_size_stays_as_it_is():
+    for interpolation in ("bicubic", "bilinear", "nearest"):
+        for method in REFERENCES:
+            np.testing.assert_array_equal(pixels(noise(), 24, 40, method, interpolation), noise())
+
+
+@pytest.mark.parametrize("method", REFERENCES)
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(("scale", "fraction"), [(1.3, 1), (2.2, 2), (3.003, 4), (4.4, 4), (6, 8)])
+def test_a_large_jpeg_is_nearly_what_pillow_makes_of_all_its_pixels(scale, fraction, number, method, monkeypatch):
+    drafts = []
+    really_draft = JpegImageFile.draft
+    monkeypatch.setattr(
+        JpegImageFile,
+        "draft",
+        lambda self, mode, size: drafts.append(self.width // size[0]) or really_draft(self, mode, size),
+    )
+    data = encoded(photo(scale, number), "JPEG", quality=90)
+    # To crop or to stretch, more of the shorter side is needed than to pad.
+    height, width = (145, 210) if method == "pad" else (140, 140)
+    difference = differences(pixels(data, height, width, method), by_pillow(decode(data), height, width, method))
+    assert drafts == ([fraction] if fraction > 1 else [])
+    assert difference.mean() < 0.5
+    assert difference.max() <= 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("method", REFERENCES)
+def test_a_large_jpeg_is_turned_as_exif_says(orientation, method):
+    # Not a multiple of 2, 4 or 8: what lies beyond the image must not count, on whichever side it comes to be.
+    stored = Image.fromarray(np.asarray(photo(1.6))[:641, :1017])
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encoded(stored, "JPEG", quality=95, exif=exif)
+    for height, width in ((80, 50), (50, 80), (71, 71)):
+        difference = differences(pixels(data, height, width, method), by_pillow(decode(data), height, width, method))
+        assert difference.mean() < 0.9
+        assert difference.max() <= 12
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_large_jpeg_of_another_mode_is_shown_in_its_colours(mode):
+    data = encoded(photo(1).convert(mode), "JPEG", quality=95)
+    difference = differences(pixels(data, 60, 60, "pad"), by_pillow(decode(data), 60, 60, "pad"))
+    assert difference.mean() < 0.5
+    assert difference.max() <= 12
+
+
+def test_a_large_progressive_jpeg_is_the_same_as_a_plain_one():
+    plain, progressive = (encoded(photo(1), "JPEG", quality=90, progressive=one) for one in (False, True))
+    assert plain != progressive
+    np.testing.assert_array_equal(pixels(plain, 50, 70, "crop"), pixels(progressive, 50, 70, "crop"))
+
+
+def test_nearest_picks_from_all_pixels_of_a_large_jpeg():
+    data = encoded(photo(1), "JPEG")
+    np.testing.assert_array_equal(
+        pixels(data, 30, 30, "stretch", "nearest"), by_pillow(decode(data), 30, 30, "stretch", "nearest")
+    )
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.99])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}], ids=str)
+def test_a_large_jpeg_is_read_to_its_end_even_if_little_of_it_is_needed(share, options):
+    data = encoded(photo(1.5), "JPEG", **options)
+    for reads in (lambda part: pixels(part, 20, 20, "stretch"), lambda part: decode(part, least=20)):
+        reads(data)
+        with pytest.raises(UnreadableImageError, match="truncated|not an image"):
+            reads(data[: int(len(data) * share)])
+
+
+def test_a_jpeg_is_decoded_at_the_fraction_that_leaves_enough():
+    data = encoded(photo(2), "JPEG")
+    assert [decode(data, least=least).size for least in (None, 428, 427, 214, 213, 1)] == [
+        (1280, 854), (1280, 854), (640, 427), (640, 427), (320, 214), (160, 107),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("extensions", [one for one in CpuExtensions if one is not Resizer().cpu_extensions])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_resizing_gives_the_same_bits_whatever_vector_instructions_there_are(extensions, interpolation, monkeypatch):
+    class Other(Resizer):
+        def __init__(self):
+            super().__init__()
+            self.cpu_extensions = extensions
+
+    try:
+        Other()
+    except ValueError:
+        pytest.skip("this machine does not have them")
+    sizes = [(224, 224), (50, 20), (500, 900), (1, 1)]
+    expected = [
+        pixels(image, *size, "crop", interpolation) for image in (noise(), np.asarray(photo(1))) for size in sizes
+    ]
+    monkeypatch.setattr(images, "Resizer", Other)
+    result = [
+        pixels(image, *size, "crop", interpolation) for image in (noise(), np.asarray(photo(1))) for size in sizes
+    ]
+    for one, other in zip(result, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_many_threads_make_the_same_pixels_as_one():
+    files = [encoded(photo(scale, number), "JPEG") for scale in (0.3, 1, 1.7) for number in (0, 1)] * 4
+    expected = [pixels(data, 64, 64, "pad") for data in files]
+    with ThreadPoolExecutor(8) as pool:
+        for one, other in zip(pool.map(lambda data: pixels(data, 64, 64, "pad"), files), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_pad_shows_the_whole_image_between_black_bars():
-    pixels = resize(Image.new("RGB", (40, 20), WHITE), 40, 40, "pad")
-    assert (pixels[10:30] == 255).all()
-    assert (pixels[:10] == 0).all()
-    assert (pixels[30:] == 0).all()
+    result = pixels(np.full((20, 40, 3), 255, np.uint8), 40, 40, "pad")
+    assert (result[10:30] == 255).all()
+    assert (result[:10] == 0).all()
+    assert (result[30:] == 0).all()
+
+
+def test_pad_shows_a_very_long_image_as_a_line():
+    result = pixels(np.full((1, 400), 255, np.uint8), 40, 40, "pad")
+    assert (result == 255).all(axis=(1, 2)).sum() == 1
 
 
 def test_crop_cuts_both_ends_of_the_longer_side():
     image = np.zeros((20, 40, 3), np.uint8)
     image[:, 10:30] = 255
-    assert (resize(Image.fromarray(image), 20, 20, "crop") == 255).all()
+    assert (pixels(image, 20, 20, "crop") == 255).all()
 
 
 def test_stretch_keeps_the_edges_where_they_are():
     image = np.zeros((20, 40, 3), np.uint8)
     image[:, 20:] = 255
-    pixels = resize(Image.fromarray(image), 20, 20, "stretch")
-    assert (pixels[:, :8] == 0).all()
-    assert (pixels[:, 12:] == 255).all()
+    result = pixels(image, 20, 20, "stretch")
+    assert (result[:, :8] == 0).all()
+    assert (result[:, 12:] == 255).all()
 
 
 def test_shrinking_averages_instead_of_picking_pixels():
     # A one-pixel chessboard: picking every eighth pixel gives black or white, averaging gives grey.
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
-    pixels = resize(Image.fromarray(board).convert("RGB"), 8, 8, "stretch")
-    assert np.abs(pixels.astype(int) - 127).max() <= 8
+    result = pixels(board, 8, 8, "stretch")
+    assert np.abs(result.astype(int) - 127).max() <= 8

@@ -158,7 +158,7 @@ def test_a_fresh_clone_needs_nothing(
     assert cloned.dvc("remote", "add", "--local", "--default", "store", str(tmp_path / "store")).code == 0
     assert actions() == {}
     (cloned.folder / "sort.txt").write_text("changed")
-    plan.main([])
+    plan.main()
     told = capsys.readouterr().out
     assert "`dvc pull data/letters`" in told
     assert "the command is `dvc repro --pull --allow-missing`" in told
@@ -181,7 +181,7 @@ def test_a_result_of_the_run_cache_may_have_to_be_pulled(project: Project, tmp_p
 
 def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.write_params({"width": 2, "orders": {"up": {"how": "-f"}, "new": {"how": ""}}})
-    plan.main([])
+    plan.main()
     told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert told == [
         "stage because",
@@ -202,7 +202,7 @@ def test_reasons_since_a_commit(project: Project, capsys: pytest.CaptureFixture[
     width(2)(project)
     project.repro()
     git(project.folder, "commit", "--quiet", "--all", "--message", "wider")
-    plan.main(["--base", "HEAD~1", "--md"])
+    plan.main("HEAD~1", "md")
     told = capsys.readouterr().out
     assert "| letters | has run | its command in dvc.yaml changed<br>width: 1 → 2 |" in told
     assert "| sorted@up | has run | data/letters changed (by letters) |" in told
@@ -211,7 +211,7 @@ def test_reasons_since_a_commit(project: Project, capsys: pytest.CaptureFixture[
 
 def test_a_plan_for_programs(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     width(2)(project)
-    plan.main(["--json"])
+    plan.main(form="json")
     tree = json.loads(capsys.readouterr().out)
     assert tree["command"] == "dvc repro"
     letters = tree["stages"][0]
@@ -227,18 +227,18 @@ def test_times_are_those_of_the_last_runs(
     Path(".thaw", "durations.csv").write_text(known)
     assert durations() == {("sort", "data/letters", ">", "data/sorted/up"): 200.0}
     write("sort.txt")(project)
-    plan.main([])
+    plan.main()
     told = capsys.readouterr().out
     assert "Time, as when they last ran here: 3 min for what runs; unknown for sorted@down, all." in told
 
 
 def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="nowhere: no such commit"):
-        plan.main(["--base", "nowhere"])
+        plan.main("nowhere")
     lock = Path("dvc.lock").read_text()
     Path("dvc.lock").write_text(f"<<<<<<< HEAD\n{lock}=======\n{lock}>>>>>>> theirs\n")
     with pytest.raises(UserError, match=r"dvc\.lock"):
-        plan.main([])
+        plan.main()
     monkeypatch.chdir("raw")
     with pytest.raises(UserError, match=r"dvc\.yaml: no such file; run this in the project's folder"):
-        plan.main([])
+        plan.main()

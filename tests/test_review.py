@@ -99,7 +99,7 @@ def cells(line: str) -> list[str]:
 
 @pytest.mark.usefixtures("here")
 def test_a_review_tells_what_changed(capsys: pytest.CaptureFixture[str]) -> None:
-    review.main(["--base", "before", "--md"])
+    review.main("before", md=True)
     text = capsys.readouterr().out
     rows = [cells(line) for line in text.splitlines() if line.startswith("|")]
     assert ["variants.half.epochs", "1", "2"] in rows
@@ -119,7 +119,7 @@ def test_a_review_tells_what_changed(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.usefixtures("here")
 def test_flipped_images_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     review.SHEET.unlink(missing_ok=True)
-    review.main(["--base", "before"])
+    review.main("before")
     assert "Images that flipped: dvc_plots/flipped.jpg" in capsys.readouterr().out
     with Image.open(review.SHEET) as sheet:
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
@@ -129,7 +129,7 @@ def test_flipped_images_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_review_agrees_with_dvcs_own_diff(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    review.main(["--base", "before", "--md"])
+    review.main("before", md=True)
     ours = {}
     for row in map(cells, capsys.readouterr().out.splitlines()):
         if row[0] == "metrics/half.json":
@@ -143,7 +143,7 @@ def test_a_review_agrees_with_dvcs_own_diff(here: Project, capsys: pytest.Captur
 
 @pytest.mark.usefixtures("here")
 def test_since_now_nothing_changed(capsys: pytest.CaptureFixture[str]) -> None:
-    review.main(["--base", "HEAD"])
+    review.main("HEAD")
     assert "Nothing changed." in capsys.readouterr().out
 
 
@@ -152,23 +152,23 @@ def test_results_that_are_not_those_of_the_parameters_are_told(
 ) -> None:
     params = here.params.read_text()
     here.params.write_text(params.replace("seed: 7", "seed: 8"))
-    review.main(["--base", "before"])
+    review.main("before")
     here.params.write_text(params)
     assert "`dvc repro` would run, or may run, evaluate@half;" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("base", "message"),
     [
-        (["--base", "nowhere"], "nowhere: no such commit; `git fetch` gets those of a remote"),
-        (["--base", "--all"], "--all: no such commit"),
-        (["--base", "empty"], "empty: has no dvc.lock; name a commit in which `dvc repro` had run"),
+        ("nowhere", "nowhere: no such commit; `git fetch` gets those of a remote"),
+        ("--all", "--all: no such commit"),
+        ("empty", "empty: has no dvc.lock; name a commit in which `dvc repro` had run"),
     ],
 )
 @pytest.mark.usefixtures("here")
-def test_a_base_that_cannot_be_one(arguments: list[str], message: str) -> None:
+def test_a_base_that_cannot_be_one(base: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        review.main([arguments[0] + "=" + arguments[1]])
+        review.main(base)
 
 
 def test_predictions_come_from_the_remote_or_the_message_says_how(
@@ -178,13 +178,13 @@ def test_predictions_come_from_the_remote_or_the_message_says_how(
     git(tmp_path, "clone", "--quiet", str(here.folder), str(clone))
     monkeypatch.chdir(clone)
     with pytest.raises(UserError, match="before: data/predictions/half.csv not in DVC's cache"):
-        review.main(["--base", "before"])
+        review.main("before")
     for project in (here, Project(clone, here.python)):
         assert project.dvc("remote", "add", "--local", "--default", "store", str(tmp_path / "store")).code == 0
     with pytest.raises(UserError, match="where they are, `dvc push` them"):
-        review.main(["--base", "before"])
+        review.main("before")
     assert here.dvc("push", "--all-commits").code == 0
-    review.main(["--base", "before"])
+    review.main("before")
     assert "Only right at before: 12; only right here: 2." in capsys.readouterr().out
     pulled = [path for path in (clone / ".dvc" / "cache" / "files").rglob("*") if path.is_file()]
     assert len(pulled) == 2  # predictions then and now, nothing else
@@ -194,7 +194,7 @@ def test_only_images_that_stayed_the_same_are_compared(here: Project, capsys: py
     try:
         give(here, {"half": {2, *range(10, 22)}, "full": {3}}, digests={IMAGES[10]: "another"})
         here.repro()
-        review.main(["--base", "before"])
+        review.main("before")
         text = capsys.readouterr().out
         assert "Only right at before: 11; only right here: 2." in text
         assert "on the 39 test images of both" in text

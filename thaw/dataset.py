@@ -1,24 +1,22 @@
 """From a data set in any layout to the rows of a manifest."""
 
-import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.images import UnreadableImageError
+from thaw.images import UnreadableImageError, decode
 from thaw.layouts import Labelled, Skipped, listing
 from thaw.manifest import Row
 from thaw.near_duplicates import components, perceptual_hash, similar_pairs
+from thaw.overlap import on_all_cores
 from thaw.params.dataset import Dataset
 from thaw.progress import progress
 from thaw.sources import read
 from thaw.splits import Member, assign
-from thaw.thumbnails import Thumbnails, thumbnail
+from thaw.thumbnails import SIDE, Thumbnails, thumbnail
 
 SHOWN = 10
 PREFERRED = ("test", "validation", "train", None)
@@ -67,8 +65,9 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
         if one.reason:
             bad.append(Skipped(one.file.path, one.reason))
             continue
-        twin = first.setdefault(one.digest, one)
         thumbnails.add(one.digest, one.thumbnail)
+        one = replace(one, thumbnail=b"")  # which is on the disk now, not in memory
+        twin = first.setdefault(one.digest, one)
         if twin.file.label != one.file.label:
             contradicted.add(one.digest)
             bad.append(Skipped(one.file.path, f"the same bytes as {twin.file.path}, which is in another class"))
@@ -91,11 +90,12 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
 
 
 def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
-    """Read files on all cores, in order, only a few ahead of what is taken."""
+    """Read files on all cores, in order."""
 
     def read_one(file: Labelled) -> _Read:
         try:
-            digest, image = read(folder, file.path)
+            digest, source = read(folder, file.path)
+            image = decode(source, least=2 * SIDE)
         except OSError as error:
             return _Read(file, reason=f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:
@@ -103,15 +103,7 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
         looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
         return _Read(file, digest, "", looks, thumbnail(image))
 
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        queue: deque[Future[_Read]] = deque()
-        for file in files:
-            queue.append(pool.submit(read_one, file))
-            if len(queue) > 4 * workers:
-                yield queue.popleft().result()
-        while queue:
-            yield queue.popleft().result()
+    return on_all_cores(read_one, files)
 
 
 def _split(usable: list[_Read], classes: set[str], dataset: Dataset) -> tuple[list[Row], list[Pair]]:

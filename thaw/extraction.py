@@ -1,36 +1,23 @@
-"""Activations of a frozen prefix, computed once."""
+"""Rows through an engine, with a progress bar."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from thaw.backend import keras
-from thaw.progress import progress
+from thaw.engine import Engine
+from thaw.progress import progress_by_rows
 
 
-def batched_predict(
-    model: keras.Model, batches: Iterator[np.ndarray], total: int, size: int, label: str
-) -> Iterator[np.ndarray]:
+def batched_predict(engine: Engine, batches: Iterable[np.ndarray], total: int, label: str) -> Iterator[np.ndarray]:
     """Run a model over batches of rows, in inference mode.
 
-    The last batch is filled up, so that the model is compiled for one shape only and a row's result does not
-    depend on how many rows came with it.
-
     Args:
-        model: with one input and one output.
-        batches: arrays (size, ...), the last one perhaps shorter.
+        engine: has the model.
+        batches: arrays (rows, ...), of any lengths; taken some way ahead of the results.
         total: rows in all.
-        size: rows in a full batch.
         label: for the progress bar.
 
-    Yields:
-        float32 arrays, as long as the batches.
+    Returns:
+        float32 arrays, one for each batch.
     """
-    none: list[int] = []
-    with progress(none, total, label) as bar:
-        for batch in batches:
-            count = len(batch)
-            if count < size:
-                batch = np.concatenate([batch, np.repeat(batch[-1:], size - count, axis=0)])
-            yield np.asarray(model.predict_on_batch(batch), np.float32)[:count]
-            bar.update(count)
+    return progress_by_rows(engine.stream(batches), total, label)

@@ -2,14 +2,34 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL.JpegImagePlugin import JpegImageFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 Resize = Literal["pad", "stretch", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, in pixels."""
+
+DECODER = {
+    **{library: features.version(library) for library in ("pil", "libjpeg_turbo", "webp", "libtiff")},
+    "cykooz-resizer": version("cykooz-resizer"),
+}
+"""The versions of all that decides on pixels."""
+
+MARGIN = 2
+"""A JPEG file is decoded at a fraction of its size only where this many pixels are left for each of the result."""
+FRACTIONS = (8, 4, 2)
+FILTERS = {"bicubic": FilterType.catmull_rom, "bilinear": FilterType.bilinear}
+# By EXIF's orientation: whether rows become columns, and whether what is shown ends where the stored image begins.
+TURNED, FLIPPED_ACROSS, FLIPPED_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 
 # Pillow refuses twice `MAX_IMAGE_PIXELS` and warns of less, but a warning cannot be made an error in one thread only.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -19,11 +39,16 @@ class UnreadableImageError(Exception):
     """The bytes are not an image that can be shown; says why."""
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(source: bytes | np.ndarray, least: int | None = None) -> Image.Image:
     """Decode an image file's bytes into what a viewer would show.
 
     The content decides the format, never a file's name. Turned as EXIF says, the first frame of an
     animation, transparency on white, CMYK and palettes as colours, 16 bits a channel scaled to 8.
+
+    Args:
+        source: the bytes, or pixels themselves: uint8 (height, width) or (height, width, 3).
+        least: a JPEG file may be decoded at a half, a quarter or an eighth of its size, as long as so many pixels
+            are left on its shorter side. All of the file is read nevertheless.
 
     Returns:
         An image of mode RGB.
@@ -32,14 +57,67 @@ def decode(data: bytes) -> Image.Image:
         UnreadableImageError: no bytes, no image in one of `FORMATS`, truncated or damaged, or of a mode with no
             agreed way to show it.
     """
-    if not data:
-        raise UnreadableImageError("the file has no bytes")
+    if isinstance(source, np.ndarray):
+        return Image.fromarray(source).convert("RGB")
+    with _refusing():
+        image = _open(source)
+        if least:
+            _draft(image, min(image.size) / least)
+        return _load(image)
+
+
+def pixels(
+    source: bytes | np.ndarray, height: int, width: int, method: Resize, interpolation: Interpolation = "bicubic"
+) -> np.ndarray:
+    """Decode an image file's bytes as `decode` does, and resize what they show.
+
+    The same bits on every machine, since the resizing calculates with integers. The reference is
+    Pillow's resizing of the image that is decoded at its full size. `nearest` is equal to it. The other two differ
+    from it, in photos by 0.1 to 0.5 grey levels on average and by no more than 25 anywhere: they filter columns
+    before rows, with a rounding between, and a JPEG file much larger than the result is decoded at a fraction of
+    its size, which is several times faster.
+
+    Args:
+        source: the bytes, or pixels themselves: uint8 (height, width) or (height, width, 3).
+        height, width: of the result, in pixels.
+        method: `pad` keeps the aspect and adds black bars, `crop` keeps it and cuts the longer side,
+            `stretch` does not keep it.
+        interpolation: `bicubic` and `bilinear` are antialiased; `nearest` is not.
+
+    Returns:
+        uint8 array (height, width, 3).
+
+    Raises:
+        UnreadableImageError: as `decode` does.
+    """
+    if isinstance(source, np.ndarray):
+        image = decode(source)
+        return _resize(image, (0, 0, *image.size), height, width, method, interpolation)
+    with _refusing():
+        image = _open(source)
+        across, down = image.size
+        turn, fraction = 1, 1
+        if isinstance(image, JpegImageFile) and interpolation != "nearest":
+            turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+            if turn in TURNED:
+                across, down = down, across
+            shrunk = (max if method == "pad" else min)(across / width, down / height)
+            fraction = _draft(image, shrunk / MARGIN)
+        image = _load(image)
+    if fraction == 1:
+        return _resize(image, (0, 0, *image.size), height, width, method, interpolation)
+    # The last of the larger pixels may reach beyond what the file shows.
+    left = image.width - across / fraction if turn in FLIPPED_ACROSS else 0
+    top = image.height - down / fraction if turn in FLIPPED_DOWN else 0
+    box = (left, top, left + across / fraction, top + down / fraction)
+    return _resize(image, box, height, width, method, interpolation)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say of every image that cannot be read why."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-            raise Image.DecompressionBombError
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        yield
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -48,6 +126,31 @@ def decode(data: bytes) -> Image.Image:
         raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
     except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
         raise UnreadableImageError(f"truncated or damaged: {error}") from None
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise UnreadableImageError("the file has no bytes")
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    return image
+
+
+def _draft(image: Image.Image, most: float) -> int:
+    """Have a JPEG file decoded at a fraction of its size, 1 / `most` or more; return the fraction's denominator."""
+    if not isinstance(image, JpegImageFile):
+        return 1
+    fraction = next((one for one in FRACTIONS if one <= most), 1)
+    if fraction > 1:
+        image.draft(None, (image.width // fraction, image.height // fraction))
+    return fraction
+
+
+def _load(image: Image.Image) -> Image.Image:
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    return _to_rgb(image)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -72,26 +175,34 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, layer).convert("RGB")
 
 
-def resize(
-    image: Image.Image, height: int, width: int, method: Resize, interpolation: Interpolation = "bicubic"
+def _resize(
+    image: Image.Image, box: Box, height: int, width: int, method: Resize, interpolation: Interpolation
 ) -> np.ndarray:
-    """Resize an RGB image by one of Pillow's filters.
-
-    Args:
-        image: of mode RGB.
-        height, width: of the result, in pixels.
-        method: `pad` keeps the aspect and adds black bars, `crop` keeps it and cuts the longer side,
-            `stretch` does not keep it.
-        interpolation: `bicubic` and `bilinear` are antialiased; `nearest` is not.
-
-    Returns:
-        uint8 array (height, width, 3).
-    """
-    resampling = Image.Resampling[interpolation.upper()]
+    """Resize what lies inside a box of an RGB image; the same geometry as that of Pillow's ImageOps."""
+    left, top, right, bottom = box
+    across, down = right - left, bottom - top
+    is_wide = across / down > width / height
     if method == "pad":
-        image = ImageOps.pad(image, (width, height), resampling, color=(0, 0, 0))
-    elif method == "crop":
-        image = ImageOps.fit(image, (width, height), resampling)
-    else:
-        image = image.resize((width, height), resampling)
-    return np.asarray(image)
+        inner_height = max(1, round(down / across * width)) if is_wide else height
+        inner_width = width if is_wide else max(1, round(across / down * height))
+        shown = Image.new("RGB", (width, height))
+        inner = _convolve(image, box, (inner_width, inner_height), interpolation)
+        shown.paste(inner, (round((width - inner_width) / 2), round((height - inner_height) / 2)))
+        return np.asarray(shown)
+    if method == "crop":
+        kept_across, kept_down = (width / height * down, down) if is_wide else (across, across / (width / height))
+        left, top = left + (across - kept_across) / 2, top + (down - kept_down) / 2
+        box = (left, top, left + kept_across, top + kept_down)
+    return np.asarray(_convolve(image, box, (width, height), interpolation))
+
+
+def _convolve(image: Image.Image, box: Box, size: tuple[int, int], interpolation: Interpolation) -> Image.Image:
+    if interpolation == "nearest":
+        return image.resize(size, Image.Resampling.NEAREST, box)
+    # Pillow's own filters, in vector instructions: four to ten times as fast.
+    left, top, right, bottom = box
+    resized = Image.new("RGB", size)
+    crop_box = CropBox(left, top, min(right, image.width) - left, min(bottom, image.height) - top)
+    options = ResizeOptions(ResizeAlg.convolution(FILTERS[interpolation]), crop_box=crop_box)
+    Resizer().resize_pil(image, resized, options)
+    return resized

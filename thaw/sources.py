@@ -1,48 +1,47 @@
-"""Reading one image, from a file or from a row of an array."""
+"""Reading one image as it is stored, in a file or in a row of an array."""
 
 import hashlib
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from thaw.errors import UserError
-from thaw.images import UnreadableImageError, decode
+from thaw.images import UnreadableImageError
 
 ROW = "#"
 """Stands between an array's file and a row's number."""
 
 
-def read(folder: Path, path: str) -> tuple[str, Image.Image]:
-    """Read an image.
+def read(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
+    """Read an image without decoding it.
 
     Args:
         folder: the data set's.
         path: below it; of a file, or `<array>.npy#<row>`.
 
     Returns:
-        The SHA-256 of the file's bytes, or of the row's shape and pixels, and the image, of mode RGB.
+        The SHA-256 of the file's bytes, or of the row's shape and pixels; and these: bytes, or uint8
+        (height, width) or (height, width, 3).
 
     Raises:
-        UnreadableImageError: it is no image that can be shown.
+        UnreadableImageError: a row that is no image.
         OSError: it cannot be read.
     """
     name, _, row = path.rpartition(ROW)
     if name.endswith(".npy") and row.isdigit():
         return _row(array(folder / name)[int(row)])
     data = (folder / path).read_bytes()
-    return hashlib.sha256(data).hexdigest(), decode(data)
+    return hashlib.sha256(data).hexdigest(), data
 
 
-def _row(values: np.ndarray) -> tuple[str, Image.Image]:
+def _row(values: np.ndarray) -> tuple[str, np.ndarray]:
     pixels = values.astype(np.uint8)
     if values.dtype != np.uint8 and not np.array_equal(pixels, values):
         raise UnreadableImageError("its values are not whole numbers from 0 to 255")
     if pixels.shape[-1] == 1 and pixels.ndim == 3:
         pixels = pixels[..., 0]
-    digest = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
-    return digest, Image.fromarray(pixels).convert("RGB")
+    return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest(), pixels
 
 
 def array(path: Path) -> np.ndarray:

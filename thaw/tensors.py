@@ -1,19 +1,21 @@
 """From the files of a manifest to pixels of one shape."""
 
-import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.images import UnreadableImageError, resize
+from thaw.images import UnreadableImageError, pixels
 from thaw.manifest import Row, class_names, splits_of
+from thaw.overlap import on_all_cores
 from thaw.params.tensors import Tensors
 from thaw.row_file import Index
+from thaw.row_store import rows_at_a_time
 from thaw.sources import read
+
+BATCH = 32
 
 
 def index_of(rows: list[Row]) -> Index:
@@ -30,35 +32,28 @@ def index_of(rows: list[Row]) -> Index:
 
 
 def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.ndarray]:
-    """Yield the pixels of each row's image, in order, decoded on all cores.
+    """Yield the pixels of each row's image, in order, decoded on all cores, some at a time.
 
     Yields:
-        uint8 arrays (height, width, 3), RGB.
+        uint8 arrays (images, height, width, 3), RGB.
 
     Raises:
         UserError: a file is not what it was when the manifest was written.
     """
     height, width = tensors.pixels
 
-    def pixels(row: Row) -> np.ndarray:
+    def decode(row: Row) -> np.ndarray:
         path = folder / row.path
         try:
-            digest, image = read(folder, row.path)
+            digest, source = read(folder, row.path)
             if digest != row.sha256:
                 raise UnreadableImageError("changed since the manifest was written")
-            return resize(image, height, width, tensors.resize, tensors.interpolation)
+            return pixels(source, height, width, tensors.resize, tensors.interpolation)
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
         except (UnreadableImageError, IndexError) as error:
             raise UserError(f"{path}: {error}; run `dvc repro` to list the images anew") from None
 
-    # Pillow lets go of the interpreter's lock while it decodes; a bounded queue keeps memory bounded.
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        queue: deque[Future[np.ndarray]] = deque()
-        for row in rows:
-            queue.append(pool.submit(pixels, row))
-            if len(queue) > 4 * workers:
-                yield queue.popleft().result()
-        while queue:
-            yield queue.popleft().result()
+    decoded = on_all_cores(decode, rows)
+    while batch := list(islice(decoded, rows_at_a_time(height * width * 3, BATCH))):
+        yield np.stack(batch)

@@ -20,7 +20,10 @@ class Features(Entry):
     """Of each training image: itself, and the others augmented."""
     seed: Seed = 0
     """Of the augmentation."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16` is faster on machines that have instructions for it; its features differ by some percent."""
     batch_size: int = Field(default=32, ge=1)
+    """Images that are read, and that a GPU takes, at a time."""
 
     @field_validator("pooling")
     @classmethod

@@ -1,0 +1,83 @@
+"""A trained model as it is used: from image files to class probabilities."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from thaw import models
+from thaw.engine import Engine
+from thaw.errors import UserError
+from thaw.images import UnreadableImageError, pixels
+from thaw.overlap import on_all_cores
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that shows no image, and why."""
+
+    path: Path
+    reason: str
+
+
+class Classifier:
+    """A variant's model, and what images have to become for it.
+
+    Raises:
+        UserError: the file is missing or damaged, or is not a variant's.
+    """
+
+    def __init__(self, path: Path):
+        about = models.read_about(path)
+        if "classes" not in about:
+            raise UserError(f"{path}: a backbone, which knows no classes; take a variant's model, from models/variants")
+        self.model, _ = models.load(path)
+        self.classes: list[str] = about["classes"]
+        self._tensors = about["tensors"]
+
+    def read(self, path: Path) -> np.ndarray | Unreadable:
+        """Return an image's pixels as the variant's own images were made; uint8 (height, width, 3)."""
+        height, width = self._tensors["pixels"]
+        try:
+            return pixels(path.read_bytes(), height, width, self._tensors["resize"], self._tensors["interpolation"])
+        except OSError as error:
+            return Unreadable(path, f"cannot be read: {error.strerror}")
+        except UnreadableImageError as error:
+            return Unreadable(path, str(error))
+
+    def classify(self, engine: Engine, paths: Iterable[Path]) -> Iterator[tuple[Path, np.ndarray] | Unreadable]:
+        """Yield what files show: the path and the class probabilities (classes,), or why there are none.
+
+        The images come in order, only some are read ahead.
+
+        Args:
+            engine: runs this model.
+            paths: files.
+        """
+        readable: deque[Path] = deque()
+        unreadable: list[Unreadable] = []
+
+        def batches() -> Iterator[np.ndarray]:
+            rows = []
+            for path, row in on_all_cores(lambda path: (path, self.read(path)), paths):
+                if isinstance(row, Unreadable):
+                    unreadable.append(row)
+                    continue
+                readable.append(path)
+                rows.append(row)
+                if len(rows) == BATCH:
+                    yield np.stack(rows)
+                    rows = []
+            if rows:
+                yield np.stack(rows)
+
+        for probabilities in engine.stream(batches()):
+            for row in probabilities:
+                yield readable.popleft(), row
+            yield from unreadable
+            unreadable.clear()
+        yield from unreadable

@@ -1,0 +1,45 @@
+"""Work that overlaps: on all cores, or ahead of whoever takes its results. Order is kept, and memory is bounded."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield what a function returns for each item, in their order, computed a few items ahead in threads.
+
+    It is for functions that let go of the interpreter's lock, as reading, hashing and decoding do.
+    """
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        queue: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                queue.append(pool.submit(function, item))
+                if len(queue) > 4 * workers:
+                    yield queue.popleft().result()
+            while queue:
+                yield queue.popleft().result()
+        finally:
+            for future in queue:
+                future.cancel()
+
+
+def ahead(items: Iterable[T], most: int = 2) -> Iterator[T]:
+    """Yield items that another thread takes from their source, up to `most` ahead of whoever uses them."""
+    source, end = iter(items), object()
+    pool = ThreadPoolExecutor(1)
+    try:
+        queue = deque(pool.submit(next, source, end) for _ in range(most))
+        while (item := queue.popleft().result()) is not end:
+            queue.append(pool.submit(next, source, end))
+            yield item  # type: ignore[misc]
+    finally:
+        pool.shutdown(cancel_futures=True)
+        if isinstance(source, Generator):
+            source.close()
