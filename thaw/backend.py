@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Send what compiled libraries print to standard error nowhere; Python's exceptions still pass."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -20,7 +20,7 @@ def _quiet() -> Iterator[None]:
 
 # TensorFlow greets every process with lines about CUDA and CPU instructions, and offers no way to stop them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-with _quiet():
+with quiet():
     import keras as keras
 
     _GPUS = []
