@@ -59,8 +59,14 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=out.parent) as folder:
             written = Path(folder) / out.name
-            write(classifier.model, model, format, written)
-            difference = float(np.abs(run(format, written, pixels) - expected).max())
+            try:
+                write(classifier.model, model, format, written)
+                found = run(format, written, pixels)
+            except OSError:
+                raise
+            except Exception as error:  # converters raise nearly everything
+                raise UserError(f"{model}: cannot be converted to {format}: {error}") from error
+            difference = float(np.abs(found - expected).max())
             if not difference <= TOLERANCE:
                 raise UserError(
                     f"{out}: not written, for it would give other probabilities than {model}: "

@@ -3,44 +3,49 @@
 from pathlib import Path
 
 from thaw.backend import device, keras
+from thaw.batches import rows_of
+from thaw.checkpoint import Checkpoint, fingerprint
+from thaw.files import cache_folder
 from thaw.history import write_history
 from thaw.models import save
 from thaw.params import read_entry
-from thaw.params.variants import Solver, Variant
+from thaw.params.variants import Solver, Training, Variant
 from thaw.row_file import RowFile
 from thaw.stage import announce, run
-from thaw.training import freeze, read_rows, solve, train
+from thaw.training import freeze, solve, train
 from thaw.variants import begin
 
 
 def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, history: Path) -> None:
     """Write the model that training the variant `entry` gives, and its learning curve."""
     variant = read_entry(params, entry, Variant)
-    rows = RowFile(inputs)
-    if not isinstance(variant.fit, Solver):
-        keras.utils.set_random_seed(variant.fit.seed)
-    network, about = begin(entry, variant, start, rows)
-    fit = variant.fit
-    examples = (
-        read_rows(rows, ["train"], "validation")
-        if isinstance(fit, Solver)
-        else read_rows(rows, fit.train_on, fit.validate_on)
-    )
-    images, views = len(examples.train[0]), len(examples.train)
+    fit, file = variant.fit, RowFile(inputs)
+    if isinstance(fit, Training):
+        keras.utils.set_random_seed(fit.seed)
+    network, about = begin(entry, variant, start, file)
+    splits = (fit.train_on, fit.validate_on) if isinstance(fit, Training) else (["train"], "validation")
+    rows = rows_of(file, *splits)
+    images, views = len(rows.train[0]), len(rows.train)
     announce(
         f"{entry}: from {variant.start} on {images} {variant.inputs}{f', {views} views each' if views > 1 else ''}, "
         f"frozen up to: {about['frozen'] or 'nothing'}, on {device()}"
     )
     if isinstance(fit, Solver):
         freeze(network, about["frozen"], "frozen")
-        curve = solve(network, examples, fit)
-    else:
-        if fit.validate_on == "test":
-            print("warning: the test split is used for validation: its scores will be optimistic", flush=True)
-        freeze(network, about["frozen"], fit.batch_norm)
-        curve = train(network, about["boundary"], examples, fit, variant.augmentation)
+        curve = solve(network, rows, fit)
+        save(network, model, about)
+        write_history(history, curve)
+        return
+    if fit.validate_on == "test":
+        announce("warning: the test split is used for validation: its scores will be optimistic")
+    freeze(network, about["frozen"], fit.batch_norm)
+    checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint(about))
+    if checkpoint.epochs:
+        announce(f"{entry}: an interrupted training goes on after epoch {checkpoint.epochs}")
+    curve = train(network, about["boundary"], rows, fit, variant.augmentation, checkpoint)
     save(network, model, about)
     write_history(history, curve)
+    checkpoint.discard()
 
 
 if __name__ == "__main__":

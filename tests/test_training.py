@@ -14,6 +14,7 @@ from thaw import logistic, models, scoring
 from thaw.augmentation import Augmentation
 from thaw.backbones import build
 from thaw.backend import keras
+from thaw.batches import Batches, Rows, rows_of
 from thaw.boundary import prefix
 from thaw.errors import UserError
 from thaw.normalization import Normalization
@@ -21,7 +22,7 @@ from thaw.params.backbones import Backbone
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Training
 from thaw.row_file import Index, RowFile, writing
-from thaw.training import Batches, Rows, add_head, freeze, read_rows, train
+from thaw.training import add_head, freeze, train
 
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
@@ -147,17 +148,20 @@ def noise(count: int) -> Rows:
 def test_batches_go_on_where_an_epoch_ended_and_take_one_view_after_the_other() -> None:
     views = [np.arange(5), np.arange(5, 10)]
     fit = Training(epochs=1, batch_size=2, steps_per_epoch=2, optimizer="SGD")
-    batches = Batches(np.arange(10), np.arange(10) * 10, views, fit)
+    rows = Rows(np.arange(10), np.arange(10), ("ash", "elm", "fir"), views, np.arange(0))
+    batches = Batches(rows, np.arange(10) * 10, fit)
     assert len(batches) == 2
     epochs = []
-    for _ in range(6):
+    for epoch in range(6):
+        batches.begin(epoch)
         epochs += [batches[number] for number in range(2)]
-        batches.on_epoch_end()
     assert [len(rows) for rows, _ in epochs] == [2, 2, 1] * 4
     assert all((targets == rows * 10).all() for rows, targets in epochs)
     passes = [np.concatenate([rows for rows, _ in epochs[first : first + 3]]) for first in (0, 3, 6, 9)]
     assert [sorted(rows) for rows in passes] == [list(range(5)), list(range(5, 10))] * 2
     assert list(passes[0]) != list(passes[2])
+    batches.begin(1)
+    assert (batches[0][0] == epochs[2][0]).all()
 
 
 def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_path: Path) -> None:
@@ -172,13 +176,35 @@ def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_
     assert index.splits == {"train": slice(0, 8), "validation": slice(8, 10), "test": slice(10, 13)}
     with writing(tmp_path / "rows.h5", index, (1,), np.float32, {"features": {"views": 2}}) as file:
         file.append(np.arange(13, dtype=np.float32)[:, None])
-    rows = read_rows(RowFile(tmp_path / "rows.h5"), ["train", "validation"], "test")
-    values = rows.values[:, 0]
+    rows = rows_of(RowFile(tmp_path / "rows.h5"), ["train", "validation"], "test")
+    values = rows.values[np.arange(13)][:, 0]
     assert [list(values[view]) for view in rows.train] == [[0, 1, 2, 3, 8, 9], [4, 5, 6, 7, 8, 9]]
     assert list(values[rows.validation]) == [10, 11, 12]
     assert all((rows.labels[view] == labels[:6]).all() for view in rows.train)
-    alone = read_rows(RowFile(tmp_path / "rows.h5"), ["validation"], "test")
-    assert [list(alone.values[view, 0]) for view in alone.train] == [[8, 9]]
+    alone = rows_of(RowFile(tmp_path / "rows.h5"), ["validation"], "test")
+    assert [list(view) for view in alone.train] == [[8, 9]]
+
+
+def test_rows_that_are_read_from_a_file_train_the_same_bits_as_rows_in_memory(tmp_path: Path) -> None:
+    in_memory = noise(12)
+    index = Index(
+        keys=np.array([b"k"] * 12, "S64"),
+        paths=np.array([b"p"] * 12),
+        labels=in_memory.labels.astype(np.int32),
+        classes=in_memory.classes,
+        splits={"train": slice(0, 8), "validation": slice(8, 12)},
+    )
+    with writing(tmp_path / "rows.h5", index, (8, 8, 3), np.uint8, {}) as file:
+        file.append(in_memory.values[np.arange(12)])
+    from_file = rows_of(RowFile(tmp_path / "rows.h5"), ["train"], "validation")
+    results = []
+    for rows in (from_file, dataclasses.replace(from_file, values=in_memory.values)):
+        keras.utils.set_random_seed(6)
+        model = small_network()
+        results.append((fitted(model, rows, epochs=2), model.get_weights()))
+    (curve, weights), (of_memory, of_memory_weights) = results
+    assert curve == of_memory
+    assert all((one == other).all() for one, other in zip(weights, of_memory_weights, strict=True))
 
 
 def test_a_head_of_logits_is_trained_as_one_with_softmax_and_predicts_the_same() -> None:
@@ -218,6 +244,40 @@ def test_a_layers_factor_scales_its_learning_rate() -> None:
     assert not moved["conv"][1].any()
     np.testing.assert_allclose(moved["last"][1], moved["last"][0], rtol=1e-2, atol=1e-7)
     np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-2, atol=1e-7)
+
+
+def test_in_bfloat16_the_layers_before_the_head_learn_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: dict[str, str] = {}
+    really_compile = keras.Model.compile
+
+    def watched(model: keras.Model, **arguments: object) -> None:
+        compiled.update({layer.name: layer.compute_dtype for layer in model.layers})
+        really_compile(model, **arguments)
+
+    monkeypatch.setattr(keras.Model, "compile", watched)
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        keras.utils.set_random_seed(7)
+        model = small_network()
+        curve = fitted(model, noise(12), epochs=3, precision=precision, learning_rate_factors={"conv": 0.5})
+        results[precision] = curve["loss"], model.get_weights()
+        assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"float32"}
+    assert compiled["conv"] == compiled["last"] == "bfloat16"
+    assert compiled["imagenet_normalization"] == compiled["head_1_dense"] == "float32"
+    (loss, weights), (of_bfloat16, weights_of_bfloat16) = results.values()
+    assert of_bfloat16 != loss
+    assert of_bfloat16 == pytest.approx(loss, rel=2e-2)
+    for one, other in zip(weights, weights_of_bfloat16, strict=True):
+        assert other.dtype == np.float32
+        np.testing.assert_allclose(other, one, atol=1e-2)
+
+
+def test_a_compiled_step_learns_nearly_the_same() -> None:
+    curves = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(7)
+        curves.append(fitted(small_network(), noise(12), epochs=2, jit_compile=jit_compile)["loss"])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
 
 
 def test_a_factor_for_no_layer_is_refused() -> None:
@@ -271,9 +331,10 @@ def test_freezing_behind_images_equals_training_on_the_activations() -> None:
 )
 def test_a_view_depends_on_image_view_and_seed_alone(layers: list[object]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3)).astype(np.uint8)
-    keys = np.array([b"a", b"b", b"c", b"d"], "S64")
+    keys = [b"a", b"b", b"c", b"d"]
+    together = Augmentation(layers, 0)
     views = {
-        view: np.concatenate(list(Augmentation(layers, 0).batches(iter([images[:3], images[3:]]), keys, view)))
+        view: np.stack([together(pixels, key, view) for pixels, key in zip(images, keys, strict=True)])
         for view in range(1, 9)
     }
     alone = Augmentation(layers, 0)

@@ -10,6 +10,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 
 from thaw import logistic
 from thaw.backend import keras
+from thaw.batches import Rows, Values
 from thaw.boundary import tail
 from thaw.engine import KerasEngine
 from thaw.extraction import batched_predict
@@ -17,7 +18,7 @@ from thaw.params.evaluation import CrossValidation
 from thaw.params.variants import Solver, Training, Variant
 from thaw.row_file import RowFile
 from thaw.scoring import CONFIDENCE
-from thaw.training import Rows, freeze, train
+from thaw.training import freeze, train
 from thaw.variants import begin
 
 BATCH = 32
@@ -37,9 +38,9 @@ class CrossValidated:
 class Images:
     """Rows by the image that they show."""
 
-    values: np.ndarray
+    values: Values
     views: np.ndarray
-    """Indices into `values`, (images, views); where an image has fewer, its first is repeated."""
+    """Numbers of rows, (images, views); where an image has fewer, its first is repeated."""
     labels: np.ndarray
     """Ints (images,)."""
     classes: tuple[str, ...]
@@ -53,7 +54,7 @@ class Images:
             rows = np.arange(part.start, part.stop)
             views.append(rows.reshape(count, -1).T if split == "train" else np.tile(rows[:, None], count))
         every = np.concatenate(views)
-        return cls(file.read(0, len(file)), every, file.index.labels[every[:, 0]], file.index.classes)
+        return cls(file, every, file.index.labels[every[:, 0]], file.index.classes)
 
     def rows(self, images: np.ndarray) -> np.ndarray:
         """Return the rows of all views of some images."""
@@ -61,7 +62,7 @@ class Images:
 
     def row_labels(self) -> np.ndarray:
         """Return the class of every row, ints (rows,)."""
-        labels = np.empty(len(self.values), self.labels.dtype)
+        labels = np.empty(self.views.max() + 1, self.labels.dtype)
         labels[self.views] = self.labels[:, None]
         return labels
 
@@ -129,7 +130,8 @@ class _Trained:
         self._solver = None
         if variant.start.startswith("variants/"):
             self._solver = Solver.model_validate(about["start_fit"])
-            self._features = _predicted(self._inner(keras.Model(model.input, model.layers[-1].input)), images.values)
+            body = self._inner(keras.Model(model.input, model.layers[-1].input))
+            self._features = _predicted(body, images.values, np.arange(len(images.row_labels())))
 
     def __call__(self, fitted: np.ndarray, held_out: np.ndarray, outside: np.ndarray) -> float:
         """Return the accuracy of a model that is trained on the fitted images, the held-out ones for its choices."""
@@ -143,7 +145,7 @@ class _Trained:
         train_views = list(images.views[fitted].T)
         rows = Rows(images.values, images.row_labels(), images.classes, train_views, images.views[held_out, 0])
         train(self._model, self._boundary, rows, self._fit, self._variant.augmentation)
-        probabilities = _predicted(self._inner(self._model), images.values[images.views[outside, 0]])
+        probabilities = _predicted(self._inner(self._model), images.values, images.views[outside, 0])
         return float((probabilities.argmax(axis=1) == images.labels[outside]).mean())
 
     def _inner(self, model: keras.Model) -> keras.Model:
@@ -152,15 +154,15 @@ class _Trained:
 
 
 def _solve(
-    images: Images, values: np.ndarray, train: np.ndarray, test: np.ndarray, strengths: list[float]
+    images: Images, values: Values, train: np.ndarray, test: np.ndarray, strengths: list[float]
 ) -> list[logistic.Candidate]:
     """Solve a head on all views of some images, and score it on others themselves."""
     labels, rows, tested = images.row_labels(), images.rows(train), images.views[test, 0]
     return logistic.solve_path(values[rows], labels[rows], values[tested], labels[tested], strengths)
 
 
-def _predicted(model: keras.Model, values: np.ndarray) -> np.ndarray:
-    batches = (values[first : first + BATCH] for first in range(0, len(values), BATCH))
+def _predicted(model: keras.Model, values: Values, rows: np.ndarray) -> np.ndarray:
+    batches = (values[rows[first : first + BATCH]] for first in range(0, len(rows), BATCH))
     # The model changes from fold to fold: another engine would take longer to get ready.
     engine = KerasEngine(model, batch_size=BATCH)
-    return np.concatenate(list(batched_predict(engine, batches, len(values), "scoring")))
+    return np.concatenate(list(batched_predict(engine, batches, len(rows), "scoring")))

@@ -2,12 +2,12 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from thaw.backend import keras, quiet
 from thaw.engine import openvino
-from thaw.errors import UserError
 
 NAMES = {"onnx": "onnx", "openvino": "openvino", "saved_model": "tf_saved_model", "tflite": "litert"}
 """What Keras calls the formats."""
@@ -21,20 +21,30 @@ def write(model: keras.Model, source: Path, format: str, path: Path) -> None:
         source: its `.keras` file.
         format: one of `NAMES`, or `keras`.
         path: a file with the format's ending, or a folder; with `openvino`, a `.bin` comes beside it.
-
-    Raises:
-        UserError: the format cannot express the model.
     """
     if format == "keras":
         shutil.copyfile(source, path)
         return
-    try:
-        with quiet():
-            model.export(str(path), format=NAMES[format], verbose=False)
-    except OSError:
-        raise
-    except Exception as error:  # converters raise nearly everything
-        raise UserError(f"{source}: cannot be converted to {format}: {error}") from error
+    with quiet():
+        (_with_constants(model) if format == "onnx" else model).export(str(path), format=NAMES[format], verbose=False)
+
+
+def _with_constants(model: keras.Model) -> keras.Model:
+    """Return a model that does the same, for tf2onnx.
+
+    It takes the tensors that Normalization layers hold (EfficientNet's) for inputs of the model.
+    """
+
+    def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(layer, keras.layers.Normalization):
+            mean, variance = (np.ravel(keras.ops.convert_to_numpy(one)) for one in (layer.mean, layer.variance))
+            scale = 1 / np.sqrt(variance)
+            layer = keras.layers.Rescaling(scale.tolist(), (-mean * scale).tolist(), name=layer.name)
+        return layer(*arguments, **options)
+
+    clone = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    clone(np.zeros((1, *model.input.shape[1:]), np.float32))  # Keras exports nothing that was never called
+    return clone
 
 
 def run(format: str, path: Path, pixels: np.ndarray) -> np.ndarray:

@@ -48,7 +48,8 @@ def solve_path(
     x = features.astype(np.float64)
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation[deviation == 0] = 1.0
-    standardized = (x - mean) / deviation
+    x -= mean
+    x /= deviation
     model = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
     candidates = []
     for C in sorted(strengths):
@@ -56,7 +57,7 @@ def solve_path(
         # One thread: the products are small, threads would wait for each other, and sums would depend on their number.
         with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(standardized, labels)
+            model.fit(x, labels)
         coefficients, intercept = model.coef_.T, model.intercept_
         if coefficients.shape[1] == 1:  # two classes: one logit, of which softmax takes half from each side
             coefficients, intercept = coefficients * [[-0.5, 0.5]], intercept * [-0.5, 0.5]

@@ -1,40 +1,25 @@
 """Training what comes after the freeze boundary."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from thaw import logistic
-from thaw.backend import keras
+from thaw.backend import keras, same_bits
+from thaw.batches import Batches, Rows, ValidationBatches
 from thaw.boundary import tail
+from thaw.checkpoint import Checkpoint
 from thaw.errors import UserError
 from thaw.keras_objects import keras_object
+from thaw.models import HEAD, in_bfloat16
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Solver, Training, ends_in_logits
-from thaw.row_file import RowFile
 from thaw.suggestions import did_you_mean
 
-HEAD = "head_"
-"""Begins the names of a head's layers, and of no backbone's."""
 DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
 Columns = dict[str, list[float]]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What a variant is trained on: rows of all splits, and which of them are for what."""
-
-    values: np.ndarray
-    labels: np.ndarray
-    """Ints (rows,)."""
-    classes: tuple[str, ...]
-    train: list[np.ndarray]
-    """Indices into the rows; one array for each view, all of the same images."""
-    validation: np.ndarray
-    """Indices into the rows."""
 
 
 def add_head(body: keras.Model, head: list[KerasSpec], classes: int) -> keras.Model:
@@ -66,33 +51,6 @@ def freeze(model: keras.Model, boundary: str | None, batch_norm: str) -> None:
         one.trainable = id(one) in trained and not (normalizes and batch_norm == "frozen")
 
 
-def read_rows(file: RowFile, train_on: Sequence[str], validate_on: str) -> Rows:
-    """Read the rows of the splits that are trained on, and of the one that choices are made by."""
-    views = file.made_of.get("features", {}).get("views", 1)
-    values, labels = zip(*(file.read_split(split) for split in [*train_on, validate_on]), strict=True)
-    *starts, validation_start, stop = np.cumsum([0, *(len(part) for part in labels)])
-    places = {}
-    for split, start, part in zip(train_on, starts, labels, strict=False):
-        count = len(part) // (views if split == "train" else 1)
-        places[split] = (start, count)
-    train = [
-        np.concatenate(
-            [
-                start + (view * count if split == "train" else 0) + np.arange(count)
-                for split, (start, count) in places.items()
-            ]
-        )
-        for view in range(views if "train" in places else 1)
-    ]
-    return Rows(
-        np.concatenate(values),
-        np.concatenate(labels),
-        file.index.classes,
-        train,
-        np.arange(validation_start, stop),
-    )
-
-
 def solve(model: keras.Model, rows: Rows, fit: Solver) -> Columns:
     """Set the model's last layer, a Dense, to the best logistic regression; return the scores for every C.
 
@@ -113,36 +71,13 @@ def solve(model: keras.Model, rows: Rows, fit: Solver) -> Columns:
     }
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of training rows, pass after pass, each pass in an order of its own and over the next view.
-
-    An epoch is a number of batches, and goes on where the one before it ended.
-    """
-
-    def __init__(self, values: np.ndarray, targets: np.ndarray, views: list[np.ndarray], fit: Training):
-        super().__init__()
-        self._values, self._targets, self._views = values, targets, views
-        self._size, self._seed = fit.batch_size, fit.seed
-        self._in_a_pass = -(-len(views[0]) // fit.batch_size)
-        self._in_an_epoch = fit.steps_per_epoch or self._in_a_pass
-        self._epoch = 0
-
-    def __len__(self) -> int:
-        return self._in_an_epoch
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        passed, place = divmod(self._epoch * self._in_an_epoch + number, self._in_a_pass)
-        view = self._views[passed % len(self._views)]
-        order = np.random.default_rng([self._seed, passed]).permutation(len(view))
-        rows = view[order[place * self._size : (place + 1) * self._size]]
-        return self._values[rows], self._targets[rows]
-
-    def on_epoch_end(self) -> None:
-        self._epoch += 1
-
-
 def train(
-    model: keras.Model, boundary: str | None, rows: Rows, fit: Training, augmentation: list[KerasSpec]
+    model: keras.Model,
+    boundary: str | None,
+    rows: Rows,
+    fit: Training,
+    augmentation: list[KerasSpec],
+    checkpoint: Checkpoint | None = None,
 ) -> Columns:
     """Train the layers behind `boundary` by gradient descent, in place; return the scores for every epoch.
 
@@ -152,6 +87,7 @@ def train(
         rows: for training, and for the callbacks' choices.
         fit: how.
         augmentation: layers for training pixels.
+        checkpoint: where an interrupted training goes on from.
 
     Raises:
         UserError: what `fit` says does not go with the model or its classes.
@@ -161,30 +97,45 @@ def train(
     trained = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
     if boundary is not None:
         trained = tail(trained, boundary)
+    in_float32 = trained
+    if fit.precision == "bfloat16":
+        trained = in_bfloat16(trained)
+    in_its_precision = trained
     if augmentation:
         pixels = keras.Input(model.input.shape[1:], name="pixels_to_augment")
         x = keras.Sequential([keras_object(spec, "layers") for spec in augmentation], name="augmentation")(pixels)
         trained = keras.Model(pixels, trained(x))
     is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-    targets = rows.labels if is_sparse else np.eye(classes, dtype=np.float32)[rows.labels]
-    batches = Batches(rows.values, targets, rows.train, fit)
+    targets = np.arange(classes) if is_sparse else np.eye(classes, dtype=np.float32)
+    batches = Batches(rows, targets, fit)
     optimizer = _optimizer(fit.optimizer, len(batches) * fit.epochs)
     if fit.learning_rate_factors:
-        optimizer = _with_factors(optimizer, fit.learning_rate_factors, model)
-    trained.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-    history = trained.fit(
-        batches,
-        epochs=fit.epochs,
-        shuffle=False,  # the batches are
-        validation_data=(rows.values[rows.validation], targets[rows.validation]),
-        validation_batch_size=fit.batch_size,
-        class_weight=_class_weight(fit, rows),
-        callbacks=[_callback(spec) for spec in fit.callbacks],
-        verbose=1 if sys.stdout.isatty() else 2,
-    ).history
+        optimizer = _with_factors(optimizer, fit.learning_rate_factors, in_its_precision)
+    jit_compile = "auto" if fit.jit_compile is None else fit.jit_compile
+    trained.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=jit_compile)
+    history = keras.callbacks.History()
+    callbacks = [*(_callback(spec) for spec in fit.callbacks), history]
+    # What XLA compiles has a way of its own to the same bits.
+    with nullcontext() if fit.jit_compile else same_bits():
+        trained.fit(
+            batches,
+            initial_epoch=checkpoint.epochs if checkpoint else 0,
+            epochs=checkpoint.epochs if checkpoint and checkpoint.stopped else fit.epochs,
+            shuffle=False,  # the batches are
+            validation_data=ValidationBatches(rows, targets, fit.batch_size),
+            class_weight=_class_weight(fit, rows),
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
+                *(checkpoint.behind(callbacks) if checkpoint else callbacks),
+            ],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    if in_its_precision is not in_float32:
+        in_float32.set_weights(in_its_precision.get_weights())
+    curve = history.history
     return {
-        "step": [float(epoch) for epoch in range(1, len(history["loss"]) + 1)],
-        **{name: [float(value) for value in values] for name, values in history.items()},
+        "step": [float(epoch) for epoch in range(1, len(curve["loss"]) + 1)],
+        **{name: [float(value) for value in values] for name, values in curve.items()},
     }
 
 

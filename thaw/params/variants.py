@@ -42,6 +42,10 @@ class Training(Entry):
     class_weight: Annotated[str | dict[str, float] | None, PlainValidator(_require_class_weight)] = None
     """By class; `balanced` is in inverse proportion to a class's share of the training images."""
     callbacks: list[KerasSpec] = []
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """In which the layers before the head compute while they are trained; the model that is saved has float32."""
+    jit_compile: bool | None = None
+    """Whether XLA compiles the training's step; by default, with JAX it does, and with TensorFlow not."""
     batch_norm: Literal["frozen", "trained"] = "frozen"
     """Of the backbone's unfrozen part; a head's own is always trained."""
     train_on: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train"]
