@@ -13,7 +13,7 @@ _NVIDIA = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg"))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Send what compiled libraries print to standard error nowhere; Python's exceptions still pass."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -31,7 +31,7 @@ if _NVIDIA:
     # Other processes may be on the same GPU. And what XLA compiles is to give the same bits in every run.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-with _quiet():
+with quiet():
     import keras as keras
 
     _GPUS: list[str] = []

@@ -21,7 +21,7 @@ from thaw.models import in_bfloat16
 # OpenVINO reports its use over the network and keeps an identifier at home, unless this cannot be imported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 try:
-    import openvino
+    import openvino as openvino
 except ImportError:  # there are platforms without it
     openvino = None
 
