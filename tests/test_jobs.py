@@ -1,6 +1,7 @@
 """`make repro JOBS=2`: independent stages side by side, with the result of one after the other."""
 
 import copy
+import os
 import subprocess
 import sys
 import threading
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from commands.repro import side_by_side, visible_gpus
-from tests.conftest import PARAMS, ROOT, Outcome, Project, make_project
+from tests.conftest import ROOT
 
 NEEDS: dict[str, set[str]] = {
     "pixels": set(),
@@ -76,41 +78,57 @@ def test_the_gpus_that_the_environment_names_are_shared_out(
     assert visible_gpus() == gpus
 
 
-def params() -> dict[str, Any]:
-    """Return two variants that do not need each other, both quickly solved."""
-    small = copy.deepcopy(PARAMS)
-    del small["features"]["midway"]
-    head = small["variants"]["frozen_head"]
-    small["variants"] = {"one": head, "another": {**head, "fit": {**head["fit"], "C": [0.1]}}}
-    return small
+# Each of the pair waits for the other to begin.
+MEET = "touch {0}.begun; until test -e {1}.begun; do sleep 0.1; done; cat start.txt > {0}.txt"
+PIPELINE: dict[str, Any] = {
+    "start": {"cmd": "echo 1 > start.txt", "outs": ["start.txt"]},
+    "train": {
+        "foreach": {"b": "a", "a": "b"},
+        "do": {"cmd": MEET.format("${key}", "${item}"), "deps": ["start.txt"], "outs": ["${key}.txt"]},
+    },
+    "compare": {"cmd": "cat a.txt b.txt > all.txt", "deps": ["a.txt", "b.txt"], "outs": ["all.txt"]},
+}
 
 
-def thaw_repro(project: Project) -> Outcome:
-    command = [sys.executable, "-m", "commands", "repro", "--jobs", "2"]
-    environment = {**project.environment, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=project.folder, env=environment, text=True, capture_output=True, check=False)
-    return Outcome(done.returncode, done.stdout + done.stderr)
+def write_pipeline(folder: Path, pipeline: dict[str, Any]) -> None:
+    with (folder / "dvc.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump({"stages": pipeline}, file)
 
 
-def test_two_at_a_time_write_the_lock_that_one_after_the_other_write(warm: Path, tmp_path: Path) -> None:
-    project = make_project(tmp_path / "a project", warm, params())
-    lock = project.folder / "dvc.lock"
-    first = thaw_repro(project)
-    assert first.code == 0, first.text
-    assert "train@one: Running stage 'train@one':" in first.text
-    assert "train@another: variants.another: from backbones/lite0 on 9 features/bottleneck" in first.text
-    assert "Data and pipelines are up to date." in first.text
-    side_by_side_lock = lock.read_bytes()
+def repro(folder: Path, *command: str) -> tuple[int, str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=environment, text=True, capture_output=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_two_at_a_time_write_the_lock_that_one_after_the_other_write(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    assert repro(tmp_path, "dvc", "init", "--quiet", "--no-scm")[0] == 0
+    write_pipeline(tmp_path, PIPELINE)
+    code, text = repro(tmp_path, "commands", "repro", "--jobs", "2")
+    assert code == 0, text
+    assert "train@a: Running stage 'train@a':" in text
+    assert "Data and pipelines are up to date." in text
+    of_two = lock.read_bytes()
     lock.unlink()
-    project.repro()  # from the run cache
-    assert lock.read_bytes() == side_by_side_lock
+    assert repro(tmp_path, "dvc", "repro")[0] == 0  # takes all from its run cache
+    assert lock.read_bytes() == of_two
 
-    assert ": Running stage" not in thaw_repro(project).text
-    with (project.folder / "thaw" / "comparison.py").open("a") as file:
-        file.write("raise SystemExit('error: no comparison')\n")
-    failed = thaw_repro(project)
-    assert failed.code == 1
-    assert "compare: error: no comparison" in failed.text
-    assert "error: failed: compare; what DVC says of it stands above" in failed.text
-    assert "Traceback" not in failed.text
-    assert lock.read_bytes() == side_by_side_lock
+    failing = copy.deepcopy(PIPELINE)
+    failing["train"]["do"]["cmd"] = "test ${key} = a || { echo no room; exit 3; }; cat start.txt > ${key}.txt"
+    write_pipeline(tmp_path, failing)
+    code, text = repro(tmp_path, "commands", "repro", "--jobs", "2")
+    assert code == 1
+    assert "train@b: no room" in text
+    assert "error: failed: train@b; what DVC says of it stands above" in text
+    assert "Traceback" not in text
+    assert "Running stage 'start'" not in text  # had not changed
+    assert "Running stage 'compare'" not in text
+
+
+def test_outside_of_a_project_dvcs_message_is_shown(tmp_path: Path) -> None:
+    code, text = repro(tmp_path, "commands", "repro")
+    assert code == 1
+    assert "error: you are not inside of a DVC repository" in text
