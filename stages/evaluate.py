@@ -14,6 +14,7 @@ from thaw.engine import engine
 from thaw.errors import UserError
 from thaw.extraction import batched_predict
 from thaw.files import write_csv, write_text
+from thaw.overlap import ahead
 from thaw.params import read_entry
 from thaw.params.evaluation import Evaluation
 from thaw.params.variants import Variant
@@ -48,11 +49,12 @@ def main(
     rows = RowFile(inputs)
     if about["inputs_digest"] != rows.digest:
         raise UserError(f"{model}: was trained on other rows than {inputs} has; run `dvc repro`")
-    test, labels = rows.read_split("test")
+    part = rows.index.splits["test"]
+    labels = rows.index.labels[part]
     scorer = engine(network if about["boundary"] is None else tail(network, about["boundary"]))
     announce(f"evaluate {name}: {len(labels)} test images, with {scorer.name}")
-    batches = (test[first : first + BATCH] for first in range(0, len(test), BATCH))
-    probabilities = np.concatenate(list(batched_predict(scorer, batches, len(test), "scoring")))
+    batches = ahead(rows.batches(BATCH, part))
+    probabilities = np.concatenate(list(batched_predict(scorer, batches, len(labels), "scoring")))
 
     scores: dict[str, Any] = {
         "chosen_on": about["variant"]["fit"].get("validate_on", "validation"),
@@ -70,7 +72,6 @@ def main(
         variant = Variant.model_validate(about["variant"])
         scores["cross_validation"] = asdict(cross_validate(f"variants.{name}", variant, start, rows, folds))
     write_text(metrics, json.dumps(_rounded(scores), indent=2) + "\n")
-    part = rows.index.splits["test"]
     paths = [path.decode() for path in rows.index.paths[part]]
     predicted = Predictions(paths, labels, probabilities, about["classes"])
     write_predictions(predictions, predicted)

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+from thaw.fingerprint import fingerprint
+from thaw.images import DECODER
 from thaw.manifest import read_manifest
 from thaw.normalization import Normalization
 from thaw.params import read_entry
 from thaw.params.tensors import Tensors
-from thaw.progress import progress
+from thaw.progress import progress_by_rows
 from thaw.row_file import writing
+from thaw.row_store import RowStore
 from thaw.stage import announce, run
 from thaw.tensors import decode_all, index_of
 
@@ -18,15 +21,22 @@ from thaw.tensors import decode_all, index_of
 def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) -> None:
     """Write the RGB pixels of the images in `folder` to `tensors`, with the normalization that reading applies."""
     wanted = read_entry(params, entry, Tensors)
-    rows = read_manifest(manifest)
-    height, width = wanted.pixels
-    announce(f"{entry}: {len(rows)} images to {height}x{width} pixels ({wanted.resize}), on {os.cpu_count()} CPU cores")
+    rows, shape, dtype = read_manifest(manifest), (*wanted.pixels, 3), np.dtype(np.uint8)
+    index = index_of(rows)
+    # Pixels are stored before the normalization, and the split and the classes are no part of them.
+    store = RowStore(fingerprint("pixels", wanted.pixels, wanted.resize, wanted.interpolation, DECODER), shape, dtype)
+    keys = index.keys.tolist()
+    size = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})"
+    announce(
+        f"{entry}: {len(rows)} images to {size}, on {os.cpu_count()} CPU cores; {store.count(keys)} were decoded before"
+    )
     made_of = {
         "tensors": {**wanted.model_dump(), "normalization": Normalization.of(wanted.normalization).to_json()},
     }
-    with writing(tensors, index_of(rows), (height, width, 3), np.uint8, made_of) as file:
-        for pixels in progress(decode_all(folder, rows, wanted), len(rows), "decoding"):
-            file.append(pixels[None])
+    with writing(tensors, index, shape, dtype, made_of) as file:
+        decoded = store.complete(keys, lambda missing: decode_all(folder, [rows[number] for number in missing], wanted))
+        for pixels in progress_by_rows(decoded, len(rows), "decoding"):
+            file.append(pixels)
 
 
 if __name__ == "__main__":

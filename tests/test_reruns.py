@@ -106,8 +106,8 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     "a module of the parameters' check": (appended("thaw/params/check.py", "# a comment\n"), []),
     "a module of no stage": (appended("thaw/params/keras_names.py", "# a comment\n"), []),
     "a stage's own module": (appended("stages/manifest.py", "# a comment\n"), ["manifest"]),
-    "extraction, whose results stay the same": (
-        appended("thaw/extraction.py", "# a comment\n"),
+    "the engine, whose results stay the same": (
+        appended("thaw/engine.py", "# a comment\n"),
         [*FEATURES, *EVALUATE],
     ),
 }

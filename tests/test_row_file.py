@@ -8,13 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from thaw import row_file
 from thaw.errors import UserError
 from thaw.row_file import Index, RowFile, writing
 
 COUNT = 23
 SHAPE = (2, 3)
-ROWS_PER_BLOCK = 4
 MADE_OF = {"tensors": {"pixels": [2, 3]}, "note": "ä"}
 
 
@@ -30,12 +28,6 @@ def index_of(count: int = COUNT) -> Index:
         classes=("oak", "silver birch"),
         splits={"train": slice(0, 13), "validation": slice(13, 18), "test": slice(18, count)},
     )
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Blocks of four float32 rows; the last of 23 is not full."""
-    monkeypatch.setattr(row_file, "BLOCK_BYTES", ROWS_PER_BLOCK * 6 * 4)
 
 
 def write(path: Path, rows: np.ndarray, batch: int = 5, made_of: dict = MADE_OF) -> Path:
@@ -70,13 +62,12 @@ def test_what_is_written_is_read(tmp_path, dtype, count):
         np.testing.assert_array_equal(getattr(file.index, name), getattr(index, name), strict=True)
 
 
-def test_rows_lie_together_in_blocks_that_have_a_digest_each(path):
+def test_rows_lie_together_and_have_a_digest_each(path):
+    digests = [hashlib.sha256(row.tobytes()).hexdigest().encode() for row in rows_of()]
     with h5py.File(path) as file:
         assert file["rows"].chunks is None
-        blocks = [rows_of()[first : first + ROWS_PER_BLOCK] for first in range(0, COUNT, ROWS_PER_BLOCK)]
-        assert file["digests"][()].tolist() == [
-            hashlib.sha256(block.tobytes()).hexdigest().encode() for block in blocks
-        ]
+        assert file["digests"][()].tolist() == digests
+    assert RowFile(path).digests.tolist() == digests
 
 
 def test_every_slice_is_that_of_the_array(path):
@@ -106,16 +97,6 @@ def test_batches_are_all_rows_in_order_and_only_the_last_is_short(path, count):
     assert [len(batch) for batch in batches[:-1]] == [count] * ((COUNT - 1) // count)
     assert 1 <= len(batches[-1]) <= count
     np.testing.assert_array_equal(np.concatenate(batches), rows_of(), strict=True)
-
-
-@pytest.mark.parametrize("count", [1, 3, 1000])
-def test_batches_read_every_row_once(path, count, monkeypatch):
-    file, read = RowFile(path), []
-    really_read = file.read
-    monkeypatch.setattr(file, "read", lambda start, stop: read.extend(range(start, stop)) or really_read(start, stop))
-    for _ in file.batches(count, slice(0, COUNT)):
-        pass
-    assert read == list(range(COUNT))
 
 
 def test_the_rows_of_a_batch_do_not_change_while_the_next_is_read(path):
@@ -203,26 +184,19 @@ def test_rows_by_number_of_any_shape(tmp_path, shape, dtype):
     assert file[numbers].dtype == dtype
 
 
-def test_a_damaged_row_is_found_when_a_row_of_its_block_is_asked_for(path):
-    flip(path, rows_of()[6].tobytes())
-    file = RowFile(path)
-    assert len(file[np.array([0, 22, 8])]) == 3
-    with pytest.raises(UserError, match="rows.h5: truncated or altered"):
-        file[np.array([0, 7])]
-
-
 @pytest.mark.parametrize("row", [0, 9, COUNT - 1])
-def test_a_damaged_row_is_found_when_it_is_read_and_other_blocks_can_be_read(path, row):
+def test_a_damaged_row_is_found_when_it_is_read_and_all_others_can_be_read(path, row):
     flip(path, rows_of()[row].tobytes(), offset=5)
     file, rows = RowFile(path), rows_of()
-    first = row - row % ROWS_PER_BLOCK
-    last = min(first + ROWS_PER_BLOCK, COUNT)
-    np.testing.assert_array_equal(file.read(0, first), rows[:first])
-    if last < COUNT:
-        np.testing.assert_array_equal(file.read(last, COUNT), rows[last:])
-    for start, stop in ((row, row + 1), (first, first + 1), (0, COUNT)):
+    others = np.delete(np.arange(COUNT), row)
+    np.testing.assert_array_equal(file[others], rows[others])
+    np.testing.assert_array_equal(file.read(0, row), rows[:row])
+    np.testing.assert_array_equal(file.read(row + 1, COUNT), rows[row + 1 :])
+    for start, stop in ((row, row + 1), (max(row - 1, 0), row + 1), (0, COUNT)):
         with pytest.raises(UserError, match="rows.h5: truncated or altered"):
             file.read(start, stop)
+    with pytest.raises(UserError, match="rows.h5: truncated or altered"):
+        file[np.array([2, row])]
     with pytest.raises(UserError, match="rows.h5: truncated or altered"):
         list(file.batches(3, slice(0, COUNT)))
 
@@ -234,7 +208,7 @@ def test_a_damaged_row_is_found_when_it_is_read_and_other_blocks_can_be_read(pat
         pytest.param(index_of().labels.tobytes(), id="labels"),
         pytest.param(index_of().keys[3], id="keys"),
         pytest.param(index_of().paths[3], id="paths"),
-        pytest.param(hashlib.sha256(rows_of()[:ROWS_PER_BLOCK].tobytes()).hexdigest().encode(), id="digests"),
+        pytest.param(hashlib.sha256(rows_of()[4].tobytes()).hexdigest().encode(), id="digests"),
     ],
 )
 def test_a_damaged_index_is_found_on_opening(path, content):

@@ -331,9 +331,10 @@ def test_freezing_behind_images_equals_training_on_the_activations() -> None:
 )
 def test_a_view_depends_on_image_view_and_seed_alone(layers: list[object]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3)).astype(np.uint8)
-    keys = np.array([b"a", b"b", b"c", b"d"], "S64")
+    keys = [b"a", b"b", b"c", b"d"]
+    together = Augmentation(layers, 0)
     views = {
-        view: np.concatenate(list(Augmentation(layers, 0).batches(iter([images[:3], images[3:]]), keys, view)))
+        view: np.stack([together(pixels, key, view) for pixels, key in zip(images, keys, strict=True)])
         for view in range(1, 9)
     }
     alone = Augmentation(layers, 0)

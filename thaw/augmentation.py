@@ -1,7 +1,6 @@
 """Views of an image: random changes that are the same whenever they are made."""
 
 import hashlib
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -46,11 +45,3 @@ class Augmentation:
             x = layer(x, training=True)
         view_of: np.ndarray = keras.ops.convert_to_numpy(x)[0]
         return view_of
-
-    def batches(self, batches: Iterator[np.ndarray], keys: np.ndarray, view: int) -> Iterator[np.ndarray]:
-        """Yield one view of every image of batches, whose keys come in the same order."""
-        done = 0
-        for batch in batches:
-            these = keys[done : done + len(batch)]
-            yield np.stack([self(pixels, bytes(key), view) for pixels, key in zip(batch, these, strict=True)])
-            done += len(batch)

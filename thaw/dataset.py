@@ -1,7 +1,7 @@
 """From a data set in any layout to the rows of a manifest."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +65,9 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
         if one.reason:
             bad.append(Skipped(one.file.path, one.reason))
             continue
-        twin = first.setdefault(one.digest, one)
         thumbnails.add(one.digest, one.thumbnail)
+        one = replace(one, thumbnail=b"")  # which is on the disk now, not in memory
+        twin = first.setdefault(one.digest, one)
         if twin.file.label != one.file.label:
             contradicted.add(one.digest)
             bad.append(Skipped(one.file.path, f"the same bytes as {twin.file.path}, which is in another class"))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from thaw.engine import Engine
-from thaw.progress import progress
+from thaw.progress import progress_by_rows
 
 
 def batched_predict(engine: Engine, batches: Iterable[np.ndarray], total: int, label: str) -> Iterator[np.ndarray]:
@@ -17,11 +17,7 @@ def batched_predict(engine: Engine, batches: Iterable[np.ndarray], total: int, l
         total: rows in all.
         label: for the progress bar.
 
-    Yields:
+    Returns:
         float32 arrays, one for each batch.
     """
-    none: list[int] = []
-    with progress(none, total, label) as bar:
-        for results in engine.stream(batches):
-            yield results
-            bar.update(len(results))
+    return progress_by_rows(engine.stream(batches), total, label)

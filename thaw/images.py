@@ -4,11 +4,12 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
 from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 from PIL.JpegImagePlugin import JpegImageFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -16,6 +17,12 @@ Resize = Literal["pad", "stretch", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels."""
+
+DECODER = {
+    **{library: features.version(library) for library in ("pil", "libjpeg_turbo", "webp", "libtiff")},
+    "cykooz-resizer": version("cykooz-resizer"),
+}
+"""The versions of all that decides on pixels."""
 
 MARGIN = 2
 """A JPEG file is decoded at a fraction of its size only where this many pixels are left for each of the result."""

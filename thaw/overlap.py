@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -28,3 +28,18 @@ def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         finally:
             for future in queue:
                 future.cancel()
+
+
+def ahead(items: Iterable[T], most: int = 2) -> Iterator[T]:
+    """Yield items that another thread takes from their source, up to `most` ahead of whoever uses them."""
+    source, end = iter(items), object()
+    pool = ThreadPoolExecutor(1)
+    try:
+        queue = deque(pool.submit(next, source, end) for _ in range(most))
+        while (item := queue.popleft().result()) is not end:
+            queue.append(pool.submit(next, source, end))
+            yield item  # type: ignore[misc]
+    finally:
+        pool.shutdown(cancel_futures=True)
+        if isinstance(source, Generator):
+            source.close()

@@ -1,19 +1,18 @@
 """One HDF5 file of rows, one row per image: what tensors and features are kept in.
 
 Layout: `rows` (N, ...) contiguous, in manifest order, so that each split is one slice; `keys` (the SHA-256 of
-each image's bytes), `paths` and `labels` (N,); `digests`, the SHA-256 of every block of rows. The
-attribute `header` is JSON: who made the file from what, the classes, the splits. The attribute `digest` is the
-SHA-256 of the header, the index and the block digests, so that a reader can tell a damaged file at once, and
-a damaged row when it reads it, without reading the rest.
+each image's bytes), `paths` and `labels` (N,); `digests`, the SHA-256 of every row. The attribute `header`
+is JSON: who made the file from what, the classes, the splits. The attribute `digest` is the SHA-256 of the
+header, the index and the rows' digests, so that a reader can tell a damaged file at once, and a damaged row
+when it reads it, without reading the rest.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ import numpy as np
 
 from thaw.errors import UserError
 from thaw.files import replacing
-
-BLOCK_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -60,23 +57,13 @@ class RowWriter:
 
     def __init__(self, file: h5py.File, shape: tuple[int, ...], dtype: np.dtype):
         self._rows = file.create_dataset("rows", shape, dtype, track_times=False)
-        self._block = _block_rows(shape, dtype)
-        self._hash = hashlib.sha256()
         self.digests: list[bytes] = []
-        self.written = 0
 
     def append(self, batch: np.ndarray) -> None:
         """Write `batch`, of the file's dtype, behind the rows that are there."""
         batch = np.ascontiguousarray(batch, self._rows.dtype)
-        self._rows[self.written : self.written + len(batch)] = batch
-        done = 0
-        while done < len(batch):
-            step = min(len(batch) - done, self._block - self.written % self._block)
-            self._hash.update(batch[done : done + step].data)
-            done, self.written = done + step, self.written + step
-            if self.written % self._block == 0 or self.written == len(self._rows):
-                self.digests.append(self._hash.hexdigest().encode())
-                self._hash = hashlib.sha256()
+        self._rows[len(self.digests) : len(self.digests) + len(batch)] = batch
+        self.digests += _row_digests(batch)
 
 
 @contextmanager
@@ -94,8 +81,8 @@ def writing(
     with replacing(path) as temporary, _create(temporary) as file:
         writer = RowWriter(file, (len(index.labels), *row_shape), np.dtype(dtype))
         yield writer
-        if writer.written != len(index.labels):
-            raise ValueError(f"{writer.written} rows were written, {len(index.labels)} announced")
+        if len(writer.digests) != len(index.labels):
+            raise ValueError(f"{len(writer.digests)} rows were written, {len(index.labels)} announced")
         header = json.dumps(
             {
                 "classes": index.classes,
@@ -163,9 +150,9 @@ class RowFile:
             classes=tuple(self.made_of.pop("classes")),
             splits={name: slice(*part) for name, part in sorted(parts.items(), key=lambda item: item[1])},
         )
-        self._digests = columns["digests"]
-        self._block = _block_rows(self._rows.shape, self._rows.dtype)
-        self._verified = np.zeros(len(self._digests), bool)
+        self.digests: np.ndarray = columns["digests"]
+        self._verified = np.zeros(len(self.digests), bool)
+        self._row_bytes = int(np.prod(self.row_shape)) * self._rows.dtype.itemsize
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -179,40 +166,43 @@ class RowFile:
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"rows {start} to {stop} of {len(self)}")
         rows = np.empty((stop - start, *self.row_shape), self._rows.dtype)
-        for block in range(start // self._block, -(-stop // self._block)):
-            first = block * self._block
-            try:
-                content = self._rows[first : first + self._block]
-            except OSError:
-                raise self._damaged() from None
-            if hashlib.sha256(content.data).hexdigest().encode() != self._digests[block]:
-                raise self._damaged()
-            self._verified[block] = True
-            begin, end = max(start, first), min(stop, first + len(content))
-            rows[begin - start : end - start] = content[begin - first : end - first]
+        self._fill(rows, start)
+        self._verify(rows, range(start, stop))
         return rows
 
     def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
         """Return the rows with these numbers, in this order; (len(numbers), *row_shape).
 
         Rows lie one behind the other in the file, so each is read from its place, as fast as it would be copied from
-        an array in memory while the operating system has the file's pages: nothing has to be kept here. A block
-        is verified when the first of its rows is read.
+        an array in memory while the operating system has the file's pages: nothing has to be kept here. A row is
+        verified when it is read for the first time.
         """
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
             raise IndexError(f"rows {numbers.min()} to {numbers.max()} of {len(self)}")
-        for block in np.unique(numbers // self._block):
-            if not self._verified[block]:
-                self.read(block * self._block, min((block + 1) * self._block, len(self)))
         rows = np.empty((len(numbers), *self.row_shape), self._rows.dtype)
-        # h5py takes 10 times as long to read a small row, and 100 times with a list of rows.
-        descriptor, offset = self._file.id.get_vfd_handle(), self._rows.id.get_offset()
-        flat, count = rows.reshape(-1).view(np.uint8), rows[:1].nbytes
         for place, number in enumerate(numbers.tolist()):
-            row = flat[place * count : (place + 1) * count]
-            if os.preadv(descriptor, [row.data], offset + number * count) != count:
-                raise self._damaged()
+            self._fill(rows[place : place + 1], number)
+        unknown = np.flatnonzero(~self._verified[numbers])
+        self._verify(rows[unknown], numbers[unknown])
         return rows
+
+    def _fill(self, rows: np.ndarray, start: int) -> None:
+        """Read rows from `start` on; h5py would take 10 times as long for a small one."""
+        content = rows.reshape(-1).view(np.uint8).data
+        offset = (self._rows.id.get_offset() or 0) + start * self._row_bytes
+        while content:
+            try:
+                count = os.preadv(self._file.id.get_vfd_handle(), [content], offset)
+            except OSError:
+                count = 0
+            if not count:
+                raise self._damaged()
+            content, offset = content[count:], offset + count
+
+    def _verify(self, rows: np.ndarray, numbers: Sequence[int] | np.ndarray) -> None:
+        if len(rows) and _row_digests(rows) != self.digests[numbers].tolist():
+            raise self._damaged()
+        self._verified[numbers] = True
 
     def read_split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows and the labels of one split."""
@@ -220,18 +210,9 @@ class RowFile:
         return self.read(part.start, part.stop), self.index.labels[part]
 
     def batches(self, count: int, part: slice) -> Iterator[np.ndarray]:
-        """Yield the rows of `part` in order, `count` at a time, at the end perhaps fewer; no block is read twice."""
-        kept = np.empty((0, *self.row_shape), self._rows.dtype)
-        edges = [part.start, *range((part.start // self._block + 1) * self._block, part.stop, self._block), part.stop]
-        for start, stop in pairwise(edges):
-            content = self.read(start, stop)
-            kept = np.concatenate([kept, content]) if len(kept) else content
-            whole = len(kept) - len(kept) % count
-            for first in range(0, whole, count):
-                yield kept[first : first + count]
-            kept = kept[whole:]
-        if len(kept):
-            yield kept
+        """Yield the rows of `part` in order, `count` at a time, at the end perhaps fewer."""
+        for start in range(part.start, part.stop, count):
+            yield self.read(start, min(start + count, part.stop))
 
     def _damaged(self) -> UserError:
         return UserError(
@@ -240,9 +221,8 @@ class RowFile:
         )
 
 
-def _block_rows(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Return how many rows share a digest: about `BLOCK_BYTES`, the same for writer and reader."""
-    return max(1, BLOCK_BYTES // max(1, int(np.prod(shape[1:])) * dtype.itemsize))
+def _row_digests(rows: np.ndarray) -> list[bytes]:
+    return [hashlib.sha256(rows[place : place + 1].data).hexdigest().encode() for place in range(len(rows))]
 
 
 def _digest(header: str, columns: dict[str, np.ndarray]) -> str:

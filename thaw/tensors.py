@@ -1,6 +1,7 @@
 """From the files of a manifest to pixels of one shape."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from thaw.manifest import Row, class_names, splits_of
 from thaw.overlap import on_all_cores
 from thaw.params.tensors import Tensors
 from thaw.row_file import Index
+from thaw.row_store import rows_at_a_time
 from thaw.sources import read
+
+BATCH = 32
 
 
 def index_of(rows: list[Row]) -> Index:
@@ -28,10 +32,10 @@ def index_of(rows: list[Row]) -> Index:
 
 
 def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.ndarray]:
-    """Return the pixels of each row's image, in order, decoded on all cores.
+    """Yield the pixels of each row's image, in order, decoded on all cores, some at a time.
 
-    Returns:
-        uint8 arrays (height, width, 3), RGB.
+    Yields:
+        uint8 arrays (images, height, width, 3), RGB.
 
     Raises:
         UserError: a file is not what it was when the manifest was written.
@@ -50,4 +54,6 @@ def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.n
         except (UnreadableImageError, IndexError) as error:
             raise UserError(f"{path}: {error}; run `dvc repro` to list the images anew") from None
 
-    return on_all_cores(decode, rows)
+    decoded = on_all_cores(decode, rows)
+    while batch := list(islice(decoded, rows_at_a_time(height * width * 3, BATCH))):
+        yield np.stack(batch)
