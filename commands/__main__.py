@@ -10,6 +10,7 @@ from thaw.errors import UserError
 COMMANDS = {
     "predict": "say what images show, by a trained model",
     "export": "write a trained model in another format",
+    "repro": "run the pipeline, independent stages side by side",
 }
 """Each is the module of that name, which is imported only when it is called."""
 
