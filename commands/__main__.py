@@ -8,6 +8,8 @@ from importlib import import_module
 from thaw.errors import UserError
 
 COMMANDS = {
+    "plan": "say what `dvc repro` would run, and why",
+    "review": "say what changed since a commit, for a pull request",
     "predict": "say what images show, by a trained model",
     "export": "write a trained model in another format",
     "repro": "run the pipeline, independent stages side by side",
@@ -20,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="thaw",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Use what the pipeline makes.",
+        description="Beside the commands of DVC.",
         epilog="commands:\n" + "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items()),
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do; COMMAND --help says more")
