@@ -19,7 +19,7 @@ TABLE = "labels.csv"
 IGNORED = {"thumbs.db", "desktop.ini"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Labelled:
     """An image and what is said of it; `path` is below the data set's folder."""
 
