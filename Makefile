@@ -5,11 +5,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint
+.PHONY: repro test lint bench
 
-repro: .venv/installed
+# GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time.
+repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu)
 	python -m stages.check params.yaml
-	python -m dvc repro
+	python -m $(if $(JOBS),commands repro --jobs $(JOBS),dvc repro)
 
 test: .venv/installed-dev
 	python -m pytest
@@ -19,9 +20,17 @@ lint: .venv/installed-dev
 	ruff format --check .
 	mypy
 
+# Takes half an hour; the ways that are compared run in turn.
+bench: .venv/installed-dev
+	python -m benchmarks
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --no-compile --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-gpu: .venv/installed
+	python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[gpu]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

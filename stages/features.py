@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from thaw import models
-from thaw.backend import keras
+from thaw.backend import device, keras
 from thaw.boundary import boundaries, prefix, require_boundary
 from thaw.engine import engine
 from thaw.files import sha256
@@ -48,7 +48,7 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
     store = RowStore(fingerprint("features", computed, computes), frozen.output.shape[1:], np.dtype(np.float32))
     views = Views(images, wanted)
     announce(
-        f"{entry}: {len(images)} images through {network.name} up to {layer}, with {extractor.name}; "
+        f"{entry}: {len(images)} images through {network.name} up to {layer}, with {extractor.name} ({device()}); "
         f"{store.count(views.keys)} of {len(views.keys)} rows were computed before"
     )
     index = images.index.with_views("train", wanted.views)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from thaw.backend import keras
-from thaw.normalization import Normalization
+from thaw.normalization import Normalization, pretrained_with
+from thaw.params.architectures import known_architectures
+from thaw.params.keras_names import public_names
 
 # Every value of a pixel in every channel: row n is (n, n, n).
 EVERY_VALUE = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
@@ -100,3 +102,20 @@ def test_modes_differ_from_one_another():
     closest = min(np.abs(results[a] - results[b]).max() for a in MODES for b in MODES if a != b)
     assert closest > 1 / 256
     assert not math.isnan(closest)
+
+
+OF_KERAS = sorted(set(known_architectures()) - {"EfficientNetLite0", "none"})
+
+
+@pytest.mark.parametrize("architecture", OF_KERAS)
+def test_a_network_is_pretrained_with_what_its_own_preprocessing_does(architecture):
+    module = public_names("applications")[architecture][0].rpartition(".")[2]
+    mode = pretrained_with(architecture)
+    assert mode is not None
+    expected = keras_preprocessing(module, CHANNELS_DIFFER)
+    np.testing.assert_allclose(Normalization.of(mode)(CHANNELS_DIFFER), expected, rtol=0, atol=1e-5)
+
+
+def test_other_networks_are_pretrained_with_their_own():
+    assert pretrained_with("EfficientNetLite0") == "lite"
+    assert pretrained_with("none") is None

@@ -1,12 +1,19 @@
-"""Keras and the backend that it computes on: the only module that speaks to TensorFlow."""
+"""Keras and the backend that it computes on, TensorFlow or JAX: the only module that speaks to either."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from thaw.errors import UserError
+
+# The driver's file, and what stands for it in Windows' Linux.
+_NVIDIA = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg"))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Send what compiled libraries print to standard error nowhere; Python's exceptions still pass."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -20,18 +27,25 @@ def _quiet() -> Iterator[None]:
 
 # TensorFlow greets every process with lines about CUDA and CPU instructions, and offers no way to stop them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-with _quiet():
+if _NVIDIA:
+    # Other processes may be on the same GPU. And what XLA compiles is to give the same bits in every run.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+with quiet():
     import keras as keras
-    import tensorflow as tf
 
-    _GPUS = tf.config.list_physical_devices("GPU")
+    _GPUS: list[str] = []
+    _BACKEND = keras.backend.backend()
+    if _BACKEND == "jax":
+        import jax
 
+        _GPUS = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+    elif _BACKEND == "tensorflow":
+        import tensorflow as tf
 
-def device() -> str:
-    """Return what Keras computes on, in words: the GPUs, or the CPU and its cores."""
-    if _GPUS:
-        return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in _GPUS)
-    return f"the CPU, {os.cpu_count()} cores"
+        for _gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(_gpu, True)
+            _GPUS.append(tf.config.experimental.get_device_details(_gpu).get("device_name", _gpu.name))
 
 
 def has_gpu() -> bool:
@@ -39,6 +53,68 @@ def has_gpu() -> bool:
     return bool(_GPUS)
 
 
+def device() -> str:
+    """Return what Keras computes on, in words: the GPUs, or the CPU and its cores, and why no GPU if one is there."""
+    if _GPUS:
+        return ", ".join(_GPUS)
+    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    why = None if is_hidden else unused_gpu(_NVIDIA, importlib.util.find_spec("nvidia") is not None)
+    return f"the CPU, {os.cpu_count()} cores{f' ({why})' if why else ''}"
+
+
+def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:
+    """Return why no GPU is used where one is expected, and what to do; None where none is.
+
+    Args:
+        is_there: an NVIDIA GPU.
+        has_libraries: CUDA's are installed.
+    """
+    on_jax = _BACKEND == "jax"
+    if is_there and has_libraries:
+        look = "jax; jax.devices('gpu')" if on_jax else "tensorflow as tf; tf.config.list_physical_devices('GPU')"
+        return (
+            "warning: an NVIDIA GPU is there, and CUDA's libraries are, but it cannot be used: compare the driver that "
+            f'`nvidia-smi` names, and see what `python -c "import {look}"` prints'
+        )
+    if is_there:
+        command = "pip install 'jax[cuda12]'" if on_jax else "make repro GPU=1"
+        return f"warning: an NVIDIA GPU is there, but CUDA's libraries are not: `{command}` installs them"
+    if has_libraries:
+        return (
+            "warning: CUDA's libraries are installed, but no NVIDIA GPU is in sight: see what `nvidia-smi` says; "
+            "a container has to be started with the GPU, as by `docker run --gpus all`"
+        )
+    return None
+
+
 def float32_is_float32() -> None:
     """Forbid GPUs to compute with 10 of float32's 23 bits, which they do unless they are told (TensorFloat-32)."""
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    if _BACKEND == "jax":
+        jax.config.update("jax_default_matmul_precision", "highest")
+    elif _BACKEND == "tensorflow":
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+@contextmanager
+def same_bits() -> Iterator[None]:
+    """Make TensorFlow's operations on a GPU give the same bits in every run, for good; on a CPU they do.
+
+    JAX's need nothing but XLA's flag, and neither do those that XLA compiles for TensorFlow.
+
+    Raises:
+        UserError: TensorFlow says of an operation inside the block that it cannot.
+    """
+    if _BACKEND != "tensorflow":
+        yield
+        return
+    if _GPUS:
+        tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    except tf.errors.UnimplementedError as error:
+        if "eterminis" not in error.message:
+            raise
+        raise UserError(
+            f"on a GPU, TensorFlow cannot give the same bits in every run: {error.message.splitlines()[0]} Let XLA "
+            "compile the steps (fit.jit_compile: true), or train on the CPU (CUDA_VISIBLE_DEVICES=-1 dvc repro)"
+        ) from None

@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from thaw.backend import device, float32_is_float32, has_gpu, keras
+from thaw.backend import device, float32_is_float32, has_gpu, keras, same_bits
+from thaw.models import in_bfloat16
 
 # OpenVINO reports its use over the network and keeps an identifier at home, unless this cannot be imported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 try:
-    import openvino
+    import openvino as openvino
 except ImportError:  # there are platforms without it
     openvino = None
 
@@ -57,7 +58,8 @@ def engine(model: keras.Model, precision: Precision = "float32", batch_size: int
         precision: `bfloat16` is faster where the machine has instructions for it; elsewhere a CPU takes float32.
         batch_size: rows that a GPU takes at a time.
     """
-    if has_gpu() or openvino is None:
+    exportable = keras.backend.backend() == "tensorflow"  # OpenVINO does not read what JAX exports
+    if has_gpu() or openvino is None or not exportable:
         return KerasEngine(model, precision, batch_size)
     return OpenVinoEngine(model, precision)
 
@@ -133,7 +135,7 @@ class KerasEngine(Engine):
 
     def __init__(self, model: keras.Model, precision: Precision = "float32", batch_size: int = 32):
         if precision == "bfloat16":
-            model = _in_bfloat16(model)
+            model = in_bfloat16(model)
         else:
             float32_is_float32()
         self._model, self._rows = model, batch_size
@@ -149,15 +151,5 @@ class KerasEngine(Engine):
         count = len(rows)
         if count < self._rows:
             rows = np.concatenate([rows, np.repeat(rows[-1:], self._rows - count, axis=0)])
-        return np.asarray(self._model.predict_on_batch(rows), np.float32)[:count]
-
-
-def _in_bfloat16(model: keras.Model) -> keras.Model:
-    """Return a copy of a model that computes in bfloat16, with weights in float32."""
-
-    def convert(layer: Any) -> Any:
-        return type(layer).from_config({**layer.get_config(), "dtype": "mixed_bfloat16"})
-
-    clone = keras.models.clone_model(model, clone_function=convert)
-    clone.set_weights(model.get_weights())
-    return clone
+        with same_bits():
+            return np.asarray(self._model.predict_on_batch(rows), np.float32)[:count]

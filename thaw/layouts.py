@@ -1,22 +1,20 @@
 """The layouts in which a data set can lie: from files to labelled images."""
 
 import csv
-import os
 import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
 
 import numpy as np
 
 from thaw.errors import UserError
+from thaw.files import files_below, is_ignored, refuse
 from thaw.manifest import SPLITS
 from thaw.params.dataset import Dataset
 from thaw.sources import ROW, array
 
 TABLE = "labels.csv"
-IGNORED = {"thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +111,8 @@ def _class_folders(folder: Path, name: str, split: str | None) -> tuple[list[Lab
         raise UserError(f"{folder / name}: expected a folder for each class, found none")
     images = []
     for label in classes:
-        found = []
-        for parent, folders, names in os.walk(folder / name / label, onerror=_refuse, followlinks=True):
-            folders[:] = [one for one in folders if not one.startswith(".")]
-            below = Path(parent).relative_to(folder)
-            found += [Labelled((below / one).as_posix(), label, split) for one in names if not _is_ignored(one)]
+        files = files_below(folder / name / label)
+        found = [Labelled(one.relative_to(folder).as_posix(), label, split) for one in files]
         if not found:
             raise UserError(f"{folder / name / label}: no images in this class; add some or remove the folder")
         images += found
@@ -218,14 +213,6 @@ def _arrays(folder: Path, dataset: Dataset) -> list[Labelled]:
 def _entries(folder: Path) -> list[Path]:
     """Return what lies in a folder, sorted; hidden files and what desktops leave behind left out."""
     try:
-        return sorted(one for one in folder.iterdir() if not _is_ignored(one.name))
+        return sorted(one for one in folder.iterdir() if not is_ignored(one.name))
     except OSError as error:
-        _refuse(error)
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise UserError(f"{error.filename}: cannot be read: {error.strerror}")
-
-
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in IGNORED
+        refuse(error)

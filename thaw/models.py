@@ -10,9 +10,12 @@ from typing import Any
 from thaw.backend import keras
 from thaw.errors import UserError
 from thaw.files import replacing
-from thaw.normalization import Normalization
+from thaw.normalization import Normalization, pretrained_with
+from thaw.stage import announce
 
 ABOUT = "thaw.json"
+HEAD = "head_"
+"""Begins the names of a head's layers, and of no backbone's."""
 DROPOUT_RATES = ("rate", "drop_path_rate")
 POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
@@ -26,10 +29,17 @@ def assemble(
     Keras overrides a `training=False` that is part of a functional model when that model is trained.
     Batch normalization is left to its `trainable` flag, which does stop it.
 
+    A normalization that is not the one with which the backbone was pretrained is warned of.
+
     Returns:
         A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
         pooling layer is named `pooling`.
     """
+    expected = pretrained_with(backbone.name)
+    if expected is not None and normalization != Normalization.of(expected):
+        announce(
+            f"warning: {backbone.name} was pretrained on tensors with normalization: {expected}; these have another"
+        )
     pixels = keras.Input((height, width, 3), name="pixels")
     ordered = keras.ops.flip(pixels, axis=-1) if normalization.order == "BGR" else pixels
     normalized = keras.layers.Rescaling(
@@ -51,6 +61,21 @@ def assemble(
     if pooling is not None:
         output = POOLING[pooling](name="pooling")(output)
     return keras.Model(pixels, output, name=backbone.name)
+
+
+def in_bfloat16(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers and weights that computes in bfloat16, its weights in float32.
+
+    What bfloat16's three decimal digits are too few for stays in float32: the head, and the pixels' normalization.
+    """
+
+    def cast(layer: Any) -> Any:
+        exact = layer.name.startswith(HEAD) or isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
+        return type(layer).from_config({**layer.get_config(), **({} if exact else {"dtype": "mixed_bfloat16"})})
+
+    clone = keras.models.clone_model(model, clone_function=cast)
+    clone.set_weights(model.get_weights())
+    return clone
 
 
 def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
@@ -117,10 +142,12 @@ def read_about(path: Path) -> dict[str, Any]:
     """Read what a model's file says about the model, without loading it.
 
     Raises:
-        UserError: the file is missing, or this part of it is damaged.
+        UserError: the file is missing, this part of it is damaged, or Thaw did not write it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if ABOUT not in archive.namelist():
+                raise UserError(f"{path}: not a model that Thaw wrote, for there is no {ABOUT} inside")
             content = archive.read(ABOUT)
             about: dict[str, Any] = json.loads(content)
             seal = about.pop("seal")
@@ -129,6 +156,8 @@ def read_about(path: Path) -> dict[str, Any]:
             return about
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, where a model's file is expected") from None
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, AttributeError):
         raise _damaged(path) from None
 

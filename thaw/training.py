@@ -1,23 +1,23 @@
 """Training what comes after the freeze boundary."""
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from thaw import logistic
-from thaw.backend import keras
+from thaw.backend import keras, same_bits
 from thaw.batches import Batches, Rows, ValidationBatches
 from thaw.boundary import tail
 from thaw.checkpoint import Checkpoint
 from thaw.errors import UserError
 from thaw.keras_objects import keras_object
+from thaw.models import HEAD, in_bfloat16
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Solver, Training, ends_in_logits
 from thaw.suggestions import did_you_mean
 
-HEAD = "head_"
-"""Begins the names of a head's layers, and of no backbone's."""
 DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
 Columns = dict[str, list[float]]
 
@@ -99,7 +99,7 @@ def train(
         trained = tail(trained, boundary)
     in_float32 = trained
     if fit.precision == "bfloat16":
-        trained = _in_bfloat16(trained)
+        trained = in_bfloat16(trained)
     in_its_precision = trained
     if augmentation:
         pixels = keras.Input(model.input.shape[1:], name="pixels_to_augment")
@@ -115,19 +115,21 @@ def train(
     trained.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=jit_compile)
     history = keras.callbacks.History()
     callbacks = [*(_callback(spec) for spec in fit.callbacks), history]
-    trained.fit(
-        batches,
-        initial_epoch=checkpoint.epochs if checkpoint else 0,
-        epochs=checkpoint.epochs if checkpoint and checkpoint.stopped else fit.epochs,
-        shuffle=False,  # the batches are
-        validation_data=ValidationBatches(rows, targets, fit.batch_size),
-        class_weight=_class_weight(fit, rows),
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
-            *(checkpoint.behind(callbacks) if checkpoint else callbacks),
-        ],
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    # What XLA compiles has a way of its own to the same bits.
+    with nullcontext() if fit.jit_compile else same_bits():
+        trained.fit(
+            batches,
+            initial_epoch=checkpoint.epochs if checkpoint else 0,
+            epochs=checkpoint.epochs if checkpoint and checkpoint.stopped else fit.epochs,
+            shuffle=False,  # the batches are
+            validation_data=ValidationBatches(rows, targets, fit.batch_size),
+            class_weight=_class_weight(fit, rows),
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
+                *(checkpoint.behind(callbacks) if checkpoint else callbacks),
+            ],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
     if in_its_precision is not in_float32:
         in_float32.set_weights(in_its_precision.get_weights())
     curve = history.history
@@ -143,21 +145,6 @@ def _up_to_logits(model: keras.Model) -> keras.Model:
     if not isinstance(last, keras.layers.Softmax):
         raise UserError("params.yaml: the loss has from_logits: true, but the head that it trains ends in softmax")
     return keras.Model(model.input, last.input)
-
-
-def _in_bfloat16(model: keras.Model) -> keras.Model:
-    """Return a model of the same layers and weights that computes in bfloat16, its weights in float32.
-
-    What bfloat16's three decimal digits are too few for stays in float32: the head, and the pixels' normalization.
-    """
-
-    def cast(layer: Any) -> Any:
-        exact = layer.name.startswith(HEAD) or isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
-        return type(layer).from_config({**layer.get_config(), **({} if exact else {"dtype": "mixed_bfloat16"})})
-
-    clone = keras.models.clone_model(model, clone_function=cast)
-    clone.set_weights(model.get_weights())
-    return clone
 
 
 def _class_weight(fit: Training, rows: Rows) -> dict[int, float] | None:
@@ -207,7 +194,13 @@ def _optimizer(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
         if isinstance(rate, dict):
             ((schedule, values),) = rate.items()
             if schedule in DECAYS:
-                values = {"decay_steps": steps - (values or {}).get("warmup_steps", 0), **(values or {})}
+                warm_up = (values or {}).get("warmup_steps", 0)
+                if warm_up >= steps:
+                    raise UserError(
+                        f"params.yaml: {schedule}: warmup_steps is {warm_up}, but the training has only {steps} steps: "
+                        "make it smaller, or add epochs"
+                    )
+                values = {"decay_steps": steps - warm_up, **(values or {})}
                 spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
     return keras_object(spec, "optimizers")
 

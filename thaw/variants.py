@@ -12,7 +12,7 @@ from thaw.normalization import Normalization
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Solver, Variant
 from thaw.row_file import RowFile
-from thaw.training import HEAD, add_head
+from thaw.training import add_head
 
 SOLVED_HEAD: list[KerasSpec] = [{"Dense": {"units": "classes", "activation": "softmax"}}]
 
@@ -60,7 +60,7 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
         raise UserError(f"{entry}: {variant.inputs} come from another backbone than {variant.start}")
     frozen = boundary
     if variant.freeze == "top":
-        frozen = [layer.name for layer in model.layers if not layer.name.startswith(HEAD)][-1]
+        frozen = [layer.name for layer in model.layers if not layer.name.startswith(models.HEAD)][-1]
     elif variant.freeze:
         require_boundary(model, variant.freeze, boundaries(model), f"{entry}.freeze: {variant.start}")
         frozen = variant.freeze

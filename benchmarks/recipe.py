@@ -1,0 +1,28 @@
+"""The vehicles recipe in a project of its own."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.photos import photos
+
+ROOT = Path(__file__).parents[1]
+PHOTOS = 240
+
+
+def make_project(folder: Path) -> None:
+    """Make a project of this repository's code, the vehicles recipe and its photos; nothing has run in it."""
+    for name in ("stages", "thaw"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / "recipes" / "vehicles.yaml", folder / "params.yaml")
+    photos(folder / "data" / "raw" / "vehicles", PHOTOS)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=folder, check=True)
+
+
+def reproduce(folder: Path, *stages: str) -> None:
+    """Run stages and what they depend on."""
+    subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], cwd=folder, check=True, capture_output=True)

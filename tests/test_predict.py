@@ -1,0 +1,131 @@
+"""`thaw predict`: what the pipeline scored, for any images, whatever else lies beside them."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commands import predict
+from tests.conftest import CLASSES, PARAMS, ROOT, Project
+from thaw.errors import UserError
+
+VARIANTS = list(PARAMS["variants"])
+
+
+def model(project: Project, variant: str = "frozen_head") -> Path:
+    return project.folder / "models" / "variants" / f"{variant}.keras"
+
+
+def images(project: Project) -> Path:
+    return project.folder / PARAMS["dataset"]["path"]
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def probabilities(row: dict[str, str]) -> dict[str, float]:
+    ranks = [int(column.removeprefix("class_")) for column in row if column.startswith("class_")]
+    return {row[f"class_{rank}"]: float(row[f"probability_{rank}"]) for rank in ranks}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_probabilities_are_those_that_were_scored(variant: str, finished: Project, tmp_path: Path) -> None:
+    scored = rows(finished.folder / "data" / "predictions" / f"{variant}.csv")
+    paths = [images(finished) / row["path"] for row in scored]
+    predict.main(model(finished, variant), paths, tmp_path / "new folder" / "found.csv", 5)
+    found = rows(tmp_path / "new folder" / "found.csv")
+    assert [Path(row["path"]) for row in found] == paths
+    for row, expected in zip(found, scored, strict=True):
+        by_class = probabilities(row)
+        assert set(by_class) == set(CLASSES)
+        assert list(by_class.values()) == sorted(by_class.values(), reverse=True)
+        assert by_class == pytest.approx({name: float(expected[f"p_{name}"]) for name in CLASSES}, rel=0, abs=1e-5)
+
+
+def test_folders_are_searched_and_unreadable_files_are_listed_at_the_end(finished: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    noise = np.random.default_rng(0)
+    for number in range(70):
+        path = folder / f"day {number % 3}" / "deeper" / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 256, (20, 30, 3), np.uint8)).save(path)
+    whole = (folder / "day 0" / "deeper" / "00.png").read_bytes()
+    bad = [folder / "day 0" / "note.txt", folder / "day 1" / "cut.png", folder / "day 2" / "empty.jpg"]
+    for path, content in zip(bad, (b"no image", whole[: len(whole) // 2], b""), strict=True):
+        path.write_bytes(content)
+    (folder / ".hidden.png").write_bytes(b"")
+    odd = folder / "name\udcff.png"
+    odd.write_bytes(whole)
+
+    out = tmp_path / "found.csv"
+    done = subprocess.run(
+        [sys.executable, "-m", "commands", "predict", model(finished), folder, odd, "--out", out, "--top", "2"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 1
+    listed = done.stderr[done.stderr.index("error: ") :].splitlines()
+    assert listed[0] == "error: 3 of 74 files show no image:"
+    assert [line.split(": ")[0].strip() for line in listed[1:]] == [str(path) for path in bad]
+    assert "74/74" in done.stderr
+    found = rows(out)
+    below = sorted(path for path in folder.glob("*/*/*.png") if path not in bad)
+    assert [row["path"] for row in found] == [str(path) for path in (odd, *below)]
+    assert list(found[0]) == ["path", "class_1", "probability_1", "class_2", "probability_2"]
+    same = [probabilities(row) for row in found if row["path"] in (str(odd), str(folder / "day 0/deeper/00.png"))]
+    assert same[0] == same[1]
+
+
+def test_a_table_is_printed(finished: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    path = images(finished) / CLASSES[0] / "tree 0.png"
+    predict.main(model(finished), [path, path], None, 1)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{path}  ")
+    assert line.endswith("%")
+    assert any(name in line.removeprefix(str(path)) for name in CLASSES)
+
+
+def wrong(model: Path, *images: Path, out: Path | None = None) -> str:
+    with pytest.raises(UserError) as caught:
+        predict.main(model, list(images), out, 1)
+    return str(caught.value)
+
+
+def test_what_cannot_be_used_is_named(finished: Project, tmp_path: Path) -> None:
+    good, image = model(finished), images(finished) / CLASSES[0] / "tree 0.png"
+    text, empty, folder = tmp_path / "model.keras", tmp_path / "empty", tmp_path / "folder"
+    text.write_text("no model")
+    empty.mkdir()
+    folder.mkdir()
+    assert wrong(tmp_path / "none.keras", image).startswith(f"{tmp_path / 'none.keras'}: no such file")
+    assert wrong(folder, image) == f"{folder}: a folder, where a model's file is expected"
+    assert "truncated or altered" in wrong(text, image)
+    assert "a backbone, which knows no classes" in wrong(
+        finished.folder / "models" / "backbones" / "lite0.keras", image
+    )
+    assert wrong(good, tmp_path / "nowhere") == f"{tmp_path / 'nowhere'}: cannot be read: No such file or directory"
+    assert wrong(good, empty) == f"{empty}: no files are there"
+    assert wrong(good, image, out=folder).startswith(f"{folder}: a folder")
+    assert wrong(good, image, out=text / "found.csv").startswith(f"{text / 'found.csv'}: cannot be written")
+    assert not list(folder.iterdir())
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    def thaw(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "commands", *arguments], cwd=ROOT, text=True, capture_output=True)
+
+    assert "predict" in thaw("--help").stdout
+    assert "--top K" in thaw("predict", "--help").stdout
+    nothing = thaw("predict", str(tmp_path / "none.keras"), str(tmp_path / "none.jpg"))
+    assert nothing.returncode == 1
+    assert nothing.stderr == f"error: {tmp_path / 'none.jpg'}: cannot be read: No such file or directory\n"
+    top = thaw("predict", "a", "b", "--top", "0")
+    assert top.returncode == 2
+    assert "expected a whole number from 1, got '0'" in top.stderr
