@@ -88,11 +88,12 @@ def _printer(paths: list[Path], classes: list[str]) -> Iterator[Show]:
     """Print a line for each image."""
     # Ends quietly when nobody reads on, as `head` does.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    write = tqdm.write if sys.stdout.isatty() else print  # above the progress bar, where that stands between
     longest, widest = max(len(str(path)) for path in paths), max(map(len, classes))
 
     def show(path: Path, best: list[tuple[str, float]]) -> None:
         shown = "  ".join(f"{name:{widest}} {probability:6.1%}" for name, probability in best)
-        tqdm.write(f"{_printable(path):{longest}}  {shown}")
+        write(f"{_printable(path):{longest}}  {shown}")
 
     yield show
 
