@@ -77,12 +77,10 @@ def augmentation() -> list[Comparison]:
 
     def cached() -> None:
         augment = Augmentation(CHANGES, 0)
-        keys = np.array([b"%064d" % number for number in range(IMAGES)])
-        views = [
-            images,
-            *(np.concatenate(list(augment.batches(iter([images]), keys, view))) for view in range(1, VIEWS)),
+        others = [
+            augment(pixels, b"%d" % number, view) for view in range(1, VIEWS) for number, pixels in enumerate(images)
         ]
-        values = _activations(LITE0, np.concatenate(views), "top_activation")
+        values = _activations(LITE0, np.concatenate([images, others]), "top_activation")
         _train(LITE0, values, labels, "top_activation", MAP_HEAD, fit)
 
     def on_the_fly() -> None:

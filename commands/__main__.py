@@ -2,14 +2,18 @@
 
 import argparse
 import inspect
+import os
 import sys
 from importlib import import_module
 
 from thaw.errors import UserError
 
 COMMANDS = {
+    "plan": "say what `dvc repro` would run, and why",
+    "review": "say what changed since a commit, for a pull request",
     "predict": "say what images show, by a trained model",
     "export": "write a trained model in another format",
+    "repro": "run the pipeline, independent stages side by side",
 }
 """Each is the module of that name, which is imported only when it is called."""
 
@@ -19,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="thaw",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Use what the pipeline makes.",
+        description="Beside the commands of DVC.",
         epilog="commands:\n" + "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items()),
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do; COMMAND --help says more")
@@ -31,8 +35,12 @@ def main() -> None:
     command.add_arguments(parser)
     try:
         command.main(**vars(parser.parse_args(called.arguments)))
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # nobody reads on, as behind `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
 

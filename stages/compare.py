@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from thaw.comparison import draw_learning_curves, table
+from thaw.comparison import against_best, draw_learning_curves, ranking, table
+from thaw.errors import UserError
 from thaw.files import write_text
 from thaw.history import read_history
 from thaw.params import read_yaml
@@ -12,7 +13,7 @@ from thaw.stage import announce, run
 
 
 def main(params: Path, entry: str, predictions: Path, histories: Path, comparison: Path, curves: Path) -> None:
-    """Write a table of all variants' scores and a picture of their learning curves.
+    """Write all variants' scores, what of their differences is noise, and a picture of their learning curves.
 
     Files of variants that params.yaml no longer has are removed from both folders, so that what this stage
     depends on is the same here and in a fresh clone; DVC's cache keeps them.
@@ -24,12 +25,17 @@ def main(params: Path, entry: str, predictions: Path, histories: Path, compariso
             if file.stem not in variants:
                 announce(f"{file} belongs to no variant in {params}: removed")
                 file.unlink()
-    scores = {}
-    for name in variants:
-        read = read_predictions(predictions / f"{name}.csv")
-        scores[name] = score(read.labels, read.probabilities)
+    read = {name: read_predictions(predictions / f"{name}.csv") for name in variants}
+    first, *others = variants
+    for name in others:
+        if read[name].paths != read[first].paths:
+            raise UserError(f"{predictions}: {first}.csv and {name}.csv are of different images; run `dvc repro`")
+    scores = {name: score(one.labels, one.probabilities) for name, one in read.items()}
     optimistic = {name for name, variant in variants.items() if variant["fit"].get("validate_on") == "test"}
     text = table(scores, optimistic)
+    if others:
+        probabilities = {name: one.probabilities for name, one in read.items()}
+        text += "\n" + against_best(read[first].labels, probabilities, ranking(scores), optimistic)
     write_text(comparison, text)
     draw_learning_curves(curves, {name: read_history(histories / f"{name}.csv") for name in variants})
     print(text, end="")

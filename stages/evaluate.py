@@ -1,7 +1,7 @@
 """Score a variant on the test split, once."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from thaw.params.evaluation import Evaluation
 from thaw.params.variants import Variant
 from thaw.predictions import Predictions, write_predictions
 from thaw.row_file import RowFile
-from thaw.scoring import per_class, score, top_k_accuracy
+from thaw.scoring import Bin, per_class, reliability, score, top_k_accuracy
 from thaw.stage import announce, run
 from thaw.thumbnails import draw_grid, reading_thumbnails
 
@@ -41,9 +41,10 @@ def main(
     metrics: Path,
     predictions: Path,
     classes: Path,
+    calibration: Path,
     mistakes: Path,
 ) -> None:
-    """Write the scores of the variant `name`, its predictions by image, its scores by class, its worst mistakes."""
+    """Write the scores of the variant `name`: its predictions, scores by class and by confidence, worst mistakes."""
     wanted = read_entry(params, entry, Evaluation)
     network, about = models.load(model)
     rows = RowFile(inputs)
@@ -80,10 +81,12 @@ def main(
         classes,
         ["class", "images", "precision", "recall", "f1"],
         [
-            [label, str(images), *(f"{value:.{DIGITS}f}" for value in values)]
-            for label, (images, *values) in zip(about["classes"], per_class(labels, probabilities), strict=True)
+            [label, *map(_shown, values)]
+            for label, values in zip(about["classes"], per_class(labels, probabilities), strict=True)
         ],
     )
+    bins = reliability(labels, probabilities)
+    write_csv(calibration, [field.name for field in fields(Bin)], [map(_shown, astuple(one)) for one in bins])
     announce(f"accuracy {scores['test']['accuracy']:.4f}, {scores['test']['correct']} of {len(labels)}")
 
 
@@ -107,6 +110,10 @@ def _rounded(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: _rounded(value) for key, value in tree.items()}
     return round(tree, DIGITS) if isinstance(tree, float) else tree
+
+
+def _shown(value: float) -> str:
+    return f"{value:.{DIGITS}f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

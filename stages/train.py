@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from thaw.backend import device, keras
 from thaw.batches import rows_of
-from thaw.checkpoint import Checkpoint, fingerprint
+from thaw.checkpoint import Checkpoint
 from thaw.files import cache_folder
+from thaw.fingerprint import fingerprint, machine
 from thaw.history import write_history
 from thaw.models import save
 from thaw.params import read_entry
@@ -39,7 +42,8 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     if fit.validate_on == "test":
         announce("warning: the test split is used for validation: its scores will be optimistic")
     freeze(network, about["frozen"], fit.batch_norm)
-    checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint(about))
+    computes = [np.__version__, keras.__version__, keras.backend.backend(), device(), machine()]
+    checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint("training", about, computes))
     if checkpoint.epochs:
         announce(f"{entry}: an interrupted training goes on after epoch {checkpoint.epochs}")
     curve = train(network, about["boundary"], rows, fit, variant.augmentation, checkpoint)

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from tests import warm_python
 
 ROOT = Path(__file__).parents[1]
-CODE = ("dvc.yaml", ".dvcignore", ".gitignore", "data/raw/.gitignore", "stages", "thaw")
+CODE = ("dvc.yaml", ".dvcignore", ".gitignore", "data/raw/.gitignore", "commands", "stages", "thaw")
 CLASSES = ("oak", "pine", "silver birch")
 IMAGES_PER_CLASS = 7
 

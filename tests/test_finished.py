@@ -81,7 +81,11 @@ def test_dvc_shows_metrics_and_plots(finished: Project, tmp_path: Path) -> None:
     shown = finished.dvc("plots", "show", "--json")
     assert shown.code == 0
     plots = json.loads(shown.text[shown.text.index("{") :])
-    expected = [f"data/{kind}/{name}.csv" for kind in ("history", "predictions", "per_class") for name in VARIANTS]
+    expected = [
+        f"data/{kind}/{name}.csv"
+        for kind in ("history", "predictions", "per_class", "reliability")
+        for name in VARIANTS
+    ]
     expected += [f"data/mistakes/{name}.jpg" for name in VARIANTS]
     expected += ["data/class_distribution.csv", "data/samples.jpg", "metrics/learning_curves.svg"]
     assert not plots.get("errors")

@@ -1,34 +1,21 @@
 """The state of a training after its last finished epoch, from which an interrupted one goes on."""
 
-import hashlib
 import json
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from thaw.backend import device, keras
-from thaw.files import replacing, sha256
+from thaw.backend import keras
+from thaw.files import replacing
 
 KEPT = (
     *("wait", "best", "best_epoch", "best_weights", "stopped_epoch", "cooldown_counter"),
     *("_ema_weights_in_model", "history"),
 )
 """What Keras's callbacks carry from one epoch to the next, by their attributes' names."""
-
-
-def fingerprint(about: dict[str, Any]) -> str:
-    """Return a digest of all that a training's result depends on: what it is about, code, libraries, device."""
-    code = {
-        name: sha256(Path(module.__file__))
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] in ("stages", "thaw") and module.__file__
-    }
-    libraries = [np.__version__, keras.__version__, keras.backend.backend(), device()]
-    return hashlib.sha256(json.dumps([about, code, libraries], sort_keys=True).encode()).hexdigest()
 
 
 class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]

@@ -1,19 +1,26 @@
 """How a stage is started from the command line, and how it fails."""
 
 import argparse
+import csv
 import inspect
+import shlex
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from thaw.errors import UserError
+from thaw.files import cache_folder
 
 
 def run(stage: Callable[..., None]) -> None:
     """Call `stage` with the command line's arguments, one for each of its parameters.
 
     A parameter annotated `Path` gets a `Path`, every other one the text itself. A `UserError` ends
-    the process with status 1 and its message alone.
+    the process with status 1 and its message alone. How long a success took is kept; see `durations`.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(stage))
     for parameter in inspect.signature(stage).parameters.values():
@@ -23,6 +30,29 @@ def run(stage: Callable[..., None]) -> None:
         stage(**vars(arguments))
     except UserError as error:
         sys.exit(f"error: {error}")
+    with suppress(OSError):  # without it, only estimates are lost
+        _keep_duration(time.time() - psutil.Process().create_time())
+
+
+def durations() -> dict[tuple[str, ...], float]:
+    """Return the seconds that stages took when they last ran here, by the words of their commands."""
+    try:
+        with _duration_file().open(encoding="utf-8", newline="") as file:
+            return {tuple(shlex.split(command)): float(seconds) for command, seconds in csv.reader(file)}
+    except (OSError, ValueError):
+        return {}
+
+
+def _keep_duration(seconds: float) -> None:
+    module = sys.modules["__main__"].__spec__
+    command = shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
+    _duration_file().parent.mkdir(parents=True, exist_ok=True)
+    with _duration_file().open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow([command, f"{seconds:.1f}"])
+
+
+def _duration_file() -> Path:
+    return cache_folder() / "durations.csv"
 
 
 def announce(text: str) -> None:

@@ -1,0 +1,30 @@
+"""Files as they are in a commit."""
+
+import subprocess
+
+from thaw.errors import UserError
+
+
+def require_commit(rev: str) -> str:
+    """Return the full name of a commit.
+
+    Raises:
+        UserError: there is no such commit, or no Git repository.
+    """
+    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
+    if found is None:
+        raise UserError(f"{rev}: no such commit; `git fetch` gets those of a remote, `git branch -a` lists branches")
+    return found.decode().strip()
+
+
+def read(rev: str, path: str) -> bytes | None:
+    """Return a file's bytes as they are in a commit; None if it is not there."""
+    return _git("cat-file", "blob", f"{rev}:./{path}")
+
+
+def _git(*arguments: str) -> bytes | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        raise UserError("git: no such program; install it") from None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,62 @@
+"""dvc.lock: what every stage's last run read and wrote."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.utils.serialize import ParseError, parse_yaml
+
+from commands import git
+from thaw.errors import UserError
+
+LOCK = "dvc.lock"
+
+
+@contextmanager
+def opened() -> Iterator[Repo]:
+    """Open the project in the current folder; what DVC has to complain about becomes a `UserError`."""
+    if not Path("dvc.yaml").is_file():
+        raise UserError("dvc.yaml: no such file; run this in the project's folder")
+    try:
+        with Repo(".") as repo:
+            yield repo
+    except DvcException as error:
+        raise UserError(str(error)) from None
+
+
+def stages_now() -> dict[str, Any]:
+    """Return the entries of dvc.lock by stage; none if there is no such file."""
+    path = Path(LOCK)
+    return _stages(path.read_text(encoding="utf-8"), LOCK) if path.exists() else {}
+
+
+def stages_at(rev: str) -> dict[str, Any]:
+    """Return the entries of dvc.lock by stage as they are in a commit.
+
+    Raises:
+        UserError: there is no such commit, or it has no dvc.lock.
+    """
+    text = git.read(git.require_commit(rev), LOCK)
+    if text is None:
+        raise UserError(f"{rev}: has no {LOCK}; name a commit in which `dvc repro` had run")
+    return _stages(text.decode(), f"{rev}:{LOCK}")
+
+
+def _stages(text: str, name: str) -> dict[str, Any]:
+    try:
+        return dict((parse_yaml(text, name) or {}).get("stages") or {})
+    except ParseError as error:
+        raise UserError(f"{error}; after a merge: `rm {LOCK}`, then `dvc repro`") from None
+
+
+def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:
+    """Return the MD5 of a stage's `deps` or `outs` by path."""
+    return {one["path"]: one["md5"] for one in entry.get(kind, [])}
+
+
+def params(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a stage, by address."""
+    return {address: value for file in entry.get("params", {}).values() for address, value in file.items()}

@@ -1,0 +1,280 @@
+"""What `dvc repro` would run, told before it runs and where nothing has been pulled.
+
+DVC's dry run stops where data is missing, and leaves out what follows from a stage that runs. Here, stages are gone
+through in order, each with what its dependencies will be by then: the results of stages that do not run are known
+from dvc.lock or the run cache, those of the others are not.
+"""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from dvc.dependency import ParamsDependency
+from dvc.output import Output
+from dvc.repo import Repo
+from dvc.stage import Stage
+from dvc.stage.cache import _get_cache_hash
+from dvc.stage.serialize import to_single_stage_lockfile
+from dvc.utils.serialize import load_yaml
+from dvc_data.hashfile.hash import file_md5
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.meta import Meta
+from dvc_data.hashfile.tree import Tree
+
+from commands import lock
+
+
+class Action(StrEnum):
+    NOTHING = "nothing"
+    CACHE = "from DVC's cache"
+    REMOTE = "from the remote"
+    RUN = "runs"
+    MAY_RUN = "may run"
+
+
+RUNNING = (Action.RUN, Action.MAY_RUN)
+
+
+class Kind(StrEnum):
+    STAGE = "stage"
+    """It is new."""
+    COMMAND = "command"
+    PARAMETER = "parameter"
+    FILE = "file"
+    """Something that no stage writes: a module, raw data."""
+    RESULT = "result"
+    """Another stage's, which is not the one that this stage was run with."""
+    AWAITED = "awaited"
+    """Another stage's, which is not known before that one has run."""
+    OUTPUT = "output"
+    """The stage's own, which is not what it wrote, or is gone."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    kind: Kind
+    name: str
+    """An address in params.yaml, or a path."""
+    old: Any = None
+    new: Any = None
+    stage: str | None = None
+    """Which one writes the path; None of a folder into which several do."""
+
+
+@dataclass(frozen=True)
+class Step:
+    stage: str
+    action: Action
+    reasons: list[Reason]
+    commands: list[tuple[str, ...]]
+    """The stage's, each as its words."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    steps: list[Step]
+    """All stages, in an order in which they can run."""
+    fetched: list[str]
+    """Paths that the stages that run, or may run, read, and that have to be pulled first."""
+    missing: list[str]
+    """Paths that they read, and that neither a stage nor a `.dvc` file knows of."""
+    incomplete: bool
+    """Some results are not here, so that `dvc repro` has to be told `--pull --allow-missing`."""
+
+
+def plan(repo: Repo, base: dict[str, Any] | None = None) -> Plan:
+    """Return what `dvc repro` would run.
+
+    Args:
+        repo: the project.
+        base: entries of a dvc.lock, by stage, to which reasons refer; by default, the project's own.
+    """
+    return _Planning(repo, base).plan()
+
+
+class _Planning:
+    def __init__(self, repo: Repo, base: dict[str, Any] | None):
+        self._repo = repo
+        self._now = lock.stages_now()
+        self._base = self._now if base is None else base
+        self._remote = repo.config["core"].get("remote")
+        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in repo.index.stages}
+        self._writers = {self._path(out): name for name, stage in self._stages.items() for out in stage.outs}
+        self._outputs = {self._path(out): out for stage in self._stages.values() for out in stage.outs}
+        self._results: dict[str, str | None] = {}
+        """Hashes by path, as they will be; None where a stage has to run first."""
+        self._files: dict[str, str | None] = {}
+        self._absent: set[str] = set()
+        """Outputs that are not here, but would be pulled."""
+        self._actions: dict[str, Action] = {}
+
+    def plan(self) -> Plan:
+        upstream = {
+            name: [self._writers[path] for dep in stage.deps for path in self._written(self._path(dep))]
+            for name, stage in self._stages.items()
+        }
+        order = list(TopologicalSorter(upstream).static_order())
+        steps = [step for name in order for step in self._steps(name)]
+        reading = [self._stages[step.stage] for step in steps if step.action in RUNNING]
+        read = {self._path(dep) for stage in reading for dep in stage.deps}
+        written = [out for path in read for out in self._written(path)]
+        kept = [out for out in written if self._actions[self._writers[out]] is Action.NOTHING]
+        unknown = [path for path in read if self._files.get(path, "") is None and not self._written(path)]
+        absent = bool(self._absent) or Action.REMOTE in self._actions.values()
+        return Plan(steps, sorted({*kept} & self._absent), sorted(unknown), absent)
+
+    def _steps(self, name: str) -> Iterator[Step]:
+        stage = self._stages[name]
+        if stage.cmd is None:  # a `.dvc` file, which says what the raw data were when they were added
+            for out in stage.outs:
+                path = self._path(out)
+                found = self._file(path, out)
+                if found is None:
+                    self._absent.add(path)
+                self._results[path] = found or out.hash_info.value
+            self._actions[name] = Action.NOTHING
+            return
+        entry = self._now.get(name, {})
+        reasons = [*self._changes(stage, entry), *self._lost(stage, entry)]
+        action, outs = self._action(stage, entry, reasons)
+        for out in stage.outs:
+            path = self._path(out)
+            self._results[path] = outs.get(path) if outs else None
+        self._actions[name] = action
+        if self._base is not self._now:
+            reasons = self._changes(stage, self._base.get(name, {})) or reasons
+        commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
+        yield Step(name, action, reasons, [tuple(shlex.split(command)) for command in commands])
+
+    def _action(
+        self, stage: Stage, entry: dict[str, Any], reasons: list[Reason]
+    ) -> tuple[Action, dict[str, str] | None]:
+        """Return what becomes of a stage, and the hashes of its outputs where they are known."""
+        if not reasons or stage.frozen:
+            return Action.NOTHING, lock.hashes(entry, "outs")
+        awaited = [reason.name for reason in reasons if reason.kind is Kind.AWAITED]
+        if len(awaited) == len(reasons):
+            return Action.MAY_RUN, None
+        # An awaited result may turn out as it was.
+        cached = self._run_cache(stage, entry)
+        if cached is None:
+            return Action.RUN, None
+        if awaited:
+            return Action.MAY_RUN, None
+        if self._repo.stage_cache._create_stage(cached, wdir=stage.wdir).outs_cached():
+            return Action.CACHE, lock.hashes(cached, "outs")
+        if self._remote and all(out.use_cache for out in stage.outs):
+            return Action.REMOTE, lock.hashes(cached, "outs")
+        return Action.RUN, None
+
+    def _changes(self, stage: Stage, entry: dict[str, Any]) -> list[Reason]:
+        """Return how a stage's command, parameters and dependencies will differ from an entry of a dvc.lock."""
+        if not entry:
+            return [Reason(Kind.STAGE, stage.addressing)]
+        found = []
+        if stage.cmd != entry["cmd"]:
+            found.append(Reason(Kind.COMMAND, stage.addressing, entry["cmd"], stage.cmd))
+        for address, old, new in self._changed_params(stage, entry):
+            found.append(Reason(Kind.PARAMETER, address, old, new))
+        locked = lock.hashes(entry, "deps")
+        for dep in stage.deps:
+            if isinstance(dep, ParamsDependency):
+                continue
+            path, written = self._path(dep), self._written(self._path(dep))
+            awaited = [out for out in written if self._results[out] is None]
+            if awaited:
+                found += [Reason(Kind.AWAITED, out, stage=self._writers[out]) for out in awaited]
+            elif self._dependency(dep) not in (locked.get(path), None):
+                is_result = any(self._stages[self._writers[out]].cmd for out in written)
+                kind = Kind.RESULT if is_result else Kind.FILE
+                writer = self._writers.get(path) if is_result else None
+                found.append(Reason(kind, path, locked.get(path), self._dependency(dep), writer))
+        return found
+
+    def _changed_params(self, stage: Stage, entry: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+        locked = lock.params(entry)
+        for params in stage.params:
+            now = params.read_params()
+            for address in params.params:
+                old, new = _leaves(locked, address), _leaves(now, address)
+                for leaf in {**old, **new}:
+                    if leaf not in old or leaf not in new or old[leaf] != new[leaf]:
+                        yield leaf, old.get(leaf), new.get(leaf)
+
+    def _lost(self, stage: Stage, entry: dict[str, Any]) -> list[Reason]:
+        """Return which outputs are not what the stage wrote; those that can be pulled are only noted."""
+        locked = lock.hashes(entry, "outs")
+        found = []
+        for out in stage.outs if entry else []:
+            path = self._path(out)
+            out.hash_info = HashInfo("md5", locked.get(path))
+            obtainable = out.use_cache and path in locked and (self._remote or not out.changed_cache())
+            if not out.exists and obtainable:
+                self._absent.add(path)
+            elif not out.exists or self._file(path, out) != locked.get(path) or (out.use_cache and not obtainable):
+                found.append(Reason(Kind.OUTPUT, path))
+        return found
+
+    def _run_cache(self, stage: Stage, entry: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the run cache's entry for a stage, its awaited dependencies taken to stay as they are."""
+        locked = lock.hashes(entry, "deps")
+        for dep in stage.deps:
+            if isinstance(dep, ParamsDependency):
+                dep.fill_values(dep.read_params())
+            else:
+                dep.hash_info = HashInfo("md5", self._dependency(dep) or locked.get(self._path(dep)))
+                dep.meta = Meta()  # the old one repeats the old hash
+        key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
+        folder = Path(self._repo.stage_cache.cache_dir, key[:2], key)
+        entries = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
+        return dict(load_yaml(str(entries[-1]))) if entries else None
+
+    def _dependency(self, dep: Output) -> str | None:
+        """Return the hash that a dependency will have; None if that is not known, or it is not here."""
+        path = self._path(dep)
+        written = self._written(path)
+        if not written:
+            return self._file(path, dep)
+        if any(self._results[out] is None for out in written):
+            return None
+        return self._results[path] if written == [path] else self._folder(path, written)
+
+    def _folder(self, path: str, written: list[str]) -> str:
+        """Return the hash of a folder into which stages write, beside what else is in it."""
+        fs, tree = self._repo.fs, Tree()
+        root = fs.join(self._repo.root_dir, *path.split("/"))
+        files = {"/".join(fs.relparts(file, root)): file for file in self._repo.dvcignore.find(fs, root)}
+        results = {out.removeprefix(f"{path}/"): self._results[out] for out in written}
+        for name in {**files, **results}:
+            value = results[name] if name in results else file_md5(files[name], fs)
+            tree.add(tuple(name.split("/")), None, HashInfo("md5", value))
+        tree.digest()
+        return str(tree.hash_info.value)
+
+    def _file(self, path: str, output: Output) -> str | None:
+        """Return the hash of a file or folder as it is now, None if it is not here."""
+        if path not in self._files:
+            self._files[path] = output.get_hash().value if output.exists else None
+        return self._files[path]
+
+    def _written(self, path: str) -> list[str]:
+        """Return the outputs that a dependency is, or holds."""
+        if path in self._writers:
+            return [path]
+        return sorted(out for out in self._writers if out.startswith(f"{path}/"))
+
+    def _path(self, output: Output) -> str:
+        return "/".join(self._repo.fs.relparts(output.fs_path, self._repo.root_dir))
+
+
+def _leaves(values: dict[str, Any], address: str) -> dict[str, Any]:
+    """Return what `values` has at an address, by the addresses of its leaves."""
+    value = values.get(address)
+    if not isinstance(value, dict) or not value:
+        return {address: value} if address in values else {}
+    within = {f"{address}.{key}": one for key, one in value.items()}
+    return {leaf: one for inner in within for leaf, one in _leaves(within, inner).items()}

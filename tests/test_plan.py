@@ -1,0 +1,252 @@
+"""`thaw plan`, on a pipeline of a few shell commands; test_reruns compares it with what the real one runs."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commands import plan
+from commands.planning import Action
+from tests.conftest import ROOT, Project
+from tests.planned import plan_in, repro_as_planned
+from thaw.errors import UserError
+from thaw.stage import durations
+
+PIPELINE = """
+stages:
+  letters:
+    cmd: cut -c-${width} raw/text > data/letters
+    params: [width]
+    deps: [raw/text]
+    outs: [data/letters]
+  sorted:
+    foreach: ${orders}
+    do:
+      cmd: sort ${item.how} data/letters > data/sorted/${key}
+      params: ["orders.${key}"]
+      deps: [data/letters, sort.txt]
+      outs: ["data/sorted/${key}"]
+  all:
+    cmd: cat data/sorted/* > all
+    deps: [data/sorted]
+    outs: [all: {cache: false}]
+"""
+PARAMS = {"width": 1, "orders": {"up": {"how": ""}, "down": {"how": "-r"}}}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments], cwd=folder, check=True)
+
+
+def write_raw(project: Project, text: str) -> None:
+    (project.folder / "raw" / "text").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def original(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that has run and is committed; its raw data are tracked by DVC."""
+    folder = tmp_path_factory.mktemp("original") / "a project"
+    for name in ("raw", "data/sorted"):
+        (folder / name).mkdir(parents=True)
+    project = Project(folder, plain)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    assert project.dvc("init", "--quiet").code == 0
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "sort.txt").write_text("sorted by sort\n")
+    (folder / ".gitignore").write_text("/data\n")
+    project.write_params(PARAMS)
+    write_raw(project, "bone\nash\nbeech\n")
+    assert project.dvc("add", "--quiet", "raw").code == 0
+    project.repro()
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "all")
+    return project
+
+
+@pytest.fixture
+def project(original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of it, in which the test runs."""
+    shutil.copytree(original.folder, tmp_path / "a project")
+    monkeypatch.chdir(tmp_path / "a project")
+    return Project(tmp_path / "a project", original.python)
+
+
+def clone(original: Project, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    git(folder, "clone", "--quiet", str(original.folder), str(folder / "clone"))
+    monkeypatch.chdir(folder / "clone")
+    return Project(folder / "clone", original.python)
+
+
+def actions() -> dict[str, str]:
+    return {step.stage: step.action for step in plan_in(Path()).steps if step.action is not Action.NOTHING}
+
+
+def width(value: int) -> Callable[[Project], None]:
+    return lambda project: project.write_params({**PARAMS, "width": value})
+
+
+def unlink(path: str) -> Callable[[Project], None]:
+    return lambda project: (project.folder / path).unlink()
+
+
+def write(path: str) -> Callable[[Project], None]:
+    def change(project: Project) -> None:
+        (project.folder / path).unlink()
+        (project.folder / path).write_text("something else")
+
+    return change
+
+
+def empty_the_cache(project: Project) -> None:
+    shutil.rmtree(project.folder / ".dvc" / "cache")
+
+
+SORTED = ["sorted@up", "sorted@down"]
+ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
+    "an output is gone, the cache has it": ([unlink("data/letters")], []),
+    "an output was changed by hand": ([write("data/sorted/up")], []),
+    "an output that git keeps is gone": ([unlink("all")], ["all"]),
+    "raw data changed": ([lambda project: write_raw(project, "elm\n")], ["letters", *SORTED, "all"]),
+    "raw data changed, results did not": ([lambda project: write_raw(project, "b\na\nb\n")], ["letters"]),
+    "the cache is gone": ([empty_the_cache], ["letters", *SORTED]),
+    "a command changed": (
+        [lambda project: (project.folder / "dvc.yaml").write_text(PIPELINE.replace("cut ", "cut  "))],
+        ["letters"],
+    ),
+    "a dependency was added": (
+        [
+            lambda project: (project.folder / "dvc.yaml").write_text(
+                PIPELINE.replace("raw/text]", "raw/text, sort.txt]")
+            )
+        ],
+        ["letters"],
+    ),
+    "an entry was added": (
+        [lambda project: project.write_params({**PARAMS, "orders": {**PARAMS["orders"], "random": {"how": "-R"}}})],
+        ["sorted@random", "all"],
+    ),
+    "a file that two stages read": ([write("sort.txt")], SORTED),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_planned_is_what_runs(name: str, project: Project) -> None:
+    changes, expected = ODD[name]
+    for change in changes:
+        change(project)
+    assert sorted(repro_as_planned(project, plan_in(Path())).ran) == sorted(expected)
+
+
+def test_what_ran_before_comes_from_the_run_cache(project: Project) -> None:
+    width(2)(project)
+    assert actions() == {"letters": "runs", "sorted@up": "may run", "sorted@down": "may run", "all": "may run"}
+    repro_as_planned(project, plan_in(Path()))
+    width(1)(project)
+    cached = "from DVC's cache"
+    # DVC's run cache has nothing of a stage that git keeps the result of.
+    assert actions() == {"letters": cached, "sorted@up": cached, "sorted@down": cached, "all": "runs"}
+    repro_as_planned(project, plan_in(Path()))
+
+
+def test_a_fresh_clone_needs_nothing(
+    original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloned = clone(original, tmp_path, monkeypatch)
+    assert cloned.dvc("remote", "add", "--local", "--default", "store", str(tmp_path / "store")).code == 0
+    assert actions() == {}
+    (cloned.folder / "sort.txt").write_text("changed")
+    plan.main()
+    told = capsys.readouterr().out
+    assert "`dvc pull data/letters`" in told
+    assert "the command is `dvc repro --pull --allow-missing`" in told
+    assert "1 of 4 stages stay as they are." in told
+    # Where there is no remote, nothing is known to come from one.
+    assert cloned.dvc("remote", "remove", "--local", "store").code == 0
+    assert actions()["letters"] == "runs"
+
+
+def test_a_result_of_the_run_cache_may_have_to_be_pulled(project: Project, tmp_path: Path) -> None:
+    width(2)(project)
+    project.repro()
+    width(1)(project)
+    project.repro()
+    width(2)(project)
+    assert project.dvc("remote", "add", "--local", "--default", "store", str(tmp_path / "store")).code == 0
+    shutil.rmtree(project.folder / ".dvc" / "cache" / "files" / "md5")
+    assert actions()["letters"] == "from the remote"
+
+
+def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    project.write_params({"width": 2, "orders": {"up": {"how": "-f"}, "new": {"how": ""}}})
+    plan.main()
+    told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert told == [
+        "stage because",
+        "letters runs its command in dvc.yaml changed",
+        "width: 1 → 2",
+        "sorted@up runs its command in dvc.yaml changed",
+        'orders.up.how: "" → "-f"',
+        "sorted@new runs is new",
+        "all may run if data/sorted/new changes (by sorted@new)",
+        "if data/sorted/up changes (by sorted@up)",
+        "",
+        "0 of 4 stages stay as they are.",
+        "Time, as when they last ran here: unknown for letters, sorted@up, sorted@new, all.",
+    ]
+
+
+def test_reasons_since_a_commit(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    width(2)(project)
+    project.repro()
+    git(project.folder, "commit", "--quiet", "--all", "--message", "wider")
+    plan.main("HEAD~1", "md")
+    told = capsys.readouterr().out
+    assert "| letters | has run | its command in dvc.yaml changed<br>width: 1 → 2 |" in told
+    assert "| sorted@up | has run | data/letters changed (by letters) |" in told
+    assert "| all | has run | data/sorted changed |" in told
+
+
+def test_a_plan_for_programs(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    width(2)(project)
+    plan.main(form="json")
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["command"] == "dvc repro"
+    letters = tree["stages"][0]
+    assert (letters["stage"], letters["action"], letters["seconds"]) == ("letters", "runs", None)
+    assert {"kind": "parameter", "name": "width", "old": 1, "new": 2, "stage": None} in letters["reasons"]
+
+
+def test_times_are_those_of_the_last_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(".thaw").mkdir()
+    known = "sort data/letters > data/sorted/up,100.0\n" + "sort data/letters > data/sorted/up,200.0\n"
+    Path(".thaw", "durations.csv").write_text(known)
+    assert durations() == {("sort", "data/letters", ">", "data/sorted/up"): 200.0}
+    write("sort.txt")(project)
+    plan.main()
+    told = capsys.readouterr().out
+    assert "Time, as when they last ran here: 3 min for what runs; unknown for sorted@down, all." in told
+
+
+def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="nowhere: no such commit"):
+        plan.main("nowhere")
+    lock = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text(f"<<<<<<< HEAD\n{lock}=======\n{lock}>>>>>>> theirs\n")
+    with pytest.raises(UserError, match=r"dvc\.lock"):
+        plan.main()
+    monkeypatch.chdir("raw")
+    with pytest.raises(UserError, match=r"dvc\.yaml: no such file; run this in the project's folder"):
+        plan.main()
+
+
+def test_nobody_has_to_read_on() -> None:
+    command = f"{shlex.quote(sys.executable)} -m commands plan --json | true"
+    done = subprocess.run(command, shell=True, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert "Traceback" not in done.stderr
