@@ -7,10 +7,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: repro test lint bench
 
-# GPU=1 installs CUDA's libraries first.
+# GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time.
 repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu)
 	python -m stages.check params.yaml
-	python -m dvc repro
+	python -m $(if $(JOBS),commands repro --jobs $(JOBS),dvc repro)
 
 test: .venv/installed-dev
 	python -m pytest

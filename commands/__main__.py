@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import os
 import sys
 from importlib import import_module
 
@@ -12,6 +13,7 @@ COMMANDS = {
     "review": "say what changed since a commit, for a pull request",
     "predict": "say what images show, by a trained model",
     "export": "write a trained model in another format",
+    "repro": "run the pipeline, independent stages side by side",
 }
 """Each is the module of that name, which is imported only when it is called."""
 
@@ -33,8 +35,12 @@ def main() -> None:
     command.add_arguments(parser)
     try:
         command.main(**vars(parser.parse_args(called.arguments)))
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # nobody reads on, as behind `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -9,7 +9,7 @@ from thaw.manifest import SPLITS, Row, class_names, write_manifest
 from thaw.params import read_entry
 from thaw.params.dataset import Dataset
 from thaw.stage import announce, run
-from thaw.thumbnails import draw_grid, reading_thumbnails, writing_thumbnails
+from thaw.thumbnails import Thumbnails, draw_grid, writing_thumbnails
 
 SAMPLES = 8
 SAMPLED_CLASSES = 12
@@ -31,6 +31,7 @@ def main(
     announce(f"manifest: reading the images in {folder} on the CPU")
     with writing_thumbnails(thumbnails) as pictures:
         found = collect(folder, dataset, pictures)
+        draw_samples(samples, found.rows, pictures)
     rows = found.rows
     write_manifest(manifest, rows)
     write_csv(skipped, ["path", "reason"], [[one.path, one.reason] for one in found.skipped])
@@ -49,7 +50,6 @@ def main(
         ["class", "split", "images"],
         [[label, split, str(of_class[label, split])] for label in class_names(rows) for split in SPLITS],
     )
-    draw_samples(samples, rows, thumbnails)
     counts = Counter(row.split for row in rows)
     sizes = ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
     announce(f"{len(rows)} images of {len(class_names(rows))} classes: {sizes}; {len(found.skipped)} left out")
@@ -58,14 +58,13 @@ def main(
         announce(f"warning: {leaks} pairs that look alike are in different splits: see {near_duplicates}")
 
 
-def draw_samples(samples: Path, rows: list[Row], thumbnails: Path) -> None:
+def draw_samples(samples: Path, rows: list[Row], pictures: Thumbnails) -> None:
     """Draw some training images of each class, the same ones for the same images."""
-    with reading_thumbnails(thumbnails) as pictures:
-        drawn = []
-        for label in class_names(rows)[:SAMPLED_CLASSES]:
-            mine = sorted(row.sha256 for row in rows if row.label == label and row.split == "train")
-            drawn.append((label, [(pictures[digest], "") for digest in mine[:SAMPLES]]))
-        draw_grid(samples, drawn)
+    drawn = []
+    for label in class_names(rows)[:SAMPLED_CLASSES]:
+        mine = sorted(row.sha256 for row in rows if row.label == label and row.split == "train")
+        drawn.append((label, [(pictures[digest], "") for digest in mine[:SAMPLES]]))
+    draw_grid(samples, drawn)
 
 
 if __name__ == "__main__":

@@ -25,16 +25,15 @@ def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) 
     index = index_of(rows)
     # Pixels are stored before the normalization, and the split and the classes are no part of them.
     store = RowStore(fingerprint("pixels", wanted.pixels, wanted.resize, wanted.interpolation, DECODER), shape, dtype)
-    keys = index.keys.tolist()
-    size = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})"
-    announce(
-        f"{entry}: {len(rows)} images to {size}, on {os.cpu_count()} CPU cores; {store.count(keys)} were decoded before"
-    )
+    size, known = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", store.count(index.keys)
+    announce(f"{entry}: {len(rows)} images to {size}, on {os.cpu_count()} CPU cores; {known} were decoded before")
     made_of = {
         "tensors": {**wanted.model_dump(), "normalization": Normalization.of(wanted.normalization).to_json()},
     }
     with writing(tensors, index, shape, dtype, made_of) as file:
-        decoded = store.complete(keys, lambda missing: decode_all(folder, [rows[number] for number in missing], wanted))
+        decoded = store.complete(
+            index.keys, lambda missing: decode_all(folder, [rows[number] for number in missing], wanted)
+        )
         for pixels in progress_by_rows(decoded, len(rows), "decoding"):
             file.append(pixels)
 

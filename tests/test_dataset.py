@@ -393,7 +393,8 @@ def params(tmp_path) -> Path:
 
 def run(stage: str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", f"stages.{stage}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+    environment = {**os.environ, "THAW_CACHE_LIMIT": "0"}
+    return subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
 
 
 def run_manifest(params: Path, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,10 @@
 """`thaw plan`, on a pipeline of a few shell commands; test_reruns compares it with what the real one runs."""
 
 import json
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from commands import plan
 from commands.planning import Action
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 from tests.planned import plan_in, repro_as_planned
 from thaw.errors import UserError
 from thaw.stage import durations
@@ -241,3 +243,9 @@ def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.Mon
     monkeypatch.chdir("raw")
     with pytest.raises(UserError, match=r"dvc\.yaml: no such file; run this in the project's folder"):
         plan.main()
+
+
+def test_nobody_has_to_read_on() -> None:
+    command = f"{shlex.quote(sys.executable)} -m commands plan --json | true"
+    done = subprocess.run(command, shell=True, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert "Traceback" not in done.stderr

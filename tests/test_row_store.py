@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "rows"
 
 
-def key(number: int) -> bytes:
-    return hashlib.sha256(b"%d" % number).hexdigest().encode()
+def keys_of(numbers: Iterable[int]) -> np.ndarray:
+    return np.array([hashlib.sha256(b"%d" % number).hexdigest().encode() for number in numbers])
 
 
 def row(number: int) -> np.ndarray:
@@ -44,7 +44,7 @@ class Computer:
     def __init__(self, numbers: list[int]):
         self.numbers, self.computed = numbers, list[int]()
 
-    def __call__(self, missing: list[int]) -> Iterator[np.ndarray]:
+    def __call__(self, missing: np.ndarray) -> Iterator[np.ndarray]:
         for first in range(0, len(missing), BATCH):
             numbers = [self.numbers[place] for place in missing[first : first + BATCH]]
             self.computed += numbers
@@ -53,7 +53,7 @@ class Computer:
 
 def complete(numbers: list[int], made_of: str = "some") -> list[int]:
     """Have the store complete the rows of some numbers, which must be right; return those that were computed."""
-    computer, keys = Computer(numbers), [key(number) for number in numbers]
+    computer, keys = Computer(numbers), keys_of(numbers)
     store = RowStore(made_of, SHAPE, DTYPE)
     known = store.count(keys)
     batches = list(store.complete(keys, computer))
@@ -120,7 +120,7 @@ def test_a_segment_that_goes_away_meanwhile_does_not_matter(cache: Path) -> None
     computer = Computer(numbers)
     store = RowStore("some", SHAPE, DTYPE)
     shutil.rmtree(cache)
-    rows = np.concatenate(list(store.complete([key(number) for number in numbers], computer)))
+    rows = np.concatenate(list(store.complete(keys_of(numbers), computer)))
     np.testing.assert_array_equal(rows, np.stack([row(number) for number in numbers]))
     assert sorted(computer.computed) == numbers
 
@@ -185,12 +185,12 @@ def test_results_do_not_need_a_disk_that_can_be_written(cache: Path, capfd: pyte
 
 
 def test_an_error_while_computing_passes_through_and_what_was_before_it_is_stored() -> None:
-    def compute(missing: list[int]) -> Iterator[np.ndarray]:
+    def compute(missing: np.ndarray) -> Iterator[np.ndarray]:
         yield np.stack([row(number) for number in missing[:BATCH]])
         raise UserError("oak/7.jpg: changed")
 
     with pytest.raises(UserError, match=r"oak/7\.jpg: changed"):
-        list(RowStore("some", SHAPE, DTYPE).complete([key(number) for number in range(9)], compute))
+        list(RowStore("some", SHAPE, DTYPE).complete(keys_of(range(9)), compute))
     assert complete(list(range(9))) == [4, 5, 6, 7, 8]
 
 

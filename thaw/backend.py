@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from thaw.errors import UserError
 
@@ -13,7 +14,7 @@ _NVIDIA = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg"))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Send what compiled libraries print to standard error nowhere; Python's exceptions still pass."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -31,7 +32,7 @@ if _NVIDIA:
     # Other processes may be on the same GPU. And what XLA compiles is to give the same bits in every run.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-with _quiet():
+with quiet():
     import keras as keras
 
     _GPUS: list[str] = []
@@ -85,6 +86,13 @@ def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:
             "a container has to be started with the GPU, as by `docker run --gpus all`"
         )
     return None
+
+
+def traced(model: keras.Model, rows: int) -> Any:
+    """Return what TensorFlow computes for so many rows, in inference mode, as one of its functions of a fixed graph."""
+    signature = [tf.TensorSpec((rows, *model.input.shape[1:]), tf.float32)]
+    run = tf.function(lambda x: model(x, training=False), input_signature=signature, autograph=False)
+    return run.get_concrete_function()
 
 
 def float32_is_float32() -> None:

@@ -37,13 +37,23 @@ class Classifier:
             raise UserError(f"{path}: a backbone, which knows no classes; take a variant's model, from models/variants")
         self.model, _ = models.load(path)
         self.classes: list[str] = about["classes"]
-        self._tensors = about["tensors"]
+        tensors = about["tensors"]
+        self.about = {"classes": self.classes, **{key: tensors[key] for key in ("pixels", "resize", "interpolation")}}
+        """What has to be known to use the model elsewhere: it normalizes RGB pixels 0-255 itself."""
+
+    def pixels(self, source: bytes | np.ndarray) -> np.ndarray:
+        """Return an image as the variant's own images were made; uint8 (height, width, 3).
+
+        Raises:
+            UnreadableImageError: it is none.
+        """
+        height, width = self.about["pixels"]
+        return pixels(source, height, width, self.about["resize"], self.about["interpolation"])
 
     def read(self, path: Path) -> np.ndarray | Unreadable:
-        """Return an image's pixels as the variant's own images were made; uint8 (height, width, 3)."""
-        height, width = self._tensors["pixels"]
+        """Return a file's image as `pixels` makes it."""
         try:
-            return pixels(path.read_bytes(), height, width, self._tensors["resize"], self._tensors["interpolation"])
+            return self.pixels(path.read_bytes())
         except OSError as error:
             return Unreadable(path, f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:

@@ -38,7 +38,7 @@ class Collection:
     near_duplicates: list[Pair]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Read:
     file: Labelled
     digest: str = ""

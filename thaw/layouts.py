@@ -17,7 +17,7 @@ from thaw.sources import ROW, array
 TABLE = "labels.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Labelled:
     """An image and what is said of it; `path` is below the data set's folder."""
 

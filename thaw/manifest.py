@@ -3,6 +3,7 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 
 from thaw.errors import UserError
 from thaw.files import write_csv
@@ -11,7 +12,7 @@ SPLITS = ("train", "validation", "test")
 COLUMNS = ["path", "label", "split", "sha256", "group"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One image."""
 
@@ -44,7 +45,11 @@ def read_manifest(path: Path) -> list[Row]:
                 raise UserError(
                     f"{path}: expected the columns {', '.join(COLUMNS)}; `dvc repro manifest` makes it anew"
                 )
-            rows = [Row(**row) for row in reader]
+            # Many rows share their class, their split and their group.
+            rows = [
+                Row(row["path"], intern(row["label"]), intern(row["split"]), row["sha256"], intern(row["group"]))
+                for row in reader
+            ]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro manifest` makes it") from None
     if not rows:

@@ -57,13 +57,16 @@ class RowWriter:
 
     def __init__(self, file: h5py.File, shape: tuple[int, ...], dtype: np.dtype):
         self._rows = file.create_dataset("rows", shape, dtype, track_times=False)
-        self.digests: list[bytes] = []
+        self.digests = np.empty(shape[0], "S64")
+        self.written = 0
 
     def append(self, batch: np.ndarray) -> None:
         """Write `batch`, of the file's dtype, behind the rows that are there."""
         batch = np.ascontiguousarray(batch, self._rows.dtype)
-        self._rows[len(self.digests) : len(self.digests) + len(batch)] = batch
-        self.digests += _row_digests(batch)
+        end = self.written + len(batch)
+        self._rows[self.written : end] = batch
+        self.digests[self.written : end] = _row_digests(batch)
+        self.written = end
 
 
 @contextmanager
@@ -81,8 +84,8 @@ def writing(
     with replacing(path) as temporary, _create(temporary) as file:
         writer = RowWriter(file, (len(index.labels), *row_shape), np.dtype(dtype))
         yield writer
-        if len(writer.digests) != len(index.labels):
-            raise ValueError(f"{len(writer.digests)} rows were written, {len(index.labels)} announced")
+        if writer.written != len(index.labels):
+            raise ValueError(f"{writer.written} rows were written, {len(index.labels)} announced")
         header = json.dumps(
             {
                 "classes": index.classes,
@@ -95,7 +98,7 @@ def writing(
             "keys": index.keys,
             "paths": index.paths,
             "labels": index.labels,
-            "digests": np.array(writer.digests, "S64"),
+            "digests": writer.digests,
         }
         for name, column in columns.items():
             file.create_dataset(name, data=column, track_times=False)

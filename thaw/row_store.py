@@ -11,7 +11,7 @@ import shutil
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +31,8 @@ HEADER = struct.Struct("<8sII")
 """`MAGIC`, the number of rows, the CRC-32 of the entries."""
 MAGIC = b"thawrows"
 ENTRY = np.dtype([("key", "S64"), ("crc", "<u4")])
-Compute = Callable[[list[int]], Iterator[np.ndarray]]
+PLACE = np.dtype([("key", "S64"), ("crc", "<u4"), ("segment", "<u4"), ("offset", "<u8")])
+Compute = Callable[[np.ndarray], Iterator[np.ndarray]]
 
 
 def rows_at_a_time(row_bytes: int, most: int = 256) -> int:
@@ -56,26 +57,33 @@ class RowStore:
         self._shape, self._dtype = shape, dtype
         self._row_bytes = int(np.prod(shape)) * dtype.itemsize
         self._limit = _limit()
-        self._places: dict[bytes, tuple[Path, int, int]] = {}
-        """Of each row its segment, its offset there, its checksum."""
         self._open = lru_cache(maxsize=200)(_opened)
         self._segment: BinaryIO | None = None
         self._writes = self._limit > 0
-        for path in sorted(self._folder.glob("*.rows")):
+        self._segments = sorted(self._folder.glob("*.rows"))
+        places = [np.empty(0, PLACE)]
+        for number, path in enumerate(self._segments):
             with suppress(OSError):
-                self._read_entries(path)
+                places += self._read_entries(path, number)
+        found = np.concatenate(places)
+        self._places = found[np.argsort(found["key"], kind="stable")]
 
-    def count(self, keys: Sequence[bytes]) -> int:
+    def count(self, keys: np.ndarray) -> int:
         """Return of how many keys there is a row."""
-        return sum(key in self._places for key in keys)
+        return int((self._find(keys) >= 0).sum())
 
-    def complete(self, keys: Sequence[bytes], compute: Compute) -> Iterator[np.ndarray]:
+    def _find(self, keys: np.ndarray) -> np.ndarray:
+        """Return where each key is among the places, the last where there are several; -1 where there is none."""
+        last = np.searchsorted(self._places["key"], keys, side="right") - 1
+        return np.where((last >= 0) & (self._places["key"][last] == keys), last, -1) if len(self._places) else last
+
+    def complete(self, keys: np.ndarray, compute: Compute) -> Iterator[np.ndarray]:
         """Yield the rows of keys, in order, some at a time: from the store, or computed and then stored.
 
         Reading, computing and storing go on while the caller uses the rows.
 
         Args:
-            keys: of the rows.
+            keys: of the rows, (rows,) of 64 bytes each.
             compute: takes the numbers of the keys whose rows are missing, in order; yields the rows in batches.
 
         Yields:
@@ -83,55 +91,57 @@ class RowStore:
         """
         return ahead(self._complete(keys, compute))
 
-    def _complete(self, keys: Sequence[bytes], compute: Compute) -> Iterator[np.ndarray]:
-        missing = [number for number, key in enumerate(keys) if key not in self._places]
-        is_missing = set(missing)
-        computed = self._computed(keys, missing, compute)
+    def _complete(self, keys: np.ndarray, compute: Compute) -> Iterator[np.ndarray]:
+        places = self._find(keys)
+        computed = self._computed(keys, np.flatnonzero(places < 0), compute)
         count = rows_at_a_time(self._row_bytes)
         for first in range(0, len(keys), count):
             rows = np.empty((min(count, len(keys) - first), *self._shape), self._dtype)
             for place in range(len(rows)):
                 number = first + place
-                if number in is_missing:
+                if places[number] < 0:
                     rows[place] = next(computed)
-                elif not self._read(keys[number], rows[place : place + 1]):
-                    rows[place] = next(self._computed(keys, [number], compute))
+                elif not self._read(self._places[places[number]], rows[place : place + 1]):
+                    rows[place] = next(self._computed(keys, np.array([number]), compute))
             yield rows
 
-    def _computed(self, keys: Sequence[bytes], numbers: list[int], compute: Compute) -> Iterator[np.ndarray]:
+    def _computed(self, keys: np.ndarray, numbers: np.ndarray, compute: Compute) -> Iterator[np.ndarray]:
         done = 0
-        for batch in compute(numbers) if numbers else ():
+        for batch in compute(numbers) if len(numbers) else ():
             batch = np.ascontiguousarray(batch, self._dtype)
-            self._append([keys[number] for number in numbers[done : done + len(batch)]], batch)
+            self._append(keys[numbers[done : done + len(batch)]], batch)
             done += len(batch)
             yield from batch
 
-    def _read_entries(self, path: Path) -> None:
-        """Learn where rows are, up to where the file is damaged or ends within a record."""
+    def _read_entries(self, path: Path, segment: int) -> Iterator[np.ndarray]:
+        """Yield where rows are, up to where the file is damaged or ends within a record."""
         with path.open("rb") as file:
             end = os.fstat(file.fileno()).st_size
             while len(header := file.read(HEADER.size)) == HEADER.size:
                 magic, count, crc = HEADER.unpack(header)
                 if magic != MAGIC or file.tell() + count * (ENTRY.itemsize + self._row_bytes) > end:
                     return
-                entries = file.read(count * ENTRY.itemsize)
-                if zlib.crc32(entries) != crc:
+                content = file.read(count * ENTRY.itemsize)
+                if zlib.crc32(content) != crc:
                     return
-                for key, checksum in np.frombuffer(entries, ENTRY).tolist():
-                    self._places[key] = (path, file.tell(), checksum)
-                    file.seek(self._row_bytes, os.SEEK_CUR)
+                places = np.empty(count, PLACE)
+                places[["key", "crc"]] = np.frombuffer(content, ENTRY)
+                places["segment"] = segment
+                places["offset"] = file.tell() + np.arange(count) * self._row_bytes
+                yield places
+                file.seek(count * self._row_bytes, os.SEEK_CUR)
 
-    def _read(self, key: bytes, row: np.ndarray) -> bool:
+    def _read(self, place: np.void, row: np.ndarray) -> bool:
         """Fill a row; return whether what is stored is sound."""
-        path, offset, checksum = self._places[key]
         content = row.reshape(-1).view(np.uint8).data
         try:
-            count = os.preadv(self._open(path).fileno(), [content], offset)
+            file = self._open(self._segments[place["segment"]])
+            count = os.preadv(file.fileno(), [content], int(place["offset"]))
         except OSError:
             return False
-        return count == self._row_bytes and zlib.crc32(content) == checksum
+        return count == self._row_bytes and zlib.crc32(content) == place["crc"]
 
-    def _append(self, keys: list[bytes], rows: np.ndarray) -> None:
+    def _append(self, keys: np.ndarray, rows: np.ndarray) -> None:
         """Store rows, unless the disk does not take them: results do not need the store."""
         if not self._writes:
             return

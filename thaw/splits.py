@@ -12,7 +12,7 @@ from thaw.manifest import SPLITS
 from thaw.params.dataset import Split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """An image that is to be assigned."""
 

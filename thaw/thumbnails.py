@@ -29,12 +29,12 @@ class Thumbnails:
 
     def __init__(self, archive: zipfile.ZipFile):
         self._archive = archive
-        self._names = set(archive.namelist())
 
     def add(self, digest: str, jpeg: bytes) -> None:
         """Write the thumbnail of an image, unless it is there."""
-        if digest not in self._names:
-            self._names.add(digest)
+        try:
+            self._archive.getinfo(f"{digest}.jpg")
+        except KeyError:
             self._archive.writestr(zipfile.ZipInfo(f"{digest}.jpg", EPOCH), jpeg)
 
     def __getitem__(self, digest: str) -> Image.Image:

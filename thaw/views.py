@@ -25,7 +25,7 @@ class Views:
         views = [np.full_like(again, view) for view, again in enumerate(of_train, start=1)]
         self._rows = np.concatenate([rows[: part.stop], *of_train, rows[part.stop :]])
         self._views = np.concatenate([np.zeros(part.stop, int), *views, np.zeros(len(images) - part.stop, int)])
-        self.keys = [self._key(row, view) for row, view in zip(self._rows, self._views, strict=True)]
+        self.keys = np.array([self._key(row, view) for row, view in zip(self._rows, self._views, strict=True)])
         """What each row is made of, in the order of the rows: SHA-256 of its pixels, or of them and the change."""
 
     def _key(self, row: int, view: int) -> bytes:
@@ -35,7 +35,7 @@ class Views:
         change = [int(view), self._wanted.augmentation, self._wanted.seed, self._images.index.keys[row].decode()]
         return hashlib.sha256(pixels + json.dumps(change).encode()).hexdigest().encode()
 
-    def batches(self, numbers: list[int]) -> Iterator[np.ndarray]:
+    def batches(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the pixels of some rows in batches, uint8 or float32 (rows, height, width, 3)."""
         for start in range(0, len(numbers), self._wanted.batch_size):
             chosen = numbers[start : start + self._wanted.batch_size]

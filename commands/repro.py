@@ -1,0 +1,141 @@
+"""The pipeline, with stages that do not need each other side by side."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.utils.serialize import load_yaml, modify_yaml
+
+from thaw.errors import UserError
+
+LOCK = "dvc.lock"
+# What DVC says when another of its processes reads or writes the same file.
+BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
+DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--jobs", type=_count, default=2, metavar="N", help="stages at a time; 2 by default")
+
+
+def main(jobs: int) -> None:
+    """Do what `dvc repro` does, and write the same dvc.lock, with up to N stages at a time.
+
+    Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one.
+    """
+    try:
+        with Repo(_wait_for_lock=True) as repo:
+            graph = get_active_graph(repo.index.graph)
+            plan = [stage.addressing for stage in plan_repro(graph, collect_stages(repo, ["dvc.yaml"]))]
+            needs = {stage.addressing: {one.addressing for one in graph.successors(stage)} for stage in graph}
+            changed = repo.status()
+    except DvcException as error:
+        raise UserError(str(error)) from None
+    before = _in_lock()
+    gpus = visible_gpus()
+    ran: set[str] = set()
+
+    def run(stage: str, place: int) -> bool:
+        if stage not in changed and not needs[stage] & ran:
+            return True
+        ran.add(stage)
+        return _run(stage, {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {})
+
+    try:
+        failed = side_by_side({stage: needs[stage] for stage in plan}, jobs, run)
+    finally:
+        _sort_lock(before, plan)
+    if failed:
+        raise UserError(f"failed: {', '.join(failed)}; what DVC says of it stands above, behind the stage's name")
+    if subprocess.run(DVC).returncode:  # finds nothing to do, unless something changed in the meantime
+        raise UserError("`dvc repro` failed; what it says of it stands above")
+
+
+def side_by_side(needs: Mapping[str, set[str]], jobs: int, run: Callable[[str, int], bool]) -> list[str]:
+    """Run stages, each behind those that it needs, and several at a time.
+
+    Args:
+        needs: for each stage, in the order in which they are started where there is a choice.
+        jobs: how many at a time.
+        run: takes a stage and its place, from 0 to jobs - 1; returns whether it succeeded.
+
+    Returns:
+        The stages that failed; behind the first, no other is started.
+    """
+    waiting, places = dict(needs), list(range(jobs))
+    failed: list[str] = []
+    running: dict[Future[bool], tuple[str, int]] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        while True:
+            unfinished = {*waiting, *(stage for stage, _ in running.values())}
+            ready = [stage for stage, needed in waiting.items() if not needed & unfinished]
+            for stage in ready[: len(places)] if not failed else []:
+                del waiting[stage]
+                place = places.pop(0)
+                running[pool.submit(run, stage, place)] = stage, place
+            if not running:
+                return failed
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                stage, place = running.pop(future)
+                places.append(place)
+                if not future.result():
+                    failed.append(stage)
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that a process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name]
+    return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+
+
+def _run(stage: str, environment: dict[str, str]) -> bool:
+    """Run one stage by DVC, again while another process has its files, and show what it prints behind its name."""
+    environment = os.environ | environment | {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+    while True:
+        command = [*DVC, "--single-item", stage]
+        lines = []
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if line.strip():
+                    print(f"{stage}: {line}", end="", flush=True)
+        if not process.returncode:
+            return True
+        if not any(text in line for text in BUSY for line in lines):
+            return False
+        time.sleep(1)
+
+
+def _in_lock() -> list[str]:
+    """Return the stages of dvc.lock, in its order."""
+    return list(load_yaml(LOCK).get("stages", {})) if Path(LOCK).exists() else []
+
+
+def _sort_lock(before: list[str], plan: list[str]) -> None:
+    """Put the stages that are new in dvc.lock into the order in which `dvc repro` would have put them there."""
+    there = _in_lock()
+    new = [stage for stage in plan if stage in there and stage not in before]
+    if there != [*before, *new]:
+        with modify_yaml(LOCK) as lock:
+            for stage in new:
+                lock["stages"][stage] = lock["stages"].pop(stage)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)

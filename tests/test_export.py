@@ -1,0 +1,113 @@
+"""`thaw export`: every format gives what Keras gives, or is not written."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commands import export
+from tests.conftest import CLASSES
+from thaw import exporting, lite0, models
+from thaw.backend import keras
+from thaw.boundary import prefix
+from thaw.errors import UserError
+from thaw.normalization import Normalization
+
+ABOUT = {"classes": list(CLASSES), "pixels": [48, 40], "resize": "crop", "interpolation": "bilinear"}
+FORMATS = list(export.ENDINGS)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A variant's file: the first blocks of EfficientNet-Lite0, with its weights, and a head."""
+    network = lite0.build(include_top=True)
+    lite0.load_package_weights(network)
+    body = models.assemble(prefix(network, "block_2"), 48, 40, Normalization.of("lite"), "avg")
+    keras.utils.set_random_seed(1)
+    head = keras.layers.Dense(len(CLASSES), activation="softmax", name="head_1_dense")
+    path = tmp_path_factory.mktemp("models") / "small.keras"
+    tensors = {key: value for key, value in ABOUT.items() if key != "classes"}
+    models.save(keras.Model(body.input, head(body.output)), path, {"classes": ABOUT["classes"], "tensors": tensors})
+    return path
+
+
+def name(format: str) -> str:
+    return "small" + (export.ENDINGS[format] or f"_{format}")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_written_gives_the_probabilities_of_keras(
+    format: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2 if format == "saved_model" else 1):  # a folder that is there is replaced
+        export.main(model, format, None, [])
+        assert f"exports/{name(format)}: differs from {model} by up to " in capsys.readouterr().out
+    written = tmp_path / "exports" / name(format)
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 48, 40, 3)).astype(np.float32)
+    expected = models.load(model)[0].predict(pixels, verbose=0)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    np.testing.assert_allclose(exporting.run(format, written, pixels), expected, rtol=0, atol=1e-5)
+    assert json.loads(written.with_name(f"{name(format)}.json").read_text()) == ABOUT
+    with_weights = {"small.bin"} if format == "openvino" else set()
+    assert {one.name for one in written.parent.iterdir()} == {name(format), f"{name(format)}.json", *with_weights}
+
+
+def test_what_differs_is_not_written_and_what_was_there_stays(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = exporting.write
+
+    def write_another(network: Any, source: Path, format: str, path: Path) -> None:
+        weights, bias = network.layers[-1].get_weights()
+        network.layers[-1].set_weights([weights, np.add(bias, [0, 0.01, 0])])
+        write(network, source, format, path)
+
+    monkeypatch.setattr(exporting, "write", write_another)
+    out = tmp_path / "exports" / "small.xml"
+    out.parent.mkdir()
+    out.write_text("before")
+    with pytest.raises(UserError, match=r"small\.xml: not written.*differ by up to .*e-03 on 10 images"):
+        export.main(model, "openvino", out, [])
+    assert [one.read_text() for one in out.parent.iterdir()] == ["before"]
+
+
+def test_it_is_checked_on_the_images_that_are_given(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        Image.new("RGB", (50 + number, 40), (number * 100, 20, 30)).save(tmp_path / f"{number}.png")
+    export.main(model, "keras", tmp_path / "out.keras", [tmp_path])
+    assert "on 3 images" in capsys.readouterr().out
+
+
+def wrong(model: Path, format: str, out: Path, *images: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        export.main(model, format, out, list(images))
+    return str(caught.value)
+
+
+def test_what_cannot_be_used_is_named(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("no image")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert wrong(model, "onnx", tmp_path / "m.keras").endswith(
+        "m.keras: the name of a file of the format onnx ends in .onnx"
+    )
+    assert "there is something else of that name" in wrong(model, "saved_model", folder)
+    assert "there is something else of that name" in wrong(model, "saved_model", note)
+    assert wrong(model, "keras", note / "m.keras").endswith("m.keras: cannot be written: File exists")
+    assert f"{note}: not an image" in wrong(model, "keras", tmp_path / "m.keras", note)
+    assert "none.keras: no such file" in wrong(tmp_path / "none.keras", "keras", tmp_path / "m.keras")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tf2onnx" else object())
+    missing = wrong(model, "onnx", tmp_path / "m.onnx")
+    assert missing == (
+        "the format onnx needs tf2onnx: python -m pip install --constraint constraints.txt --editable '.[export]'"
+    )
+    shutil.rmtree(folder)
+    assert {one.name for one in tmp_path.iterdir()} == {"note.txt"}

@@ -1,0 +1,134 @@
+"""`make repro JOBS=2`: independent stages side by side, with the result of one after the other."""
+
+import copy
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from commands.repro import side_by_side, visible_gpus
+from tests.conftest import ROOT
+
+NEEDS: dict[str, set[str]] = {
+    "pixels": set(),
+    "network": set(),
+    "features": {"pixels", "network"},
+    "train a": {"features"},
+    "train b": {"features"},
+    "train c": {"network"},
+    "compare": {"train a", "train b", "train c"},
+}
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_a_stage_runs_behind_those_that_it_needs_and_beside_the_others(jobs: int) -> None:
+    done: list[str] = []
+    at_work: dict[int, str] = {}
+    most = 0
+    guard = threading.Lock()
+    # Two stages that wait for each other: only side by side can they end.
+    meet = threading.Barrier(2)
+
+    def run(stage: str, place: int) -> bool:
+        nonlocal most
+        with guard:
+            assert place not in at_work
+            at_work[place] = stage
+            most = max(most, len(at_work))
+            assert NEEDS[stage] <= set(done)
+        if jobs > 1 and stage in ("train a", "train b"):
+            meet.wait(timeout=10)
+        with guard:
+            del at_work[place]
+            done.append(stage)
+        return True
+
+    assert side_by_side(NEEDS, jobs, run) == []
+    assert sorted(done) == sorted(NEEDS)
+    assert most <= jobs
+
+
+def test_behind_a_failure_nothing_is_started_and_what_runs_ends() -> None:
+    ended: list[str] = []
+    failed = threading.Event()
+
+    def run(stage: str, place: int) -> bool:
+        if stage == "network":
+            failed.wait(timeout=10)
+        if stage == "pixels":
+            failed.set()
+            return False
+        ended.append(stage)
+        return True
+
+    assert side_by_side(NEEDS, 2, run) == ["pixels"]
+    assert ended == ["network"]
+
+
+@pytest.mark.parametrize(("named", "gpus"), [("", []), ("2", ["2"]), ("0,3", ["0", "3"])])
+def test_the_gpus_that_the_environment_names_are_shared_out(
+    named: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == gpus
+
+
+# Each of the pair waits for the other to begin.
+MEET = "touch {0}.begun; until test -e {1}.begun; do sleep 0.1; done; cat start.txt > {0}.txt"
+PIPELINE: dict[str, Any] = {
+    "start": {"cmd": "echo 1 > start.txt", "outs": ["start.txt"]},
+    "train": {
+        "foreach": {"b": "a", "a": "b"},
+        "do": {"cmd": MEET.format("${key}", "${item}"), "deps": ["start.txt"], "outs": ["${key}.txt"]},
+    },
+    "compare": {"cmd": "cat a.txt b.txt > all.txt", "deps": ["a.txt", "b.txt"], "outs": ["all.txt"]},
+}
+
+
+def write_pipeline(folder: Path, pipeline: dict[str, Any]) -> None:
+    with (folder / "dvc.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump({"stages": pipeline}, file)
+
+
+def repro(folder: Path, *command: str) -> tuple[int, str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=environment, text=True, capture_output=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_two_at_a_time_write_the_lock_that_one_after_the_other_write(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    assert repro(tmp_path, "dvc", "init", "--quiet", "--no-scm")[0] == 0
+    write_pipeline(tmp_path, PIPELINE)
+    code, text = repro(tmp_path, "commands", "repro", "--jobs", "2")
+    assert code == 0, text
+    assert "train@a: Running stage 'train@a':" in text
+    assert "Data and pipelines are up to date." in text
+    of_two = lock.read_bytes()
+    lock.unlink()
+    assert repro(tmp_path, "dvc", "repro")[0] == 0  # takes all from its run cache
+    assert lock.read_bytes() == of_two
+
+    failing = copy.deepcopy(PIPELINE)
+    failing["train"]["do"]["cmd"] = "test ${key} = a || { echo no room; exit 3; }; cat start.txt > ${key}.txt"
+    write_pipeline(tmp_path, failing)
+    code, text = repro(tmp_path, "commands", "repro", "--jobs", "2")
+    assert code == 1
+    assert "train@b: no room" in text
+    assert "error: failed: train@b; what DVC says of it stands above" in text
+    assert "Traceback" not in text
+    assert "Running stage 'start'" not in text  # had not changed
+    assert "Running stage 'compare'" not in text
+
+
+def test_outside_of_a_project_dvcs_message_is_shown(tmp_path: Path) -> None:
+    code, text = repro(tmp_path, "commands", "repro")
+    assert code == 1
+    assert "error: you are not inside of a DVC repository" in text
