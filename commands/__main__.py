@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import os
 import sys
 from importlib import import_module
 
@@ -34,8 +35,12 @@ def main() -> None:
     command.add_arguments(parser)
     try:
         command.main(**vars(parser.parse_args(called.arguments)))
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # nobody reads on, as behind `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -65,7 +65,8 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
             except OSError:
                 raise
             except Exception as error:  # converters raise nearly everything
-                raise UserError(f"{model}: cannot be converted to {format}: {error}") from error
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                raise UserError(f"{model}: cannot be converted to {format}: {reason}") from error
             difference = float(np.abs(found - expected).max())
             if not difference <= TOLERANCE:
                 raise UserError(

@@ -49,7 +49,7 @@ def _stages(text: str, name: str) -> dict[str, Any]:
     try:
         return dict((parse_yaml(text, name) or {}).get("stages") or {})
     except ParseError as error:
-        raise UserError(f"{error}; after a merge: `rm {LOCK}`, then `dvc repro`") from None
+        raise UserError(f"{error}; after a merge: `git checkout --ours {LOCK} metrics`, `dvc repro --pull`") from None
 
 
 def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:

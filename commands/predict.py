@@ -2,10 +2,9 @@
 
 import argparse
 import csv
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +45,7 @@ def main(model: Path, images: list[Path], out: Path | None, top: int) -> None:
     top = min(top, len(classifier.classes))
     unreadable = []
     none: list[int] = []
-    showing = _table(out, top) if out else _printer(paths, classifier.classes)
+    showing = _table(out, top) if out else nullcontext(_printer(paths, classifier.classes))
     with showing as show, progress(none, len(paths), "predicting") as bar:
         for one in classifier.classify(runner, paths):
             bar.update()
@@ -83,18 +82,16 @@ def _table(out: Path, top: int) -> Iterator[Show]:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from None
 
 
-@contextmanager
-def _printer(paths: list[Path], classes: list[str]) -> Iterator[Show]:
-    """Print a line for each image."""
-    # Ends quietly when nobody reads on, as `head` does.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+def _printer(paths: list[Path], classes: list[str]) -> Show:
+    """Return what prints a line for an image."""
+    write = tqdm.write if sys.stdout.isatty() else print  # above the progress bar, where that stands between
     longest, widest = max(len(str(path)) for path in paths), max(map(len, classes))
 
     def show(path: Path, best: list[tuple[str, float]]) -> None:
         shown = "  ".join(f"{name:{widest}} {probability:6.1%}" for name, probability in best)
-        tqdm.write(f"{_printable(path):{longest}}  {shown}")
+        write(f"{_printable(path):{longest}}  {shown}")
 
-    yield show
+    return show
 
 
 def _printable(path: Path) -> str:

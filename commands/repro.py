@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.utils.serialize import load_yaml, modify_yaml
@@ -17,7 +18,9 @@ from dvc.utils.serialize import load_yaml, modify_yaml
 from thaw.errors import UserError
 
 LOCK = "dvc.lock"
-# What DVC says when another of its processes reads or writes the same file.
+PAUSE = 3
+"""Seconds until a file that another of DVC's processes reads or writes is tried again."""
+# What DVC says then.
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 
@@ -32,14 +35,7 @@ def main(jobs: int) -> None:
 
     Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one.
     """
-    try:
-        with Repo(_wait_for_lock=True) as repo:
-            graph = get_active_graph(repo.index.graph)
-            plan = [stage.addressing for stage in plan_repro(graph, collect_stages(repo, ["dvc.yaml"]))]
-            needs = {stage.addressing: {one.addressing for one in graph.successors(stage)} for stage in graph}
-            changed = repo.status()
-    except DvcException as error:
-        raise UserError(str(error)) from None
+    needs, changed = _stages()
     before = _in_lock()
     gpus = visible_gpus()
     ran: set[str] = set()
@@ -51,13 +47,29 @@ def main(jobs: int) -> None:
         return _run(stage, {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {})
 
     try:
-        failed = side_by_side({stage: needs[stage] for stage in plan}, jobs, run)
+        failed = side_by_side(needs, jobs, run)
     finally:
-        _sort_lock(before, plan)
+        _sort_lock(before, list(needs))
     if failed:
         raise UserError(f"failed: {', '.join(failed)}; what DVC says of it stands above, behind the stage's name")
     if subprocess.run(DVC).returncode:  # finds nothing to do, unless something changed in the meantime
         raise UserError("`dvc repro` failed; what it says of it stands above")
+
+
+def _stages() -> tuple[dict[str, set[str]], set[str]]:
+    """Return the stages that each stage needs, in the order of `dvc repro`, and the stages that are not up to date."""
+    while True:
+        try:
+            with Repo(_wait_for_lock=True) as repo:
+                graph = get_active_graph(repo.index.graph)
+                plan = plan_repro(graph, collect_stages(repo, ["dvc.yaml"]))
+                needs = {stage.addressing: {one.addressing for one in graph.successors(stage)} for stage in plan}
+                return needs, set(repo.status())
+        except LockError as error:
+            print(error, flush=True)
+            time.sleep(PAUSE)
+        except DvcException as error:
+            raise UserError(str(error)) from None
 
 
 def side_by_side(needs: Mapping[str, set[str]], jobs: int, run: Callable[[str, int], bool]) -> list[str]:
@@ -117,7 +129,7 @@ def _run(stage: str, environment: dict[str, str]) -> bool:
             return True
         if not any(text in line for text in BUSY for line in lines):
             return False
-        time.sleep(1)
+        time.sleep(PAUSE)
 
 
 def _in_lock() -> list[str]:

@@ -1,8 +1,10 @@
 """`thaw plan`, on a pipeline of a few shell commands; test_reruns compares it with what the real one runs."""
 
 import json
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from commands import plan
 from commands.planning import Action
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 from tests.planned import plan_in, repro_as_planned
 from thaw.errors import UserError
 from thaw.stage import durations
@@ -106,29 +108,28 @@ def empty_the_cache(project: Project) -> None:
 
 SORTED = ["sorted@up", "sorted@down"]
 ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
-    "an output is gone, the cache has it": ([unlink("data/letters")], []),
-    "an output was changed by hand": ([write("data/sorted/up")], []),
-    "an output that git keeps is gone": ([unlink("all")], ["all"]),
+    "outputs are gone or were changed by hand, the cache has them, except what git keeps": (
+        [unlink("data/letters"), write("data/sorted/up"), unlink("all")],
+        ["all"],
+    ),
     "raw data changed": ([lambda project: write_raw(project, "elm\n")], ["letters", *SORTED, "all"]),
     "raw data changed, results did not": ([lambda project: write_raw(project, "b\na\nb\n")], ["letters"]),
     "the cache is gone": ([empty_the_cache], ["letters", *SORTED]),
-    "a command changed": (
-        [lambda project: (project.folder / "dvc.yaml").write_text(PIPELINE.replace("cut ", "cut  "))],
-        ["letters"],
-    ),
-    "a dependency was added": (
+    "a command changed, and a dependency was added": (
         [
             lambda project: (project.folder / "dvc.yaml").write_text(
-                PIPELINE.replace("raw/text]", "raw/text, sort.txt]")
+                PIPELINE.replace("cut ", "cut  ").replace("data/letters, sort.txt", "data/letters, raw/text, sort.txt")
             )
         ],
-        ["letters"],
+        ["letters", *SORTED],
     ),
-    "an entry was added": (
-        [lambda project: project.write_params({**PARAMS, "orders": {**PARAMS["orders"], "random": {"how": "-R"}}})],
-        ["sorted@random", "all"],
+    "an entry was added, and a file changed that two stages read": (
+        [
+            lambda project: project.write_params({**PARAMS, "orders": {**PARAMS["orders"], "random": {"how": "-R"}}}),
+            write("sort.txt"),
+        ],
+        [*SORTED, "sorted@random", "all"],
     ),
-    "a file that two stages read": ([write("sort.txt")], SORTED),
 }
 
 
@@ -242,3 +243,9 @@ def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.Mon
     monkeypatch.chdir("raw")
     with pytest.raises(UserError, match=r"dvc\.yaml: no such file; run this in the project's folder"):
         plan.main()
+
+
+def test_nobody_has_to_read_on() -> None:
+    command = f"{shlex.quote(sys.executable)} -m commands plan --json | true"
+    done = subprocess.run(command, shell=True, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert "Traceback" not in done.stderr

@@ -57,7 +57,7 @@ def test_the_intervals_of_macro_f1_and_log_loss_cover_the_truth(images: int, sig
     labels, (probabilities,) = simulated(200_000, signal, 0)
     f1, loss = scoring.macro_f1(labels, probabilities), scoring.losses(labels, probabilities).mean()
     found = [
-        scoring.score(labels, one) for seed in range(1, 301) for labels, (one,) in [simulated(images, signal, seed)]
+        scoring.score(labels, one) for seed in range(1, 201) for labels, (one,) in [simulated(images, signal, seed)]
     ]
     assert 0.93 <= np.mean([one.macro_f1_low <= f1 <= one.macro_f1_high for one in found]) <= 0.98
     assert 0.91 <= np.mean([one.log_loss_low <= loss <= one.log_loss_high for one in found]) <= 0.97
@@ -139,7 +139,7 @@ def test_a_classifier_does_not_differ_from_itself() -> None:
 @pytest.mark.usefixtures("few_resamples")
 def test_false_alarms_are_rare_where_nothing_differs(images: int, signal: float) -> None:
     alarms = []
-    for seed in range(400):
+    for seed in range(300):
         labels, (first, second) = simulated(images, signal, seed, 2)
         (pair,) = significance.paired_tests(labels, {"a": first, "b": second}, [("a", "b")])
         alarms.append([not one.is_noise for one in (pair.accuracy, pair.macro_f1, pair.log_loss)])
@@ -150,7 +150,7 @@ def test_false_alarms_are_rare_where_nothing_differs(images: int, signal: float)
 @pytest.mark.usefixtures("few_resamples")
 def test_false_alarms_are_rare_when_the_best_is_chosen_on_the_same_images() -> None:
     names, alarms = ["a", "b", "c", "d"], []
-    for seed in range(150):
+    for seed in range(100):
         labels, found = simulated(100, 1.5, seed, len(names))
         probabilities = dict(zip(names, found, strict=True))
         best = max(names, key=lambda name: scoring.macro_f1(labels, probabilities[name]))

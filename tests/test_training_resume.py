@@ -74,7 +74,7 @@ def trained(fit: Training, checkpoint: Checkpoint | None) -> tuple[dict[str, lis
 
 @pytest.mark.parametrize("name", FITS)
 def test_interrupted_after_every_epoch_it_comes_to_the_same_bits(name: str, tmp_path: Path) -> None:
-    fit = Training(**{"epochs": 5, "batch_size": 3, **FITS[name]})
+    fit = Training(**{"epochs": 4, "batch_size": 3, **FITS[name]})
     curve, weights = trained(fit, None)
     for epoch, _ in enumerate(curve["loss"]):
         interrupted = InterruptedAfterAnEpoch(tmp_path, "this")

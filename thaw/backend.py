@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from thaw.errors import UserError
 
@@ -85,6 +86,13 @@ def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:
             "a container has to be started with the GPU, as by `docker run --gpus all`"
         )
     return None
+
+
+def traced(model: keras.Model, rows: int) -> Any:
+    """Return what TensorFlow computes for so many rows, in inference mode, as one of its functions of a fixed graph."""
+    signature = [tf.TensorSpec((rows, *model.input.shape[1:]), tf.float32)]
+    run = tf.function(lambda x: model(x, training=False), input_signature=signature, autograph=False)
+    return run.get_concrete_function()
 
 
 def float32_is_float32() -> None:

@@ -5,17 +5,15 @@ On a CPU that is OpenVINO, 1.5 to 3 times as fast as TensorFlow; on a GPU, or wh
 
 import os
 import sys
-import tempfile
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from thaw.backend import device, float32_is_float32, has_gpu, keras, same_bits
+from thaw.backend import device, float32_is_float32, has_gpu, keras, same_bits, traced
 from thaw.models import in_bfloat16
 
 # OpenVINO reports its use over the network and keeps an identifier at home, unless this cannot be imported.
@@ -77,23 +75,19 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, model: keras.Model, precision: Precision = "float32"):
         cores = os.cpu_count() or 1
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.xml"
-            model.export(str(path), format="openvino", verbose=False)
-            core = openvino.Core()
-            graph = core.read_model(path)
-            graph.reshape([self.ROWS, *model.input.shape[1:]])
-            self._compiled = core.compile_model(
-                graph,
-                "CPU",
-                {
-                    # Without it, OpenVINO takes bfloat16 by itself on CPUs that have it.
-                    "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
-                    "NUM_STREAMS": cores,
-                    "INFERENCE_NUM_THREADS": cores,
-                    "ENABLE_CPU_PINNING": False,  # other processes may be on the same cores
-                },
-            )
+        # What Keras's own export does on TensorFlow, without files between, in half the time.
+        graph = openvino.convert_model(traced(model, self.ROWS), share_weights=False)
+        self._compiled = openvino.Core().compile_model(
+            graph,
+            "CPU",
+            {
+                # Without it, OpenVINO takes bfloat16 by itself on CPUs that have it.
+                "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
+                "NUM_STREAMS": cores,
+                "INFERENCE_NUM_THREADS": cores,
+                "ENABLE_CPU_PINNING": False,  # other processes may be on the same cores
+            },
+        )
         computes_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
         self.name = f"OpenVINO {version('openvino')}, {'float32' if computes_in == openvino.Type.f32 else 'bfloat16'}"
 
