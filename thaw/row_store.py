@@ -26,7 +26,7 @@ from thaw.overlap import ahead
 LIMIT = "THAW_CACHE_LIMIT"
 DEFAULT_GIGABYTES = 20.0
 SEGMENT_BYTES = 256 * 2**20
-BATCH_BYTES = 4 * 2**20
+BATCH_BYTES = 2**20
 HEADER = struct.Struct("<8sII")
 """`MAGIC`, the number of rows, the CRC-32 of the entries."""
 MAGIC = b"thawrows"
