@@ -112,11 +112,13 @@ def draw_flips(compared: list[Compared]) -> Path | None:
     if not rows or not manifest.exists() or not thumbnails.exists():
         return None
     digests = {row.path: row.sha256 for row in read_manifest(manifest)}
+    if any(flip.path not in digests for _, flips in rows for flip in flips):
+        return None  # it is of other images than dvc.lock
     with reading_thumbnails(thumbnails) as pictures:
         draw_grid(
             SHEET,
             [
-                (title, [(pictures[digests[flip.path]], f"{flip.old} → {flip.new}\nis {flip.label}") for flip in flips])
+                (title, [(pictures[digests[flip.path]], f"was {flip.old}\nnow {flip.new}") for flip in flips])
                 for title, flips in rows
             ],
         )

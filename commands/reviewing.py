@@ -72,14 +72,14 @@ def review(repo: Repo, rev: str) -> Review:
         params=[
             (address, change.get("old"), change.get("new"))
             for changes in repo.params.diff(a_rev=rev).get("diff", {}).values()
-            for address, change in changes.items()
+            for address, change in sorted(changes.items())
         ],
         stages=ran,
         gone=sorted(old.keys() - new.keys()),
         metrics=[
             (file, score, change.get("old"), change.get("new"), change.get("diff"))
-            for file, changes in repo.metrics.diff(a_rev=rev, all=True).get("diff", {}).items()
-            for score, change in changes.items()
+            for file, changes in sorted(repo.metrics.diff(a_rev=rev, all=True).get("diff", {}).items())
+            for score, change in sorted(changes.items())
         ],
         images=images,
         compared=compared,

@@ -145,6 +145,14 @@ SCHEMA = {
     ),
     "text for a whole number": ({f"{FIT}.epochs": "8"}, [f'{FIT}.epochs: expected a whole number, got "8"']),
     "true for a whole number": ({f"{FIT}.epochs": True}, [f"{FIT}.epochs: expected a whole number, got true"]),
+    "text for true or false": (
+        {f"{FIT}.jit_compile": "auto"},
+        [f'{FIT}.jit_compile: expected true or false, got "auto"'],
+    ),
+    "a precision there is not": (
+        {f"{FIT}.precision": "float23"},
+        [f"{FIT}.precision: expected one of float32, bfloat16, got \"float23\"; did you mean 'float32'?"],
+    ),
     "half for a whole number": ({f"{FIT}.seed": 1.5}, [f"{FIT}.seed: expected a whole number, got 1.5"]),
     "text for a number": (
         {"dataset.split.test": "15%"},
@@ -1187,7 +1195,8 @@ EVERYTHING = edited(
         f"{BACKBONE}": LITE | {"include_top": False, "seed": 1},
         "backbones.file": {"architecture": "VGG16", "weights": str(DEFAULT), "sha256": DIGEST},
         "features.midway": MIDDLE
-        | {"pooling": None, "batch_size": 8, "augmentation": ["RandomGrayscale"], "views": 2, "seed": 1},
+        | {"pooling": None, "batch_size": 8, "augmentation": ["RandomGrayscale"], "views": 2, "seed": 1}
+        | {"precision": "bfloat16"},
         "variants.frozen_head.fit.C": [1.0, 2.0],
         f"{FIT}": {
             "epochs": 1,
@@ -1195,6 +1204,8 @@ EVERYTHING = edited(
             "optimizer": {"Adam": {"learning_rate": {"CosineDecay": {"initial_learning_rate": 1e-3}}}},
             "loss": {"CategoricalCrossentropy": {"label_smoothing": 0.1}},
             "callbacks": [{"EarlyStopping": {"monitor": "val_loss"}}, "TerminateOnNaN"],
+            "precision": "bfloat16",
+            "jit_compile": True,
             "batch_norm": "trained",
             "steps_per_epoch": 3,
             "learning_rate_factors": {"block_1": 0.1},
