@@ -12,7 +12,8 @@ from benchmarks.networks import NETWORKS, Network
 from benchmarks.photos import photos
 from benchmarks.project import PIXELS, PRECISIONS, Project, forget_rows
 from thaw.backend import keras
-from thaw.engine import Precision, engine
+from thaw.engine import Precision
+from thaw.keras_engine import engine
 from thaw.row_file import RowFile
 
 RUNS = 3

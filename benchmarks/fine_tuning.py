@@ -12,7 +12,7 @@ from thaw.backbones import build
 from thaw.backend import keras
 from thaw.batches import Rows
 from thaw.boundary import prefix
-from thaw.engine import engine
+from thaw.keras_engine import engine
 from thaw.normalization import Normalization
 from thaw.params.backbones import Backbone
 from thaw.params.keras_spec import KerasSpec

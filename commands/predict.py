@@ -37,7 +37,7 @@ def main(model: Path, images: list[Path], out: Path | None, top: int) -> None:
         raise UserError(f"{out}: a folder; give --out the name of a file")
     # TensorFlow takes seconds to import: nobody waits for it to read --help or of a wrong path.
     from thaw.classifier import Classifier, Unreadable
-    from thaw.engine import engine
+    from thaw.keras_engine import engine
 
     classifier = Classifier(model)
     runner = engine(classifier.model)

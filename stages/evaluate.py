@@ -10,10 +10,10 @@ import numpy as np
 from thaw import models
 from thaw.boundary import tail
 from thaw.cross_validation import cross_validate
-from thaw.engine import engine
 from thaw.errors import UserError
 from thaw.extraction import batched_predict
 from thaw.files import write_csv, write_text
+from thaw.keras_engine import engine
 from thaw.overlap import ahead
 from thaw.params import read_entry
 from thaw.params.evaluation import Evaluation

@@ -24,13 +24,13 @@ def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) 
     rows, shape, dtype = read_manifest(manifest), (*wanted.pixels, 3), np.dtype(np.uint8)
     index = index_of(rows)
     # Pixels are stored before the normalization, and the split and the classes are no part of them.
-    store = RowStore(fingerprint("pixels", wanted.pixels, wanted.resize, wanted.interpolation, DECODER), shape, dtype)
+    store = RowStore(
+        fingerprint("stages.tensors", wanted.pixels, wanted.resize, wanted.interpolation, DECODER), shape, dtype
+    )
     size, known = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", store.count(index.keys)
     announce(f"{entry}: {len(rows)} images to {size}, on {os.cpu_count()} CPU cores; {known} were decoded before")
-    made_of = {
-        "tensors": {**wanted.model_dump(), "normalization": Normalization.of(wanted.normalization).to_json()},
-    }
-    with writing(tensors, index, shape, dtype, made_of) as file:
+    made_with = {**wanted.model_dump(), "normalization": Normalization.of(wanted.normalization).to_json()}
+    with writing(tensors, index, shape, dtype, {"tensors": made_with}) as file:
         decoded = store.complete(
             index.keys, lambda missing: decode_all(folder, [rows[number] for number in missing], wanted)
         )

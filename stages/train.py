@@ -8,8 +8,9 @@ from thaw.backend import device, keras
 from thaw.batches import rows_of
 from thaw.checkpoint import Checkpoint
 from thaw.files import cache_folder
-from thaw.fingerprint import fingerprint, machine
+from thaw.fingerprint import fingerprint
 from thaw.history import write_history
+from thaw.machine import processor
 from thaw.models import save
 from thaw.params import read_entry
 from thaw.params.variants import Solver, Training, Variant
@@ -42,8 +43,8 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     if fit.validate_on == "test":
         announce("warning: the test split is used for validation: its scores will be optimistic")
     freeze(network, about["frozen"], fit.batch_norm)
-    computes = [np.__version__, keras.__version__, keras.backend.backend(), device(), machine()]
-    checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint("training", about, computes))
+    computes = [np.__version__, keras.__version__, keras.backend.backend(), device(), processor()]
+    checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint("stages.train", about, computes))
     if checkpoint.epochs:
         announce(f"{entry}: an interrupted training goes on after epoch {checkpoint.epochs}")
     curve = train(network, about["boundary"], rows, fit, variant.augmentation, checkpoint)

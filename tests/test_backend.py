@@ -84,7 +84,7 @@ def test_a_gpu_that_is_expected_and_not_used_is_explained(is_there: bool, has_li
 def test_where_no_gpu_is_expected_nothing_is_said_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unused_gpu(False, False) is None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    monkeypatch.setattr("thaw.backend._NVIDIA", True)
+    monkeypatch.setattr("thaw.backend.HAS_NVIDIA", True)
     monkeypatch.setattr("thaw.backend._GPUS", [])
     assert device() == f"the CPU, {os.cpu_count()} cores"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")

@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, STAGES, Project
+from thaw.fingerprint import imports
 
 DECLARED: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation")
@@ -46,6 +47,8 @@ def test_the_modules_that_a_stage_declares_are_those_that_it_imports(name: str) 
         files.add((path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")).as_posix())
     declared = [path for path in definition(name)["deps"] if is_module(path)]
     assert declared == sorted(files)
+    # What is kept between runs goes by the same modules.
+    assert declared == sorted(path.relative_to(ROOT).as_posix() for path in imports(module).values())
 
 
 @pytest.mark.parametrize("name", DECLARED)

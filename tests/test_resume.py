@@ -12,10 +12,17 @@ import pytest
 from PIL import Image
 
 from tests.conftest import PARAMS, Project, make_project
+from thaw.engine import openvino
+from thaw.machine import HAS_CUDA, HAS_NVIDIA
+from thaw.row_file import RowFile
 
 BATCH = 8
 IMAGES = 60
 IMAGES_FOLDER = PARAMS["dataset"]["path"]
+ARGUMENTS = {
+    "tensors": ["tensors.small", IMAGES_FOLDER, "data/manifest.csv", "data/small.h5"],
+    "features": ["features.f", "data/small.h5", "models/lite0.keras", "data/f.h5"],
+}
 WATCHED = """
 import os, runpy, signal, sys
 
@@ -38,17 +45,18 @@ if stage == "stages.tensors":
     pixels = tensors.pixels
     tensors.pixels = lambda *arguments: computed.append(1) or pixels(*arguments)
 else:
-    from thaw import engine
+    from thaw.views import Views
 
-    for kind in (engine.OpenVinoEngine, engine.KerasEngine):
-        def stream(self, batches, stream=kind.stream):
-            for results in stream(self, batches):
-                computed.append(len(results))
-                yield results
-        kind.stream = stream
+    def batches(self, numbers, batches=Views.batches):
+        for pixels in batches(self, numbers):
+            computed.append(len(pixels))
+            yield pixels
+
+    Views.batches = batches
 sys.argv = [stage, *arguments]
 runpy.run_module(stage, run_name="__main__", alter_sys=True)
 print("computed:", sum(computed))
+print("Keras is loaded" if "keras" in sys.modules else "Keras is not loaded")
 """
 """Runs a stage; says how many rows went through the decoder or the network; dies when so many batches are stored."""
 
@@ -70,11 +78,8 @@ def execute(project: Project, *words: str, cache: str = ".thaw") -> subprocess.C
 
 
 def run(project: Project, stage: str, cache: str = ".thaw", kill_after: int = 0) -> Run:
-    arguments = {
-        "tensors": ["tensors.small", IMAGES_FOLDER, "data/manifest.csv", "data/small.h5"],
-        "features": ["features.f", "data/small.h5", "models/lite0.keras", "data/f.h5"],
-    }[stage]
-    done = execute(project, "watched", f"stages.{stage}", str(kill_after), "params.yaml", *arguments, cache=cache)
+    words = ["watched", f"stages.{stage}", str(kill_after), "params.yaml", *ARGUMENTS[stage]]
+    done = execute(project, *words, cache=cache)
     computed = re.search(r"^computed: (\d+)$", done.stdout, re.MULTILINE)
     known = re.search(r"; (\d+)(?: of \d+ rows)? were (?:decoded|computed) before$", done.stdout, re.MULTILINE)
     return Run(done.returncode, computed and int(computed[1]), known and int(known[1]))
@@ -128,3 +133,28 @@ def test_nothing_is_computed_twice_and_the_bytes_are_those_of_a_clean_run(projec
         assert grown != earlier
         assert run(project, stage, cache=f"clean grown {stage}") == Run(0, IMAGES + 5, 0)
         assert output.read_bytes() == grown
+
+
+@pytest.mark.skipif(HAS_NVIDIA or HAS_CUDA or openvino is None, reason="Keras runs the frozen part here")
+def test_a_frozen_part_is_made_once_and_then_runs_without_keras(project: Project, plain: Path) -> None:
+    def extract(cache: str) -> str:
+        words = ["watched", "stages.features", "0", "params.yaml", *ARGUMENTS["features"]]
+        return execute(Project(project.folder, plain), *words, cache=cache).stdout
+
+    run(project, "tensors")
+    run(project, "features", cache="parts")
+    output = project.folder / "data/f.h5"
+    made = output.read_bytes()
+    (part,) = (project.folder / "parts" / "rows").glob("*/graph.zip")
+    for rows in (project.folder / "parts" / "rows").glob("*/*.rows"):
+        rows.unlink()
+    text = extract("parts")
+    assert "Keras is not loaded" in text
+    assert f"computed: {len(RowFile(output))}" in text
+    assert output.read_bytes() == made
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    assert "Keras is loaded" in extract("parts")
+    assert output.read_bytes() == made
+    assert "Keras is not loaded" in extract("parts")

@@ -194,7 +194,7 @@ def test_an_error_while_computing_passes_through_and_what_was_before_it_is_store
     assert complete(list(range(9))) == [4, 5, 6, 7, 8]
 
 
-PRINT_FINGERPRINT = "from thaw import images, fingerprint; print(fingerprint.fingerprint('pixels', [1]))"
+PRINT_FINGERPRINT = "from thaw.fingerprint import fingerprint; print(fingerprint('stages.tensors', [1]))"
 
 
 def test_a_fingerprint_is_that_of_the_code_too(tmp_path: Path) -> None:
@@ -205,7 +205,8 @@ def test_a_fingerprint_is_that_of_the_code_too(tmp_path: Path) -> None:
 
     first, second = tmp_path / "one", tmp_path / "two"
     for folder in (first, second):
-        shutil.copytree(ROOT / "thaw", folder / "thaw", ignore=shutil.ignore_patterns("__pycache__"))
+        for package in ("stages", "thaw"):
+            shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     assert found(first) == found(second)
     with (second / "thaw" / "scoring.py").open("a") as file:  # has nothing to do with pixels
         file.write("# a comment\n")

@@ -1,16 +1,12 @@
 """Keras and the backend that it computes on, TensorFlow or JAX: the only module that speaks to either."""
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from thaw.errors import UserError
-
-# The driver's file, and what stands for it in Windows' Linux.
-_NVIDIA = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg"))
+from thaw.machine import HAS_CUDA, HAS_NVIDIA
 
 
 @contextmanager
@@ -28,7 +24,7 @@ def quiet() -> Iterator[None]:
 
 # TensorFlow greets every process with lines about CUDA and CPU instructions, and offers no way to stop them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if _NVIDIA:
+if HAS_NVIDIA:
     # Other processes may be on the same GPU. And what XLA compiles is to give the same bits in every run.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
@@ -59,7 +55,7 @@ def device() -> str:
     if _GPUS:
         return ", ".join(_GPUS)
     is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    why = None if is_hidden else unused_gpu(_NVIDIA, importlib.util.find_spec("nvidia") is not None)
+    why = None if is_hidden else unused_gpu(HAS_NVIDIA, HAS_CUDA)
     return f"the CPU, {os.cpu_count()} cores{f' ({why})' if why else ''}"
 
 

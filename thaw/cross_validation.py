@@ -12,8 +12,8 @@ from thaw import logistic
 from thaw.backend import keras
 from thaw.batches import Rows, Values
 from thaw.boundary import tail
-from thaw.engine import KerasEngine
 from thaw.extraction import batched_predict
+from thaw.keras_engine import KerasEngine
 from thaw.params.evaluation import CrossValidation
 from thaw.params.variants import Solver, Training, Variant
 from thaw.row_file import RowFile

@@ -1,34 +1,48 @@
-"""What a result depends on besides its inputs: code, and the kind of machine."""
+"""What a result depends on besides its inputs: code."""
 
+import ast
 import hashlib
 import json
-import platform
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
+import thaw
+
+ROOT = Path(thaw.__file__).parents[1]
 PACKAGES = ("stages", "thaw")
 
 
-def fingerprint(*parts: Any) -> str:
-    """Return a SHA-256 of JSON-serializable parts and of the project's modules that this process has loaded.
+def fingerprint(module: str, *parts: Any) -> str:
+    """Return a SHA-256 of JSON-serializable parts, of a module, and of all modules of the project that it imports.
 
     So whatever is kept under a fingerprint is never taken for the result of other code.
     """
-    code = {}
-    for name, module in list(sys.modules.items()):
-        spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
-        name = spec.name if spec else name  # a stage's own module is __main__
-        if file and name.partition(".")[0] in PACKAGES:
-            code[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    code = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(imports(module).items())}
     return hashlib.sha256(json.dumps([parts, code], sort_keys=True).encode()).hexdigest()
 
 
-def machine() -> str:
-    """Return the processor's kind: on another one, floating-point results may differ in their last bits."""
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return f"{platform.machine()} {found[1] if found else platform.processor()}"
+def imports(module: str) -> dict[str, Path]:
+    """Return the files of a module and of the project's modules that it imports, directly or not, by their names."""
+    found: dict[str, Path] = {}
+    left = [module]
+    while left:
+        name = left.pop()
+        path = _file(name)
+        if name in found or path is None:
+            continue
+        found[name] = path
+        left.append(name.rpartition(".")[0])
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                left += [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                left += [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+    return found
+
+
+def _file(name: str) -> Path | None:
+    """Return a module's file; None if it is not the project's, or no module."""
+    if name.partition(".")[0] not in PACKAGES:
+        return None
+    path = ROOT.joinpath(*name.split("."))
+    return next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)

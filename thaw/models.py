@@ -10,7 +10,7 @@ from typing import Any
 from thaw.backend import keras
 from thaw.errors import UserError
 from thaw.files import replacing
-from thaw.normalization import Normalization, pretrained_with
+from thaw.normalization import Normalization, unlike_pretraining
 from thaw.stage import announce
 
 ABOUT = "thaw.json"
@@ -35,11 +35,8 @@ def assemble(
         A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
         pooling layer is named `pooling`.
     """
-    expected = pretrained_with(backbone.name)
-    if expected is not None and normalization != Normalization.of(expected):
-        announce(
-            f"warning: {backbone.name} was pretrained on tensors with normalization: {expected}; these have another"
-        )
+    if warning := unlike_pretraining(backbone.name, normalization):
+        announce(warning)
     pixels = keras.Input((height, width, 3), name="pixels")
     ordered = keras.ops.flip(pixels, axis=-1) if normalization.order == "BGR" else pixels
     normalized = keras.layers.Rescaling(

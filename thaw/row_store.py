@@ -40,6 +40,15 @@ def rows_at_a_time(row_bytes: int, most: int = 256) -> int:
     return max(1, min(most, BATCH_BYTES // max(1, row_bytes)))
 
 
+def folder_of(made_of: str) -> Path | None:
+    """Return the folder for what has a fingerprint; None if nothing is to be stored.
+
+    Raises:
+        UserError: the limit in the environment is no number.
+    """
+    return _root() / made_of if _limit() > 0 else None
+
+
 class RowStore:
     """Rows of one shape, all made in the same way; keys are 64 ASCII characters.
 
@@ -52,7 +61,7 @@ class RowStore:
     """
 
     def __init__(self, made_of: str, shape: tuple[int, ...], dtype: np.dtype):
-        self._root = cache_folder() / "rows"
+        self._root = _root()
         self._folder = self._root / made_of
         self._shape, self._dtype = shape, dtype
         self._row_bytes = int(np.prod(shape)) * dtype.itemsize
@@ -173,7 +182,7 @@ class RowStore:
     def _make_room(self) -> None:
         """Remove what was not used for the longest time, until a segment fits; half of what is free stays free."""
         segments = []
-        for path in self._root.glob("*/*.rows"):
+        for path in self._root.glob("*/*"):
             with suppress(FileNotFoundError):  # another process makes room, too
                 stat = path.stat()
                 segments.append((stat.st_mtime_ns, stat.st_size, path))
@@ -190,6 +199,10 @@ def _opened(path: Path) -> BinaryIO:
     """Open a segment; it then counts as used, and can be read to its end even if another process removes it."""
     os.utime(path)
     return path.open("rb", buffering=0)
+
+
+def _root() -> Path:
+    return cache_folder() / "rows"
 
 
 def _limit() -> int:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from thaw.augmentation import Augmentation
 from thaw.params.features import Features
 from thaw.row_file import RowFile
 
@@ -19,7 +18,6 @@ class Views:
 
     def __init__(self, images: RowFile, wanted: Features):
         self._images, self._wanted = images, wanted
-        self._augmentation = Augmentation(wanted.augmentation, wanted.seed) if wanted.views > 1 else None
         rows, part = np.arange(len(images)), images.index.splits["train"]
         of_train = [rows[part]] * (wanted.views - 1)
         views = [np.full_like(again, view) for view, again in enumerate(of_train, start=1)]
@@ -37,13 +35,18 @@ class Views:
 
     def batches(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the pixels of some rows in batches, uint8 or float32 (rows, height, width, 3)."""
+        augmentation = None
         for start in range(0, len(numbers), self._wanted.batch_size):
             chosen = numbers[start : start + self._wanted.batch_size]
             rows, views = self._rows[chosen], self._views[chosen]
             pixels = self._images[rows]
-            if self._augmentation and views.any():
+            if views.any():
+                if augmentation is None:
+                    from thaw.augmentation import Augmentation  # loads Keras
+
+                    augmentation = Augmentation(self._wanted.augmentation, self._wanted.seed)
                 pixels = pixels.astype(np.float32)
                 keys = self._images.index.keys[rows]
                 for place in np.flatnonzero(views):
-                    pixels[place] = self._augmentation(pixels[place], bytes(keys[place]), int(views[place]))
+                    pixels[place] = augmentation(pixels[place], bytes(keys[place]), int(views[place]))
             yield pixels
