@@ -14,8 +14,8 @@ CLASSES = ("a", "b", "c")
 def photos(folder: Path, count: int) -> str:
     """Write `count` photos in class folders below `folder`; return what they are.
 
-    Where there are fewer vehicle photos than that, they are repeated, each time with one byte more behind its end, so
-    that no two files are equal.
+    Where there are fewer vehicle photos than that, they are repeated, each time with another corner, so that no two
+    show the same.
     """
     found = sorted(VEHICLES.rglob("*.jpg"))
     for number, source in enumerate(islice(cycle(found or [None]), count)):
@@ -23,10 +23,12 @@ def photos(folder: Path, count: int) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         if source is None:
             made_photo(number, 500, 400).save(path, quality=90)
-        else:
+        elif number < len(found):
             shutil.copy(source, path)
-            with path.open("ab") as file:
-                file.write(b"%d" % number)
+        else:
+            repeated = Image.open(source).convert("RGB")
+            repeated.paste((number % 256, number // 256, 0), (0, 0, 16, 16))
+            repeated.save(path, quality=90)
     return f"{count} vehicle photos" if found else f"{count} made photos"
 
 
