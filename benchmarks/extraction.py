@@ -16,7 +16,7 @@ from thaw.engine import Precision
 from thaw.keras_engine import engine
 from thaw.row_file import RowFile
 
-RUNS = 3
+RUNS = 2
 
 
 def measure() -> Measured:

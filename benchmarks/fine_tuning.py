@@ -32,7 +32,7 @@ CHANGES: list[KerasSpec] = [
     {"RandomFlip": {"mode": "horizontal"}},
     {"RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2}},
 ]
-RUNS = 3
+RUNS = 2
 IMAGES = 64
 VIEWS = 8
 EPOCHS = 40
