@@ -1,6 +1,7 @@
 """Train what comes after the freeze boundary."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +11,14 @@ from thaw.checkpoint import Checkpoint
 from thaw.files import cache_folder
 from thaw.fingerprint import fingerprint
 from thaw.history import write_history
+from thaw.keras_engine import runs_on_openvino
 from thaw.machine import processor
-from thaw.models import save
+from thaw.models import count_parameters, save
 from thaw.params import read_entry
 from thaw.params.variants import Solver, Training, Variant
 from thaw.row_file import RowFile
 from thaw.stage import announce, run
+from thaw.trained import keep_graph
 from thaw.training import freeze, solve, train
 from thaw.variants import begin
 
@@ -37,7 +40,7 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     if isinstance(fit, Solver):
         freeze(network, about["frozen"], "frozen")
         curve = solve(network, rows, fit)
-        save(network, model, about)
+        _save(network, model, about)
         write_history(history, curve)
         return
     if fit.validate_on == "test":
@@ -48,9 +51,15 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     if checkpoint.epochs:
         announce(f"{entry}: an interrupted training goes on after epoch {checkpoint.epochs}")
     curve = train(network, about["boundary"], rows, fit, variant.augmentation, checkpoint)
-    save(network, model, about)
+    _save(network, model, about)
     write_history(history, curve)
     checkpoint.discard()
+
+
+def _save(network: keras.Model, model: Path, about: dict[str, Any]) -> None:
+    save(network, model, {**about, "parameters": count_parameters(network)})
+    if runs_on_openvino():  # so that scoring need not load Keras again
+        keep_graph(model, network, about["boundary"])
 
 
 if __name__ == "__main__":
