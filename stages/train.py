@@ -7,18 +7,17 @@ import numpy as np
 
 from thaw.backend import device, keras
 from thaw.batches import rows_of
+from thaw.cache import cache_folder
 from thaw.checkpoint import Checkpoint
-from thaw.files import cache_folder
 from thaw.fingerprint import fingerprint
 from thaw.history import write_history
-from thaw.keras_engine import runs_on_openvino
+from thaw.keras_graphs import keep_trained, runs_on_openvino
 from thaw.machine import processor
 from thaw.models import count_parameters, save
 from thaw.params import read_entry
 from thaw.params.variants import Solver, Training, Variant
 from thaw.row_file import RowFile
 from thaw.stage import announce, run
-from thaw.trained import keep_graph
 from thaw.training import freeze, solve, train
 from thaw.variants import begin
 
@@ -59,7 +58,7 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
 def _save(network: keras.Model, model: Path, about: dict[str, Any]) -> None:
     save(network, model, {**about, "parameters": count_parameters(network)})
     if runs_on_openvino():  # so that scoring need not load Keras again
-        keep_graph(model, network, about["boundary"])
+        keep_trained(model, network, about["boundary"])
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ from typing import Any
 from thaw import models
 from thaw.backend import device
 from thaw.boundary import boundaries, prefix, require_boundary
-from thaw.engine import Engine, Graph, OpenVinoEngine
-from thaw.keras_engine import KerasEngine, graph_of, runs_on_openvino
+from thaw.engine import Engine, OpenVinoEngine
+from thaw.graphs import Graph
+from thaw.keras_engine import KerasEngine
+from thaw.keras_graphs import graph_of, runs_on_openvino
 from thaw.normalization import Normalization
 from thaw.params.features import Features
 

@@ -1,4 +1,4 @@
-"""Models as OpenVINO has them, kept between runs, in the store of rows.
+"""Models as OpenVINO has them, kept between runs, beside the stored rows.
 
 Keras takes longer to load than some images take to be computed: it is needed only for models that are new here, or on
 a GPU.
@@ -11,12 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from thaw.engine import Graph, openvino
-from thaw.files import replacing
+from thaw.cache import limit, rows_folder
+from thaw.files import replacing, sha256
 from thaw.fingerprint import fingerprint
-from thaw.machine import HAS_CUDA, HAS_NVIDIA, processor, versions
-from thaw.row_store import folder_of
+from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, processor, versions
 
+Graph = tuple[bytes, bytes]
+"""XML, and the weights."""
 MEMBERS = ("model.xml", "model.bin")
 
 
@@ -27,11 +28,15 @@ def place(module: str, *made_of: Any) -> Path | None:
         module: the code that makes it.
         made_of: the rest of what it is made of, JSON-serializable.
     """
-    if openvino is None or HAS_NVIDIA or HAS_CUDA:
+    if not HAS_OPENVINO or HAS_NVIDIA or HAS_CUDA or limit() <= 0:
         return None
     computes = [versions("keras", "tensorflow", "openvino"), processor(), os.environ.get("KERAS_BACKEND")]
-    folder = folder_of(fingerprint(module, made_of, computes))
-    return folder / "graph.zip" if folder else None
+    return rows_folder() / fingerprint(module, made_of, computes) / "graph.zip"
+
+
+def place_of_trained(path: Path, boundary: str | None) -> Path | None:
+    """Return where the graph of the part behind a boundary of the model in a file is kept, of all of it if None."""
+    return place("thaw.keras_graphs", sha256(path), boundary)
 
 
 def read(path: Path) -> tuple[dict[str, Any], Graph] | None:
