@@ -64,7 +64,7 @@ def frozen(
 def _freeze(
     entry: str, backbone: Path, wanted: Features, pixels: tuple[int, int], normalization: Normalization
 ) -> tuple[dict[str, Any], Engine, Graph | None]:
-    """Cut the part out of the backbone by Keras; return what is known of it, its engine, and its graph if it has one."""
+    """Cut the part out of the backbone, by Keras; return what is known of it, its engine, its graph if it has one."""
     from thaw import models
     from thaw.backend import device
     from thaw.boundary import boundaries, prefix, require_boundary
