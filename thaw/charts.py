@@ -8,7 +8,7 @@ from thaw.markup import Markup, joined, tag
 from thaw.scoring import Bin
 
 WIDTH, HEIGHT = 320, 200
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 24, 36
+LEFT, RIGHT, TOP, BOTTOM = 44, 18, 24, 36
 """Margins of a chart, for what is written around it."""
 ROW = 40
 """Height of a row with an interval."""
@@ -60,7 +60,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], alternative: str)
     """
     bottom = ROW * len(rows) + 4
     lowest = min(low for _, _, low, _ in rows)
-    x = Axis(min(math.floor(lowest * 20) / 20, 0.95), 1.0, 10, WIDTH - 14)
+    x = Axis(min(math.floor(lowest * 20) / 20, 0.95), 1.0, RIGHT, WIDTH - RIGHT)
     parts = [*_vertical_grid(x, 0, bottom, share)]
     for number, (name, value, low, high) in enumerate(rows):
         top = number * ROW
@@ -104,7 +104,7 @@ def curves(
     x_axis = Axis(steps[0], steps[-1], LEFT + 8, WIDTH - RIGHT, log_x)
     y_axis = Axis(*y, HEIGHT - BOTTOM, TOP, log_y)
     x_ticks = [tick for tick in x_axis.ticks() if log_x or tick == int(tick)]
-    parts = [*_horizontal_grid(y_axis, written), *_ticks_below(x_axis, x_ticks, HEIGHT - BOTTOM, plain)]
+    parts = [*_horizontal_grid(y_axis, written), _ticks_below(x_axis, x_ticks, HEIGHT - BOTTOM, plain)]
     parts.append(_text(LEFT, 14, title, "title"))
     parts.append(_text((x_axis.start + x_axis.end) / 2, HEIGHT - 4, x_label, text_anchor="middle"))
     if marked is not None:
