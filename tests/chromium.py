@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ SWITCHES = (
     "--disable-component-update",
     "--disable-sync",
     "--remote-debugging-pipe",
+)
+# It reads from 3 and writes to 4.
+CONNECT = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 
 
@@ -79,7 +84,9 @@ class Page:
         return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
 
     def pdf(self) -> bytes:
-        result = self.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True, paperWidth=8.27, paperHeight=11.7)
+        result = self.call(
+            "Page.printToPDF", printBackground=True, preferCSSPageSize=True, paperWidth=8.27, paperHeight=11.7
+        )
         return base64.b64decode(result["data"])
 
 
@@ -87,8 +94,8 @@ class Page:
 def opened(browser: str, profile: Path) -> Iterator[Page]:
     """Start a Chromium with a new profile, and end it."""
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
-    # It reads from 3 and writes to 4.
-    command = ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", browser, *SWITCHES, f"--user-data-dir={profile}"]
+    command = [sys.executable, "-c", CONNECT, str(theirs_in), str(theirs_out), browser, *SWITCHES]
+    command.append(f"--user-data-dir={profile}")
     process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL)
     os.close(theirs_in)
     os.close(theirs_out)
@@ -96,9 +103,8 @@ def opened(browser: str, profile: Path) -> Iterator[Page]:
         with os.fdopen(ours_in, "rb") as answers:
             yield Page(ours_out, _messages(answers))
     finally:
-        os.close(ours_out)
-        process.kill()
-        process.wait()
+        os.close(ours_out)  # at which it ends
+        process.wait(timeout=30)
 
 
 def _messages(file: Any) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +83,12 @@ def page(contents: Contents, pictures: Thumbnails) -> str:
     )
     body = tag(
         "body",
-        tag("header", tag("h1", "Thaw report"), *_summary(contents), tag("nav", tag("ul", *links), aria_label="Sections")),
+        tag(
+            "header",
+            tag("h1", "Thaw report"),
+            *_summary(contents),
+            tag("nav", tag("ul", *links), aria_label="Sections"),
+        ),
         tag(
             "main",
             *(
@@ -93,7 +97,8 @@ def page(contents: Contents, pictures: Thumbnails) -> str:
             ),
         ),
     )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n".replace("><", ">\n<")
+    # In lines, so that Git shows what changed.
+    return re.sub("(?<=>)<(?!/)", "\n<", f"<!doctype html>{tag('html', head, body, lang='en')}\n")
 
 
 def _summary(contents: Contents) -> Iterator[Markup]:
@@ -164,7 +169,9 @@ def _learning_curves(contents: Contents) -> Markup:
             )
             for metric in ("accuracy", "loss")
         ]
-        drawn.append(tag("article", tag("h3", _marked(name, contents)), tag("div", *shown, class_="pair"), tag("p", told)))
+        drawn.append(
+            tag("article", tag("h3", _marked(name, contents)), tag("div", *shown, class_="pair"), tag("p", told))
+        )
     key = tag(
         "p",
         tag("span", "validation", class_="validation"),
@@ -200,7 +207,9 @@ def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) ->
             parts.append(_confusion(name, counts, classes))
         bins, error = reliability(one.labels, one.probabilities), calibration_error(one.labels, one.probabilities)
         said = "; ".join(f"{bin.accuracy:.0%} of {bin.images} at confidence {bin.confidence:.0%}" for bin in bins)
-        caption = f"Accuracy by confidence; calibration error {error:.3f}. Dotted: where a calibrated classifier would be"
+        caption = (
+            f"Accuracy by confidence; calibration error {error:.3f}. Dotted: where a calibrated classifier would be"
+        )
         chart = charts.reliability(bins, f"{name}: accuracy by confidence: {said}")
         parts.append(_figure(chart, caption))
         shown = [
@@ -272,9 +281,8 @@ def _images(manifest: list[Row], pictures: Thumbnails) -> Markup:
     more = len(classes) - SAMPLED_CLASSES
     note = [tag("p", f"{_count(more, 'more class', 'more classes')} not shown.", class_="note")] if more > 0 else []
     aligned = [None, *("number" for _ in splits)]
-    return joined(
-        tag("div", *samples, class_="samples"), _table("Images by class and split", ["class", *splits], total + rows, aligned), *note
-    )
+    distribution = _table("Images by class and split", ["class", *splits], total + rows, aligned)
+    return joined(tag("div", *samples, class_="samples"), distribution, *note)
 
 
 def _what_ran(contents: Contents) -> Markup:
