@@ -165,7 +165,8 @@ def test_what_is_not_markup_is_escaped() -> None:
 
 def test_no_name_becomes_markup(html: str, tree: Element) -> None:
     assert not tree.all("script")
-    assert {one.text for one in tree.all("b")} <= set(CLASSES)  # the report's own, of a mistake's class
+    bold = {one.text.removesuffix("…") for one in tree.all("b")}  # the report's own, of a mistake's class
+    assert all(any(name.startswith(text) for name in CLASSES) for text in bold)
     for name in CLASSES:
         assert name in tree.text
     assert tree.all("pre")[0].text == "variants:\n  <half>: &\n"

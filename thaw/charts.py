@@ -12,7 +12,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 18, 24, 36
 """Margins of a chart, for what is written around it."""
 ROW = 40
 """Height of a row with an interval."""
-LONGEST_LABEL = 32
+LONGEST_LABEL = 28
 TICKS = 5
 
 
@@ -43,6 +43,11 @@ class Axis:
         return [number * step for number in range(first, last + 1)]
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text of so many characters at most."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def share(value: float) -> str:
     return f"{round(value * 100, 6):g}%"
 
@@ -64,9 +69,8 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], alternative: str)
     parts = [*_vertical_grid(x, 0, bottom, share)]
     for number, (name, value, low, high) in enumerate(rows):
         top = number * ROW
-        label = name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
         parts += [
-            _text(x.start, top + 15, label, "name"),
+            _text(x.start, top + 15, shortened(name, LONGEST_LABEL), "name"),
             _text(x.end, top + 15, f"{value:.1%}", "name", text_anchor="end"),
             _line(x(low), top + 28, x(high), top + 28, "interval"),
             _dot(x(value), top + 28, 5),

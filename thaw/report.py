@@ -31,6 +31,7 @@ SAMPLED_CLASSES = 24
 MATRIX_CLASSES = 20
 """More do not fit on a page."""
 CONFUSED = 5
+LONGEST_LABEL = 40
 
 
 @dataclass(frozen=True)
@@ -196,41 +197,40 @@ def _best_step(history: dict[str, list[float]], x_label: str, steps: Sequence[fl
 
 def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) -> Iterator[Markup]:
     for name, one in contents.predictions.items():
-        classes = one.classes
+        classes = [charts.shortened(label, LONGEST_LABEL) for label in one.classes]
         counts = np.zeros((len(classes), len(classes)), int)
-        predicted = one.probabilities.argmax(axis=1)
-        np.add.at(counts, (one.labels, predicted), 1)
-        wrong = np.flatnonzero(predicted != one.labels)
-        worst = wrong[np.argsort(one.probabilities[wrong, one.labels[wrong]], kind="stable")][:MISTAKES]
-        parts = []
-        if len(classes) <= MATRIX_CLASSES:
-            parts.append(_confusion(name, counts, classes))
-        bins, error = reliability(one.labels, one.probabilities), calibration_error(one.labels, one.probabilities)
-        said = "; ".join(f"{bin.accuracy:.0%} of {bin.images} at confidence {bin.confidence:.0%}" for bin in bins)
-        caption = (
-            f"Accuracy by confidence; calibration error {error:.3f}. Dotted: where a calibrated classifier would be"
-        )
-        chart = charts.reliability(bins, f"{name}: accuracy by confidence: {said}")
-        parts.append(_figure(chart, caption))
-        shown = [
-            _picture(
-                test[one.paths[image]],
-                pictures,
-                tag("b", classes[one.labels[image]]),
-                f", taken for {classes[predicted[image]]} ({one.probabilities[image, predicted[image]]:.0%})",
-            )
-            for image in worst
-        ]
-        beginning = f"{len(wrong)} of {len(predicted)} test images are taken for another class"
-        which = f"; the worst {len(worst)}" if len(worst) < len(wrong) else ""
+        np.add.at(counts, (one.labels, one.probabilities.argmax(axis=1)), 1)
+        matrix = [_confusion(name, counts, classes)] if len(classes) <= MATRIX_CLASSES else []
         yield tag(
             "article",
             tag("h3", _marked(name, contents)),
-            tag("p", f"{beginning}{which}." if which or not len(wrong) else f"{beginning}, the worst first."),
-            tag("div", *shown, class_="pictures") if shown else "",
+            *_worst(one, classes, test, pictures),
             *_most_confused(counts, classes),
-            tag("div", *parts, class_="cards"),
+            tag("div", *matrix, _reliability(name, one), class_="cards"),
         )
+
+
+def _worst(one: Predictions, classes: list[str], test: dict[str, Row], pictures: Thumbnails) -> Iterator[Markup]:
+    """Yield the images that are taken for another class, those with the least probability of their own first."""
+    predicted = one.probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != one.labels)
+    worst = wrong[np.argsort(one.probabilities[wrong, one.labels[wrong]], kind="stable")][:MISTAKES]
+    which = "" if not len(wrong) else ", the worst first" if len(wrong) == len(worst) else f"; the worst {len(worst)}"
+    yield tag("p", f"{len(wrong)} of {len(predicted)} test images are taken for another class{which}.")
+    shown = []
+    for image in worst:
+        label, guess = one.labels[image], predicted[image]
+        told = f", taken for {classes[guess]} ({one.probabilities[image, guess]:.0%})"
+        shown.append(_figure(_image(test[one.paths[image]], pictures), tag("b", classes[label]), told))
+    if shown:
+        yield tag("div", *shown, class_="pictures")
+
+
+def _reliability(name: str, one: Predictions) -> Markup:
+    bins, error = reliability(one.labels, one.probabilities), calibration_error(one.labels, one.probabilities)
+    said = "; ".join(f"{bin.accuracy:.0%} of {bin.images} at confidence {bin.confidence:.0%}" for bin in bins)
+    chart = charts.reliability(bins, f"{name}: accuracy by confidence: {said}")
+    return _figure(chart, f"Accuracy by confidence; calibration error {error:.3f}. Dotted: perfectly calibrated")
 
 
 def _most_confused(counts: np.ndarray, classes: list[str]) -> Iterator[Markup]:
@@ -277,7 +277,9 @@ def _images(manifest: list[Row], pictures: Thumbnails) -> Markup:
     for label in classes[:SAMPLED_CLASSES]:
         mine = sorted((row.sha256, row) for row in manifest if row.label == label and row.split == "train")
         shown = (_image(row, pictures) for _, row in mine[:SAMPLES])
-        samples.append(tag("figure", tag("div", *shown, class_="strip"), tag("figcaption", label)))
+        samples.append(
+            tag("figure", tag("div", *shown, class_="strip"), tag("figcaption", charts.shortened(label, LONGEST_LABEL)))
+        )
     more = len(classes) - SAMPLED_CLASSES
     note = [tag("p", f"{_count(more, 'more class', 'more classes')} not shown.", class_="note")] if more > 0 else []
     aligned = [None, *("number" for _ in splits)]
@@ -319,12 +321,8 @@ def _scrolling(title: str, table: Markup) -> Markup:
     return tag("div", table, class_="scroll", role="region", aria_label=title, tabindex=0)
 
 
-def _figure(content: Markup, caption: str) -> Markup:
-    return tag("figure", content, tag("figcaption", caption))
-
-
-def _picture(row: Row, pictures: Thumbnails, *caption: str) -> Markup:
-    return tag("figure", _image(row, pictures), tag("figcaption", *caption))
+def _figure(content: Markup, *caption: str) -> Markup:
+    return tag("figure", content, tag("figcaption", *caption))
 
 
 def _image(row: Row, pictures: Thumbnails) -> Markup:
