@@ -5,7 +5,7 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,33 +146,12 @@ def _from_markdown(text: str) -> Iterator[Markup]:
 
 
 def _learning_curves(contents: Contents) -> Markup:
-    accuracies = _finite(contents.histories.values(), ("accuracy", "val_accuracy"))
-    losses = [loss for loss in _finite(contents.histories.values(), ("loss", "val_loss")) if loss > 0]
-    accuracy_range = (min([math.floor(min(accuracies, default=0) * 10) / 10, 0.9]), 1.0)
-    loss_range = (min(losses, default=0.1), max(losses, default=1.0))
-    drawn = []
-    for name, history in contents.histories.items():
-        x_label = "C" if "C" in history else "epoch"
-        steps = history["C"] if "C" in history else history["step"]
-        best, told = _best_step(history, x_label, steps)
-        shown = [
-            charts.curves(
-                f"{metric}, logarithmic" if metric == "loss" else metric,
-                steps,
-                {"training": history[metric], "validation": history[f"val_{metric}"]},
-                accuracy_range if metric == "accuracy" else loss_range,
-                f"{name}: {metric} by {x_label}, training and validation. {told}",
-                x_label=x_label,
-                log_x=x_label == "C",
-                log_y=metric == "loss",
-                written=charts.share if metric == "accuracy" else charts.plain,
-                marked=best,
-            )
-            for metric in ("accuracy", "loss")
-        ]
-        drawn.append(
-            tag("article", tag("h3", _marked(name, contents)), tag("div", *shown, class_="pair"), tag("p", told))
-        )
+    accuracies = _finite(contents.histories, "accuracy")
+    losses = [loss for loss in _finite(contents.histories, "loss") if loss > 0]
+    ranges = {
+        "accuracy": (min(math.floor(min(accuracies, default=0) * 10) / 10, 0.9), 1.0),
+        "loss": (min(losses, default=0.1), max(losses, default=1.0)),
+    }
     key = tag(
         "p",
         tag("span", "validation", class_="validation"),
@@ -181,18 +160,47 @@ def _learning_curves(contents: Contents) -> Markup:
         "; dotted: where the validation loss is least. All variants have the same scales.",
         class_="note",
     )
-    return joined(key, tag("div", *drawn, class_="wide cards"))
+    drawn = []
+    for name, history in contents.histories.items():
+        best, told = _best_step(history)
+        pair = (_curves(name, history, metric, ranges[metric], best) for metric in ("accuracy", "loss"))
+        title = tag("h3", _marked(name, contents))
+        drawn.append(tag("article", title, tag("div", *pair, class_="pair"), tag("p", told)))
+    return joined(key, *drawn)
 
 
-def _best_step(history: dict[str, list[float]], x_label: str, steps: Sequence[float]) -> tuple[int | None, str]:
+def _curves(
+    name: str, history: dict[str, list[float]], metric: str, room: tuple[float, float], best: int | None
+) -> Markup:
+    is_solved, is_loss = "C" in history, metric == "loss"
+    x_label = "C" if is_solved else "epoch"
+    return charts.curves(
+        "loss, logarithmic" if is_loss else metric,
+        history["C" if is_solved else "step"],
+        {"training": history[metric], "validation": history[f"val_{metric}"]},
+        room,
+        f"{name}: {metric} of training and validation by {x_label}",
+        x_label=x_label,
+        log_x=is_solved,
+        log_y=is_loss,
+        written=charts.plain if is_loss else charts.share,
+        marked=best,
+    )
+
+
+def _best_step(history: dict[str, list[float]]) -> tuple[int | None, str]:
     """Return where the validation loss is least, as a number and in words."""
-    finite = [number for number, loss in enumerate(history["val_loss"]) if math.isfinite(loss)]
+    losses = history["val_loss"]
+    finite = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
     if not finite:
         return None, "The validation loss is not finite anywhere."
-    best = min(finite, key=lambda number: history["val_loss"][number])
-    where = f"at C = {steps[best]:g}" if x_label == "C" else f"in epoch {steps[best]:g} of {steps[-1]:g}"
-    scores = f"{history['val_loss'][best]:.3f}, with accuracy {history['val_accuracy'][best]:.1%}"
-    return best, f"Least validation loss {where}: {scores}."
+    best = min(finite, key=losses.__getitem__)
+    epochs = f"in epoch {history['step'][best]:g} of {history['step'][-1]:g}"
+    where = f"at C = {history['C'][best]:g}" if "C" in history else epochs
+    return (
+        best,
+        f"Least validation loss {where}: {losses[best]:.3f}, with accuracy {history['val_accuracy'][best]:.1%}.",
+    )
 
 
 def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) -> Iterator[Markup]:
@@ -271,19 +279,16 @@ def _images(manifest: list[Row], pictures: Thumbnails) -> Markup:
     classes = class_names(manifest)
     counts = Counter((row.label, row.split) for row in manifest)
     splits = [split for split in SPLITS if any(row.split == split for row in manifest)]
-    total = [["all classes", *(str(sum(row.split == split for row in manifest)) for split in splits)]]
-    rows = [[label, *(str(counts[label, split]) for split in splits)] for label in classes[:SAMPLED_CLASSES]]
+    rows = [["all classes", *(str(sum(counts[label, split] for label in classes)) for split in splits)]]
     samples = []
     for label in classes[:SAMPLED_CLASSES]:
-        mine = sorted((row.sha256, row) for row in manifest if row.label == label and row.split == "train")
-        shown = (_image(row, pictures) for _, row in mine[:SAMPLES])
-        samples.append(
-            tag("figure", tag("div", *shown, class_="strip"), tag("figcaption", charts.shortened(label, LONGEST_LABEL)))
-        )
+        rows.append([label, *(str(counts[label, split]) for split in splits)])
+        mine = (row for row in manifest if row.label == label and row.split == "train")
+        shown = (_image(row, pictures) for row in sorted(mine, key=lambda row: row.sha256)[:SAMPLES])
+        samples.append(_figure(tag("div", *shown, class_="strip"), charts.shortened(label, LONGEST_LABEL)))
     more = len(classes) - SAMPLED_CLASSES
     note = [tag("p", f"{_count(more, 'more class', 'more classes')} not shown.", class_="note")] if more > 0 else []
-    aligned = [None, *("number" for _ in splits)]
-    distribution = _table("Images by class and split", ["class", *splits], total + rows, aligned)
+    distribution = _table("Images by class and split", ["class", *splits], rows, [None, *("number" for _ in splits)])
     return joined(tag("div", *samples, class_="samples"), distribution, *note)
 
 
@@ -336,8 +341,9 @@ def _image(row: Row, pictures: Thumbnails) -> Markup:
     return tag("img", src=source, alt=row.path, width=image.width, height=image.height, class_=tiny)
 
 
-def _finite(histories: Iterable[dict[str, list[float]]], columns: tuple[str, ...]) -> list[float]:
-    return [value for one in histories for column in columns for value in one[column] if math.isfinite(value)]
+def _finite(histories: dict[str, dict[str, list[float]]], metric: str) -> list[float]:
+    values = (value for one in histories.values() for column in (metric, f"val_{metric}") for value in one[column])
+    return [value for value in values if math.isfinite(value)]
 
 
 def _marked(name: str, contents: Contents) -> str:
