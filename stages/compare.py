@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from thaw.comparison import against_best, draw_learning_curves, ranking, table
+from thaw.comparison import against_best, ranking, table
 from thaw.errors import UserError
 from thaw.files import write_text
 from thaw.history import read_history
+from thaw.learning_curves import draw_learning_curves
 from thaw.params import read_yaml
 from thaw.predictions import read_predictions
 from thaw.scoring import score

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from tests import warm_python
 
 ROOT = Path(__file__).parents[1]
-CODE = ("dvc.yaml", ".dvcignore", ".gitignore", "data/raw/.gitignore", "commands", "stages", "thaw")
+CODE = ("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore", "data/raw/.gitignore", "commands", "stages", "thaw")
 CLASSES = ("oak", "pine", "silver birch")
 IMAGES_PER_CLASS = 7
 
@@ -144,6 +144,7 @@ STAGES = [
     *("train@frozen_head", "train@half", "train@full"),
     *("evaluate@frozen_head", "evaluate@half", "evaluate@full"),
     "compare",
+    "report",
 ]
 
 

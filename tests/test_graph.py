@@ -18,7 +18,7 @@ from thaw.fingerprint import imports
 
 DECLARED: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation")
-WITHOUT_KERAS = ("check", "digits", "manifest", "tensors", "compare")
+WITHOUT_KERAS = ("check", "digits", "manifest", "tensors", "compare", "report")
 
 
 def definition(name: str) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from tests.planned import plan_in, repro_as_planned
 
 TRAIN = ["train@frozen_head", "train@half", "train@full"]
 EVALUATE = ["evaluate@frozen_head", "evaluate@half", "evaluate@full"]
+SHOW = ["compare", "report"]
 FEATURES = ["features@bottleneck", "features@midway"]
-FROM_FEATURES = [*FEATURES, *TRAIN, *EVALUATE, "compare"]
+FROM_FEATURES = [*FEATURES, *TRAIN, *EVALUATE, *SHOW]
 FROM_TENSORS = ["tensors@small", *FROM_FEATURES]
 EVERYTHING = ["digits", "manifest", "backbone@lite0", *FROM_TENSORS]
 
@@ -67,9 +68,9 @@ ANOTHER = {
     "head": [{"Dense": {"units": "classes", "activation": "softmax"}}],
     "fit": {"epochs": 1, "optimizer": "SGD"},
 }
-OF_FROZEN_HEAD = [*TRAIN, *EVALUATE, "compare"]
-OF_HALF = ["train@half", "evaluate@half", "compare"]
-OF_FULL = ["train@full", "evaluate@full", "compare"]
+OF_FROZEN_HEAD = [*TRAIN, *EVALUATE, *SHOW]
+OF_HALF = ["train@half", "evaluate@half", *SHOW]
+OF_FULL = ["train@full", "evaluate@full", *SHOW]
 
 CONTRACT: dict[str, tuple[Change, list[str]]] = {
     "nothing": (lambda project: None, []),
@@ -100,9 +101,11 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     "the full variant's learning rate": (parameter("variants.full.fit.optimizer", LEARNING_RATE), OF_FULL),
     "the full variant's augmentation": (parameter("variants.full.augmentation", []), OF_FULL),
     "k of top-k accuracy": (parameter("evaluation.top_k", 3), EVALUATE),
-    "a variant added": (parameter("variants.another", ANOTHER), ["train@another", "evaluate@another", "compare"]),
-    "a variant removed": (parameter("variants.full", None), ["compare"]),
-    "a module of compare": (appended("thaw/comparison.py", "# a comment\n"), ["compare"]),
+    "a variant added": (parameter("variants.another", ANOTHER), ["train@another", "evaluate@another", *SHOW]),
+    "a variant removed": (parameter("variants.full", None), SHOW),
+    "a module of compare": (appended("thaw/comparison.py", "# a comment\n"), SHOW),
+    "a module of the report": (appended("thaw/charts.py", "# a comment\n"), ["report"]),
+    "how the report looks": (appended("thaw/report.css", "/* a comment */\n"), ["report"]),
     "a module of the backbones": (appended("thaw/lite0.py", "# a comment\n"), ["backbone@lite0"]),
     "a module of the parameters' check": (appended("thaw/params/check.py", "# a comment\n"), []),
     "a module of no stage": (appended("thaw/params/keras_names.py", "# a comment\n"), []),
@@ -153,7 +156,7 @@ def test_a_change_runs_exactly_what_depends_on_it(name: str, finished: Project, 
             else:
                 shutil.copy(tmp_path / path.name, path)
         # What was there before comes from the run cache, which does not keep what git keeps.
-        assert set(repro_as_planned(project, plan_in(project.folder)).ran) <= {"compare"}
+        assert set(repro_as_planned(project, plan_in(project.folder)).ran) <= {*SHOW}
 
 
 def test_a_removed_variant_leaves_nothing_that_compare_depends_on(finished: Project) -> None:
@@ -162,7 +165,8 @@ def test_a_removed_variant_leaves_nothing_that_compare_depends_on(finished: Proj
     parameter("variants.half", None)(project)
     project.repro()
     assert not (project.folder / "data" / "predictions" / "half.csv").exists()
-    assert "half" not in (project.folder / "metrics" / "comparison.md").read_text()
+    for shown in ("comparison.md", "report.html"):
+        assert "half" not in (project.folder / "metrics" / shown).read_text(encoding="utf-8")
     project.write_params(PARAMS)
     project.repro()
     assert (project.folder / "dvc.lock").read_bytes() == lock

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import PARAMS, Project
 from tests.planned import plan_in
-from tests.test_reruns import ANOTHER
+from tests.test_reruns import ANOTHER, SHOW
 
 RAW = PARAMS["dataset"]["path"]
 
@@ -83,7 +83,7 @@ def late(shared: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pro
     assert planned.incomplete
     done(project, "pull", *planned.fetched)
     pulled = objects(project)
-    assert project.repro("--pull", "--allow-missing").ran == ["train@another", "evaluate@another", "compare"]
+    assert project.repro("--pull", "--allow-missing").ran == ["train@another", "evaluate@another", *SHOW]
     commit(project)
     done(project, "push", "--run-cache")
     return project, pulled
@@ -97,7 +97,7 @@ def test_after_a_pull_nothing_runs(early: Project) -> None:
 def test_one_more_head_pulls_what_it_reads_and_no_more(shared: Project, late: tuple[Project, dict[str, int]]) -> None:
     project, pulled = late
     outs = {out["path"]: out for entry in entries(shared).values() for out in entry["outs"]}
-    read = ["data/features/bottleneck.h5", "models/backbones/lite0.keras", "data/thumbnails.zip"]
+    read = ["data/features/bottleneck.h5", "models/backbones/lite0.keras", "data/thumbnails.zip", "data/manifest.csv"]
     compared = [path for path in outs if path.startswith(("data/predictions/", "data/history/"))]
     assert pulled == {outs[path]["md5"]: outs[path]["size"] for path in [*read, *compared]}
     assert sum(pulled.values()) < sum(out["size"] for out in outs.values()) / 2
@@ -111,7 +111,7 @@ def test_after_a_merge_nothing_is_trained_again(early: Project, late: tuple[Proj
     params = copy.deepcopy(PARAMS)
     params["variants"]["half"]["fit"]["optimizer"]["Adam"]["learning_rate"] = 2e-4
     early.write_params(params)
-    assert early.repro().ran == ["train@half", "evaluate@half", "compare"]
+    assert early.repro().ran == ["train@half", "evaluate@half", *SHOW]
     commit(early)
     half = entries(early)["evaluate@half"]
     other, _ = late
@@ -120,11 +120,12 @@ def test_after_a_merge_nothing_is_trained_again(early: Project, late: tuple[Proj
 
     git(early.folder, "checkout", "--ours", "dvc.lock", "metrics")
     # Git has the other one's metrics, which DVC's remote has not: they are computed again, not trained.
-    assert early.repro("--pull").ran == ["evaluate@another", "compare"]
+    assert early.repro("--pull").ran == ["evaluate@another", *SHOW]
     commit(early)
     assert early.repro().ran == []
     assert entries(early)["evaluate@half"] == half
     assert entries(early)["evaluate@another"] == entries(other)["evaluate@another"]
-    comparison = (early.folder / "metrics" / "comparison.md").read_text()
-    assert "| another |" in comparison
-    assert "<<<<<<<" not in comparison
+    for name in ("comparison.md", "report.html"):
+        shown = (early.folder / "metrics" / name).read_text(encoding="utf-8")
+        assert "another" in shown
+        assert "<<<<<<<" not in shown
