@@ -132,35 +132,38 @@ def clone_without_data(project: Project, folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of what has run, to change."""
+    return Project(shutil.copytree(finished.folder, tmp_path / "a project"), finished.python)
+
+
 @pytest.mark.parametrize("name", CONTRACT)
-def test_a_change_runs_exactly_what_depends_on_it(name: str, finished: Project, tmp_path: Path) -> None:
-    project = finished
+def test_a_change_runs_exactly_what_depends_on_it(name: str, project: Project, tmp_path: Path) -> None:
     change, expected = CONTRACT[name]
-    kept = [project.params, project.folder / "thaw", project.folder / "stages", project.folder / "data" / "raw"]
-    for path in kept:
-        copy_of = shutil.copytree if path.is_dir() else shutil.copy
-        copy_of(path, tmp_path / path.name)
-    try:
-        change(project)
-        planned = plan_in(project.folder)
-        in_a_clone = plan_in(clone_without_data(project, tmp_path / "clone"))
-        assert [(step.stage, step.action) for step in in_a_clone.steps] == [
-            (step.stage, step.action) for step in planned.steps
-        ]
-        assert sorted(repro_as_planned(project, planned).ran) == sorted(expected)
-    finally:
-        for path in kept:
-            if path.is_dir():
-                shutil.rmtree(path)
-                shutil.copytree(tmp_path / path.name, path)
-            else:
-                shutil.copy(tmp_path / path.name, path)
-        # What was there before comes from the run cache, which does not keep what git keeps.
-        assert set(repro_as_planned(project, plan_in(project.folder)).ran) <= {*SHOW}
+    change(project)
+    planned = plan_in(project.folder)
+    in_a_clone = plan_in(clone_without_data(project, tmp_path / "clone"))
+    assert [(step.stage, step.action) for step in in_a_clone.steps] == [
+        (step.stage, step.action) for step in planned.steps
+    ]
+    assert sorted(repro_as_planned(project, planned).ran) == sorted(expected)
 
 
-def test_a_removed_variant_leaves_nothing_that_compare_depends_on(finished: Project) -> None:
-    project = finished
+def test_what_was_there_before_comes_from_the_run_cache(project: Project, tmp_path: Path) -> None:
+    images = project.folder / PARAMS["dataset"]["path"]
+    shutil.copytree(images, tmp_path / "images")
+    image_changed(project)
+    parameter("variants.half.fit.epochs", 2)(project)
+    assert set(FROM_TENSORS) < set(project.repro().ran)
+    shutil.rmtree(images)
+    shutil.copytree(tmp_path / "images", images)
+    project.write_params(PARAMS)
+    # It does not keep what git keeps.
+    assert set(repro_as_planned(project, plan_in(project.folder)).ran) <= {*SHOW}
+
+
+def test_a_removed_variant_leaves_nothing_that_compare_depends_on(project: Project) -> None:
     lock = (project.folder / "dvc.lock").read_bytes()
     parameter("variants.half", None)(project)
     project.repro()
@@ -172,8 +175,7 @@ def test_a_removed_variant_leaves_nothing_that_compare_depends_on(finished: Proj
     assert (project.folder / "dvc.lock").read_bytes() == lock
 
 
-def test_an_error_in_params_runs_nothing(finished: Project) -> None:
-    project = finished
+def test_an_error_in_params_runs_nothing(project: Project) -> None:
     params = copy.deepcopy(PARAMS)
     params["variants"]["full"]["fit"]["epochs"] = 2
     params["variants"]["half"]["fit"]["optimizer"] = "Adamm"
