@@ -1,0 +1,73 @@
+"""`thaw doctor`: say whether machine, data and remote are in order."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dvc.repo import Repo
+
+from commands import lock
+from commands.cache_checks import check_cache, check_disk, check_memory
+from commands.findings import Finding, State, checked
+from commands.machine_checks import check_keras, check_openvino, check_packages, check_python, starting_keras
+from commands.rehashing import rehash
+from commands.remote_checks import check_pushed, check_remote, check_secrets
+from thaw.errors import UserError
+from thaw.params import read_yaml
+from thaw.params.check import check
+
+PARAMS = Path("params.yaml")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--rehash", action="store_true", help="hash every object in DVC's cache, and name the damaged")
+
+
+def main(rehash: bool = False) -> None:
+    """Say whether machine, data and remote are in order, and how to mend what is not.
+
+    The status is 1 if there is an error.
+    """
+    has_error = False
+    for finding in examine(rehash):
+        command = f": `{finding.command}`" if finding.command else ""
+        print(f"{finding.state:8} {finding.about}: {finding.text}{command}", flush=True)
+        has_error |= finding.state is State.ERROR
+    if has_error:
+        raise SystemExit(1)
+
+
+def examine(objects: bool = False) -> Iterator[Finding]:
+    """Yield what is found in the project in the current folder.
+
+    Args:
+        objects: hash those in DVC's cache, too.
+    """
+    with starting_keras() as keras, lock.opened() as repo:
+        yield checked("Python", check_python)
+        yield checked("packages", check_packages)
+        yield from _of_params(repo)
+        yield checked("cache", lambda: check_cache(repo))
+        yield checked("credentials", lambda: check_secrets(repo))
+        remote = checked("remote", lambda: check_remote(repo))
+        yield remote
+        if remote.state is State.OK:
+            yield checked("pushed", lambda: check_pushed(repo))
+        if objects:
+            yield from rehash(repo)
+        yield checked("Keras", lambda: check_keras(keras))
+
+
+def _of_params(repo: Repo) -> Iterator[Finding]:
+    """Yield what depends on params.yaml, which has to be right for it."""
+    try:
+        check(PARAMS)
+    except UserError as error:
+        yield Finding(PARAMS.name, State.ERROR, str(error).removeprefix(f"{PARAMS}: "))
+        return
+    params: dict[str, Any] = read_yaml(PARAMS)
+    yield checked("OpenVINO", lambda: check_openvino(params))
+    yield checked("memory", lambda: check_memory(repo, params))
+    yield checked("disk", lambda: check_disk(repo, params))
