@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from configobj import ConfigObj
 from dvc.config import RemoteNotFoundError
 from dvc.data_cloud import Remote
-from dvc.fs import HTTPFileSystem, RemoteMissingDepsError
+from dvc.fs import HTTPFileSystem, LocalFileSystem, RemoteMissingDepsError
 from dvc.repo import Repo
 from dvc_data.hashfile.db import HashFileDB
 
@@ -100,6 +100,9 @@ def check_remote(repo: Repo) -> Finding:
         within(ANSWERS_IN, lambda: _reach(remote))
     except UserError as error:
         return Finding("remote", State.ERROR, f"{where} cannot be reached: {error}")
+    if isinstance(remote.fs, LocalFileSystem) and not remote.fs.exists(remote.path):
+        text = f"{where} is no folder yet; `dvc push` makes it. If it is another machine's, mount that first"
+        return Finding("remote", State.WARNING, text)
     if isinstance(remote.fs, HTTPFileSystem):
         return Finding("remote", State.OK, f"{where} answers; whether it takes files, only a push can tell")
     try:
