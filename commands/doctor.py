@@ -48,7 +48,7 @@ def examine(objects: bool = False) -> Iterator[Finding]:
     with starting_keras() as keras, lock.opened() as repo:
         yield checked("Python", check_python)
         yield checked("packages", check_packages)
-        yield from _of_params(repo)
+        yield from of_params(repo)
         yield checked("cache", lambda: check_cache(repo))
         yield checked("credentials", lambda: check_secrets(repo))
         remote = checked("remote", lambda: check_remote(repo))
@@ -60,7 +60,7 @@ def examine(objects: bool = False) -> Iterator[Finding]:
         yield checked("Keras", lambda: check_keras(keras))
 
 
-def _of_params(repo: Repo) -> Iterator[Finding]:
+def of_params(repo: Repo) -> Iterator[Finding]:
     """Yield what depends on params.yaml, which has to be right for it."""
     try:
         check(PARAMS)

@@ -1,5 +1,6 @@
 """Whether teammates get what is computed here: DVC's remote, and what is in it."""
 
+import os
 import re
 import socket
 import uuid
@@ -87,6 +88,7 @@ def check_remote(repo: Repo) -> Finding:
     if not name:
         text = "none is configured: teammates cannot get what is computed here"
         return Finding("remote", State.WARNING, text, "dvc remote add --default store URL")
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "1")  # S3's client would try again for longer than is waited here
     try:
         remote = repo.cloud.get_remote()
     except RemoteNotFoundError:
@@ -156,9 +158,9 @@ def check_pushed(repo: Repo) -> Finding:
         missing_runs = runs - within(LISTS_IN, lambda: _runs(remote.legacy_odb)) if runs else runs
     except UserError as error:
         return Finding("pushed", State.ERROR, f"{name} does not say what it has: {error}")
-    missing = [path for oid, path in wanted.items() if oid not in there]
+    missing = [oid for oid in wanted if oid not in there]
     cache = repo.cache.local
-    nowhere = [path for oid, path in wanted.items() if oid not in there and not Path(cache.oid_to_path(oid)).exists()]
+    nowhere = sorted(wanted[oid] for oid in missing if not Path(cache.oid_to_path(oid)).exists())
     text = f"{name} has {len(wanted) - len(missing)} of {len(wanted)} results"
     if runs:
         text += f", and {len(runs) - len(missing_runs)} of the {len(runs)} runs in the run cache"
