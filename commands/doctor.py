@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from dvc.repo import Repo
 
@@ -13,7 +12,6 @@ from commands.findings import Finding, State, checked
 from commands.machine_checks import check_keras, check_openvino, check_packages, check_python, starting_keras
 from commands.rehashing import rehash
 from commands.remote_checks import check_pushed, check_remote, check_secrets
-from thaw.errors import UserError
 from thaw.params import read_yaml
 from thaw.params.check import check
 
@@ -48,26 +46,26 @@ def examine(objects: bool = False) -> Iterator[Finding]:
     with starting_keras() as keras, lock.opened() as repo:
         yield checked("Python", check_python)
         yield checked("packages", check_packages)
-        yield from of_params(repo)
-        yield checked("cache", lambda: check_cache(repo))
+        pipeline = checked("pipeline", lambda: check_pipeline(repo))
+        yield pipeline
+        if pipeline.state is State.OK:
+            params = read_yaml(PARAMS)
+            yield checked("OpenVINO", lambda: check_openvino(params))
+            yield checked("memory", lambda: check_memory(repo, params))
+            yield checked("disk", lambda: check_disk(repo, params))
+            yield checked("cache", lambda: check_cache(repo))
         yield checked("credentials", lambda: check_secrets(repo))
         remote = checked("remote", lambda: check_remote(repo))
         yield remote
-        if remote.state is State.OK:
+        if remote.state is pipeline.state is State.OK:
             yield checked("pushed", lambda: check_pushed(repo))
-        if objects:
+        if objects and pipeline.state is State.OK:
             yield from rehash(repo)
         yield checked("Keras", lambda: check_keras(keras))
 
 
-def of_params(repo: Repo) -> Iterator[Finding]:
-    """Yield what depends on params.yaml, which has to be right for it."""
-    try:
-        check(PARAMS)
-    except UserError as error:
-        yield Finding(PARAMS.name, State.ERROR, str(error).removeprefix(f"{PARAMS}: "))
-        return
-    params: dict[str, Any] = read_yaml(PARAMS)
-    yield checked("OpenVINO", lambda: check_openvino(params))
-    yield checked("memory", lambda: check_memory(repo, params))
-    yield checked("disk", lambda: check_disk(repo, params))
+def check_pipeline(repo: Repo) -> Finding:
+    """Whether params.yaml, dvc.lock and dvc.yaml can be read: nothing is known of the pipeline without."""
+    check(PARAMS)
+    lock.stages_now()
+    return Finding("pipeline", State.OK, f"{len(repo.index.stages)} stages; {PARAMS} has no errors")

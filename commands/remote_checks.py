@@ -19,12 +19,14 @@ from dvc.repo import Repo
 from dvc_data.hashfile.db import HashFileDB
 
 from commands import git
-from commands.findings import INSTALL, Finding, State, shortened
+from commands.findings import Finding, State, shortened
 from thaw.errors import UserError
 
 CONFIG = ".dvc/config"
 SECRET = re.compile(r"password|passphrase|secret|token|account_key|customer_key|connection_string")
 NO_SECRET = re.compile(r"^ask_|_command$|_path$")
+INSTALLABLE = ("s3", "ssh", "webdav", "webdavs")
+"""What the extra `remotes` is for."""
 ANSWERS_IN = 10
 """Seconds."""
 LISTS_IN = 30
@@ -94,9 +96,11 @@ def check_remote(repo: Repo) -> Finding:
     except RemoteNotFoundError:
         text = f"core.remote names {name}, but there is no remote of that name"
         return Finding("remote", State.ERROR, text, f"dvc remote add --default {name} URL")
-    except RemoteMissingDepsError:
-        text = f"the packages for {_url(repo)} are not installed"
-        return Finding("remote", State.ERROR, text, INSTALL.replace(" .", " '.[remotes]'"))
+    except (ImportError, RemoteMissingDepsError):
+        kind = urlsplit(_url(repo)).scheme
+        extra = "--editable '.[remotes]'" if kind in INSTALLABLE else f"'dvc[{kind}]'"
+        text = f"{name} ({_url(repo)}): DVC's package for {kind} is not installed"
+        return Finding("remote", State.ERROR, text, f"python -m pip install --constraint constraints.txt {extra}")
     where = f"{name} ({_url(repo)})"
     try:
         within(ANSWERS_IN, lambda: _reach(remote))

@@ -12,7 +12,7 @@ import pytest
 
 from commands import cache_checks
 from commands.cache_checks import check_cache, check_disk, check_memory
-from commands.doctor import of_params
+from commands.doctor import check_pipeline
 from commands.findings import Finding, State, checked
 from commands.machine_checks import check_keras, check_openvino, check_packages, check_python, starting_keras
 from commands.rehashing import rehash
@@ -163,6 +163,20 @@ def test_a_remote_that_is_not_there_is_named(toy: Project) -> None:
     assert "elsewhere" in unknown.text
     do(toy, (unknown.command or "").replace("URL", str(toy.folder.parent / "store")))
     assert examined(toy, check_remote).state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "command"), [("s3", "dvc_s3", "--editable '.[remotes]'"), ("gs", "dvc_gs", "'dvc[gs]'")]
+)
+def test_a_package_for_a_remote_that_is_missing_is_named(
+    toy: Project, kind: str, package: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dvc(toy, "remote", "modify", "store", "url", f"{kind}://bucket/store")
+    monkeypatch.setitem(sys.modules, package, None)  # which is how an import fails
+    found = examined(toy, check_remote)
+    assert found.state is State.ERROR
+    assert f"DVC's package for {kind} is not installed" in found.text
+    assert (found.command or "").endswith(command)
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(toy: Project) -> None:
@@ -327,12 +341,18 @@ def test_keras_that_cannot_be_loaded_is_an_error(tmp_path: Path, monkeypatch: py
     assert "its library is gone" in found.text
 
 
-def test_params_that_are_wrong_are_an_error(toy: Project) -> None:
+def test_a_pipeline_that_cannot_be_read_is_an_error(toy: Project) -> None:
     (toy.folder / "params.yaml").write_text("variants: 3\n")
-    with opened(toy) as repo:
-        (found,) = of_params(repo)
-    assert (found.about, found.state) == ("params.yaml", State.ERROR)
+    found = examined(toy, check_pipeline)
+    assert found.state is State.ERROR
     assert "nothing was run" in found.text
+    shutil.copy(ROOT / "params.yaml", toy.folder)
+    assert examined(toy, check_pipeline).state is State.OK
+    for text, hint in (("stages:\n<<<<<<< HEAD\n  text: {}\n=======\n", "after a merge"), ("text", "restores it")):
+        (toy.folder / "dvc.lock").write_text(text)
+        found = examined(toy, check_pipeline)
+        assert found.state is State.ERROR
+        assert hint in found.text
 
 
 def test_the_command_says_all_of_it_and_fails_where_there_is_an_error(toy: Project) -> None:
@@ -343,7 +363,18 @@ def test_the_command_says_all_of_it_and_fails_where_there_is_an_error(toy: Proje
     done = subprocess.run(command, cwd=toy.folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    for about in ("Python", "packages", "OpenVINO", "memory", "disk", "cache", "credentials", "remote", "Keras"):
+    for about in (
+        "Python",
+        "packages",
+        "pipeline",
+        "OpenVINO",
+        "memory",
+        "disk",
+        "cache",
+        "credentials",
+        "remote",
+        "Keras",
+    ):
         assert [line for line in lines if line.startswith(f"ok       {about}: ")], about
     assert [line for line in lines if line.startswith("warning  pushed: store has 0 of 3 results")]
     assert [line for line in lines if line.startswith("error    objects: ") and "it is text.txt: `rm -rf " in line]
