@@ -9,7 +9,7 @@ from dvc.repo import Repo
 from dvc_objects.fs.generic import test_links
 
 from commands.findings import Finding, State, amount
-from commands.sizes import sizes
+from commands.sizes import Sizes
 
 BASE_MEMORY = 1.5e9
 """Bytes of a process that has loaded Keras and trains a small network."""
@@ -19,43 +19,36 @@ MUCH = 1e9
 """Bytes whose second copy is worth a word."""
 
 
-def check_memory(repo: Repo, params: dict[str, Any]) -> Finding:
-    """Whether there is memory for the variants that hold all of their inputs: others read a batch at a time."""
-    memory, found = psutil.virtual_memory(), sizes(repo, params)
-    solved = [
-        entry["inputs"].removeprefix("features/") for entry in params["variants"].values() if "solver" in entry["fit"]
-    ]
+def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
+    """Whether there is memory for the variants that hold all of their inputs; others read a batch at a time."""
+    memory = psutil.virtual_memory()
+    solved = [one["inputs"].removeprefix("features/") for one in params["variants"].values() if "solver" in one["fit"]]
     held = max((found.features.get(name, 0) for name in solved), default=0) * OF_A_SOLVER if found else 0
     needed = BASE_MEMORY + held
     text = f"about {amount(needed)} needed, {amount(memory.available)} of {amount(memory.total)} free"
     if needed > memory.total:
-        return Finding(
-            "memory", State.ERROR, f"{text}: pool the features that a solver reads, or take fewer views of them"
-        )
+        hint = "give what a solver reads pooling, or fewer views"
+        return Finding("memory", State.ERROR, f"{text}: {hint}")
     if needed > memory.available:
         return Finding("memory", State.WARNING, f"{text}: end what else is running")
     return Finding("memory", State.OK, text)
 
 
-def check_disk(repo: Repo, params: dict[str, Any]) -> Finding:
+def check_disk(repo: Repo, found: Sizes | None) -> Finding:
     """Whether there is room for tensors and features, twice where DVC's cache has copies."""
-    found = sizes(repo, params)
+    free = free_bytes(repo)
     if found is None:
-        return Finding(
-            "disk", State.OK, f"{amount(free_bytes(repo))} free; what is needed is known once `manifest` has run"
-        )
+        text = f"{amount(free)} free; how much is needed is known once `dvc repro manifest` has run"
+        return Finding("disk", State.OK, text)
     files = {f"data/tensors/{name}.h5": size for name, size in found.tensors.items()}
     files |= {f"data/features/{name}.h5": size for name, size in found.features.items()}
     times = 2 if _links(repo) == ["copy"] else 1
     needed = times * sum(files.values())
     here = times * sum(Path(path).stat().st_size for path in files if Path(path).exists())
-    free = free_bytes(repo)
-    text = f"tensors and features take about {amount(needed)}{' with their copies in the cache' if times == 2 else ''}"
-    if found.unknown:
-        text += f", and what {', '.join(found.unknown)} take, which have not run yet"
-    text += f"; {amount(here)} of it are here, {amount(free)} free"
+    copies = " with their copies in the cache" if times == 2 else ""
+    text = f"tensors and features take {amount(needed)}{copies}, {amount(here)} are here, {amount(free)} free"
     if needed - here > free:
-        hint = "a smaller cache, or fewer pixels, views or features; this removes what no commit refers to"
+        hint = "take fewer pixels, views or features, or remove from the cache what no commit names"
         return Finding("disk", State.ERROR, f"{text}: {hint}", "dvc gc --all-commits")
     return Finding("disk", State.OK, text)
 

@@ -12,6 +12,7 @@ from commands.findings import Finding, State, checked
 from commands.machine_checks import check_keras, check_openvino, check_packages, check_python, starting_keras
 from commands.rehashing import rehash
 from commands.remote_checks import check_pushed, check_remote, check_secrets
+from commands.sizes import sizes
 from thaw.params import read_yaml
 from thaw.params.check import check
 
@@ -51,8 +52,6 @@ def examine(objects: bool = False) -> Iterator[Finding]:
         if pipeline.state is State.OK:
             params = read_yaml(PARAMS)
             yield checked("OpenVINO", lambda: check_openvino(params))
-            yield checked("memory", lambda: check_memory(repo, params))
-            yield checked("disk", lambda: check_disk(repo, params))
             yield checked("cache", lambda: check_cache(repo))
         yield checked("credentials", lambda: check_secrets(repo))
         remote = checked("remote", lambda: check_remote(repo))
@@ -61,7 +60,11 @@ def examine(objects: bool = False) -> Iterator[Finding]:
             yield checked("pushed", lambda: check_pushed(repo))
         if objects and pipeline.state is State.OK:
             yield from rehash(repo)
-        yield checked("Keras", lambda: check_keras(keras))
+        loaded, row_bytes = check_keras(keras)
+        yield loaded
+        if pipeline.state is State.OK and loaded.state is not State.ERROR:
+            yield checked("memory", lambda: check_memory(params, sizes(repo, params, row_bytes)))
+            yield checked("disk", lambda: check_disk(repo, sizes(repo, params, row_bytes)))
 
 
 def check_pipeline(repo: Repo) -> Finding:

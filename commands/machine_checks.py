@@ -1,5 +1,6 @@
 """Whether the machine and what is installed on it are what the pipeline needs."""
 
+import json
 import platform
 import re
 import shlex
@@ -16,7 +17,6 @@ from thaw.engine import openvino
 from thaw.machine import versions
 
 CONSTRAINTS = Path("constraints.txt")
-KERAS = "from thaw.backend import device, keras; print(keras.backend.backend(), device(), sep='\\n')"
 MOST_SECONDS = 120
 """Until Keras counts as stuck, as it is where a GPU's driver hangs."""
 
@@ -82,7 +82,7 @@ def _in_bfloat16(params: dict[str, Any]) -> Iterator[str]:
 @contextmanager
 def starting_keras() -> Iterator["subprocess.Popen[str]"]:
     """Start a process that says what Keras computes on: to load it takes seconds, in which other checks run."""
-    command = [sys.executable, "-c", KERAS]
+    command = [sys.executable, "-m", "commands.keras_facts"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -90,19 +90,20 @@ def starting_keras() -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-def check_keras(process: "subprocess.Popen[str]") -> Finding:
-    """Whether Keras can be loaded, and sees a GPU where one is expected."""
+def check_keras(process: "subprocess.Popen[str]") -> tuple[Finding, dict[str, int]]:
+    """Whether Keras can be loaded, and sees a GPU where one is expected; and the bytes of one image's features."""
     try:
         out, err = process.communicate(timeout=MOST_SECONDS)
     except subprocess.TimeoutExpired:
-        return Finding("Keras", State.ERROR, f"cannot be loaded within {MOST_SECONDS} s; see what `nvidia-smi` says")
+        text = f"cannot be loaded within {MOST_SECONDS} s; see what `nvidia-smi` says"
+        return Finding("Keras", State.ERROR, text), {}
     if process.returncode:
         reason = (err.strip().splitlines() or [f"its process ended with status {process.returncode}"])[-1]
-        return Finding("Keras", State.ERROR, f"cannot be loaded: {reason}", INSTALL)
-    backend, device = out.splitlines()[-2:]
+        return Finding("Keras", State.ERROR, f"cannot be loaded: {reason}", INSTALL), {}
+    facts = json.loads(out.splitlines()[-1])
+    backend, (device, _, warning) = facts["backend"], facts["device"].partition(" (warning: ")
     found = versions("keras", backend)
-    device, _, warning = device.partition(" (warning: ")
     text = f"{found['keras']} on {backend} {found[backend]}, on {device}"
     if warning:
-        return Finding("Keras", State.WARNING, f"{text}: {warning.removesuffix(')')}")
-    return Finding("Keras", State.OK, text)
+        return Finding("Keras", State.WARNING, f"{text}: {warning.removesuffix(')')}"), facts["row_bytes"]
+    return Finding("Keras", State.OK, text), facts["row_bytes"]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import pytest
 
 from commands import cache_checks
@@ -17,10 +18,10 @@ from commands.findings import Finding, State, checked
 from commands.machine_checks import check_keras, check_openvino, check_packages, check_python, starting_keras
 from commands.rehashing import rehash
 from commands.remote_checks import check_pushed, check_remote, check_secrets
-from commands.sizes import sizes
+from commands.sizes import Sizes, sizes
 from tests.conftest import PARAMS, ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
-from thaw.manifest import Row, write_manifest
+from thaw.manifest import Row, read_manifest, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -248,9 +249,6 @@ def test_copies_are_worth_a_word_where_they_are_large(toy: Project, monkeypatch:
     assert (toy.folder / "text.txt").samefile(thing(toy, "text.txt"))
 
 
-ROWS = [Row(f"{number}.png", "oak", "train", "0" * 64) for number in range(1000)]
-
-
 class Usage(NamedTuple):
     total: int
     used: int
@@ -259,35 +257,47 @@ class Usage(NamedTuple):
 
 def test_room_is_compared_with_what_params_ask_for(toy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     dvc(toy, "config", "cache.type", "copy")
-    unknown = examined(toy, lambda repo: check_disk(repo, PARAMS))
-    assert unknown.state is State.OK
-    assert "known once `manifest` has run" in unknown.text
-    write_manifest(toy.folder / "data" / "manifest.csv", ROWS)
-    tensors = 1000 * 40 * 40 * 3
-    assert "take about 9.6 MB with their copies" in examined(toy, lambda repo: check_disk(repo, PARAMS)).text
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 2 * tensors - 1))
-    found = examined(toy, lambda repo: check_disk(repo, PARAMS))
+    features = {"bottleneck": 5120, "midway": 10_000_000}
+
+    def disk(repo: Any) -> Finding:
+        return check_disk(repo, sizes(repo, PARAMS, features))
+
+    assert "known once `dvc repro manifest` has run" in examined(toy, disk).text
+    rows = [Row(f"{number}.png", "oak", "train", "0" * 64) for number in range(1000)]
+    write_manifest(toy.folder / "data" / "manifest.csv", rows)
+    needed = 1000 * (40 * 40 * 3 + 5120 + 10_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 2 * needed - 1))
+    found = examined(toy, disk)
     assert found.state is State.ERROR
-    assert "bottleneck, midway" in found.text
+    assert "take 20.0 GB with their copies in the cache, 0 kB are here, 20.0 GB free" in found.text
     dvc(toy, "config", "cache.type", "hardlink")
-    assert examined(toy, lambda repo: check_disk(repo, PARAMS)).state is State.OK
+    assert examined(toy, disk).state is State.OK
+
+
+def test_a_solver_of_more_than_the_memory_is_an_error() -> None:
+    found = check_memory(PARAMS, Sizes({}, {"bottleneck": 10**6, "midway": 10**15}))
+    assert found.state is State.OK  # what reads midway takes a batch at a time
+    found = check_memory(PARAMS, Sizes({}, {"bottleneck": 10**15}))
+    assert found.state is State.ERROR
 
 
 def test_sizes_are_those_of_the_files(finished: Project) -> None:
+    with contextlib.chdir(finished.folder), starting_keras() as process:
+        loaded, row_bytes = check_keras(process)
+    assert loaded.state is State.OK, loaded.text
     with opened(finished) as repo:
-        found = sizes(repo, PARAMS)
+        found = sizes(repo, PARAMS, row_bytes)
         assert found is not None
-        files = {f"data/tensors/{name}.h5": size for name, size in found.tensors.items()}
-        files |= {f"data/features/{name}.h5": size for name, size in found.features.items()}
-        assert len(files) == 3
-        for path, size in files.items():
-            assert size == pytest.approx(Path(path).stat().st_size, rel=0.5 if "tensors" in path else 0.1)
-        larger = {**PARAMS, "tensors": {"small": {**PARAMS["tensors"]["small"], "pixels": [80, 80]}}}
-        then = sizes(repo, larger)
-        assert then is not None
-        assert then.features["midway"] == pytest.approx(4 * found.features["midway"])
-        assert then.features["bottleneck"] == found.features["bottleneck"]
-        assert check_memory(repo, PARAMS).state is State.OK
+        for name, size in {**found.tensors, **found.features}.items():
+            kind = "tensors" if name in found.tensors else "features"
+            with h5py.File(f"data/{kind}/{name}.h5") as file:
+                assert size == file["rows"].nbytes
+        views = {**PARAMS, "features": {"bottleneck": {**PARAMS["features"]["bottleneck"], "views": 3}}}
+        more = sizes(repo, views, {"bottleneck": 1})
+        assert more is not None
+        images = len(read_manifest(Path("data/manifest.csv")))
+        trained = sum(row.split == "train" for row in read_manifest(Path("data/manifest.csv")))
+        assert more.features == {"bottleneck": images + 2 * trained}
 
 
 def test_stages_need_the_python_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,7 +336,7 @@ def test_libraries_of_a_gpu_that_is_not_seen_are_warned_of(tmp_path: Path, monke
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with contextlib.chdir(ROOT), starting_keras() as process:
-        found = check_keras(process)
+        found, _ = check_keras(process)
     assert found.state is State.WARNING
     assert "on the CPU" in found.text
     assert "no NVIDIA GPU is in sight" in found.text
@@ -336,7 +346,7 @@ def test_keras_that_cannot_be_loaded_is_an_error(tmp_path: Path, monkeypatch: py
     (tmp_path / "keras.py").write_text("raise ImportError('its library is gone')")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}")
     with contextlib.chdir(ROOT), starting_keras() as process:
-        found = check_keras(process)
+        found, _ = check_keras(process)
     assert found.state is State.ERROR
     assert "its library is gone" in found.text
 
