@@ -36,7 +36,7 @@ def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
 
 def check_disk(repo: Repo, found: Sizes | None) -> Finding:
     """Whether there is room for tensors and features, twice where DVC's cache has copies."""
-    free = free_bytes(repo)
+    free = _free_bytes(repo)
     if found is None:
         text = f"{amount(free)} free; how much is needed is known once `dvc repro manifest` has run"
         return Finding("disk", State.OK, text)
@@ -53,7 +53,7 @@ def check_disk(repo: Repo, found: Sizes | None) -> Finding:
     return Finding("disk", State.OK, text)
 
 
-def free_bytes(repo: Repo) -> int:
+def _free_bytes(repo: Repo) -> int:
     """Return what is free where DVC's cache is."""
     return shutil.disk_usage(_existing(Path(repo.cache.local.path))).free
 
@@ -64,12 +64,8 @@ def check_cache(repo: Repo) -> Finding:
     size = sum(out.meta.size or 0 for out in repo.index.outs if out.use_cache and out.meta)
     if not links:
         wanted = ", ".join(repo.cache.local.cache_types)
-        return Finding(
-            "cache",
-            State.ERROR,
-            f"none of the configured links works here: {wanted}",
-            "dvc config --local cache.type copy",
-        )
+        text = f"none of the configured links works here: {wanted}"
+        return Finding("cache", State.ERROR, text, "dvc config --local cache.type copy")
     if links != ["copy"]:
         return Finding("cache", State.OK, f"results are {links[0]}s to {repo.cache.local.path}")
     text = f"results are copies of what is in {repo.cache.local.path}: their {amount(size)} are on the disk twice"

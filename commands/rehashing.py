@@ -6,6 +6,7 @@ import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from dvc.output import Output
@@ -70,8 +71,7 @@ def _in_remote(repo: Repo, oids: list[str]) -> set[str]:
     if not oids or not default_remote(repo):
         return set()
     try:
-        remote = repo.cloud.get_remote()
-        return within(LISTS_IN, lambda: existing(remote, oids))
+        return within(LISTS_IN, lambda: existing(repo.cloud.get_remote(), oids))
     except UserError:
         return set()
 
@@ -81,25 +81,20 @@ def _damage(path: Path, oid: str, users: list[tuple[Output, str]], is_in_remote:
 
     Its copies in the workspace have to go, too: DVC takes them to be what they should be.
     """
-    here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    if not users:
-        return Finding(
-            "objects", State.ERROR, f"{here}: damaged; of an earlier version", shlex.join(["rm", "-f", str(here)])
-        )
+    error = partial(Finding, "objects", State.ERROR)
+    here = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     outs = list(dict.fromkeys(str(out) for out, _ in users))
     places = list(dict.fromkeys(place for _, place in users))
-    text = f"{here}: damaged; it is {', '.join(places)}"
-    remove = shlex.join(["rm", "-rf", str(here), *places])
     stages = list(dict.fromkeys(out.stage.addressing for out, _ in users if out.stage.cmd))
+    forget, forget_all = shlex.join(["rm", "-f", here]), shlex.join(["rm", "-rf", here, *places])
+    if not users:
+        return error(f"{here}: damaged; of an earlier version", forget)
+    text = f"{here}: damaged; it is {', '.join(places)}"
     if is_in_remote:
-        return Finding("objects", State.ERROR, text, f"{remove} && {shlex.join(['dvc', 'pull', *outs])}")
+        return error(text, f"{forget_all} && {shlex.join(['dvc', 'pull', *outs])}")
     if stages:
-        return Finding("objects", State.ERROR, text, f"{remove} && {shlex.join(['dvc', 'repro', *stages])}")
-    files = [Path(place) for place in places]
-    if any(file.is_file() and _md5(file) == oid for file in files):
-        command = f"{shlex.join(['rm', '-f', str(here)])} && {shlex.join(['dvc', 'commit', '--force', *outs])}"
-        return Finding("objects", State.ERROR, text, command)
-    text += "; neither the remote nor a stage has it: put it back from where it came from, then"
-    return Finding(
-        "objects", State.ERROR, text, f"{shlex.join(['rm', '-f', str(here)])} && {shlex.join(['dvc', 'add', *outs])}"
-    )
+        return error(text, f"{forget_all} && {shlex.join(['dvc', 'repro', *stages])}")
+    if any(Path(place).is_file() and _md5(Path(place)) == oid for place in places):
+        return error(text, f"{forget} && {shlex.join(['dvc', 'commit', '--force', *outs])}")
+    text += "; no remote that answers has it, and no stage makes it: put it back from where it came from, then"
+    return error(text, f"{forget} && {shlex.join(['dvc', 'add', *outs])}")

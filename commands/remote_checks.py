@@ -6,12 +6,13 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from configobj import ConfigObj
+from configobj import ConfigObj, ConfigObjError
 from dvc.config import RemoteNotFoundError
 from dvc.data_cloud import Remote
 from dvc.fs import HTTPFileSystem, LocalFileSystem, RemoteMissingDepsError
@@ -35,31 +36,19 @@ T = TypeVar("T")
 
 def check_secrets(repo: Repo) -> Finding:
     """Whether credentials are kept out of the files that Git tracks."""
+    error = partial(Finding, "credentials", State.ERROR)
     if git.is_tracked(f"{CONFIG}.local"):
         text = f"Git tracks {CONFIG}.local, which is for passwords and keys: change them at the server, too"
-        return Finding("credentials", State.ERROR, text, f"git rm --cached {CONFIG}.local")
-    kept = {
-        CONFIG: Path(repo.root_dir, CONFIG).read_text(encoding="utf-8"),
-        f"the last commit's {CONFIG}": _committed(),
-    }
-    for where, text in kept.items():
-        for remote, option in _secrets(text):
-            if where != CONFIG:
-                return Finding(
-                    "credentials",
-                    State.ERROR,
-                    f"{where} holds {option} of {remote}: change it at the server",
-                    f"git commit {CONFIG}",
-                )
-            text = f"{CONFIG}, which Git tracks, holds {option} of the remote {remote}"
-            if option == "url":
-                return Finding(
-                    "credentials", State.ERROR, f"{text} with a password in it", f"dvc remote modify {remote} url URL"
-                )
-            command = (
-                f"dvc remote modify --unset {remote} {option} && dvc remote modify --local {remote} {option} VALUE"
-            )
-            return Finding("credentials", State.ERROR, text, command)
+        return error(text, f"git rm --cached {CONFIG}.local")
+    for remote, option in _secrets(Path(repo.root_dir, CONFIG).read_text(encoding="utf-8")):
+        text = f"{CONFIG}, which Git tracks, holds {option} of the remote {remote}"
+        if option == "url":
+            return error(f"{text} with a password in it", f"dvc remote modify {remote} url URL")
+        move = f"dvc remote modify --unset {remote} {option} && dvc remote modify --local {remote} {option} VALUE"
+        return error(text, move)
+    for remote, option in _secrets(_committed()):
+        text = f"the last commit's {CONFIG} holds {option} of the remote {remote}: change it at the server, too"
+        return error(text, f"git commit {CONFIG}")
     return Finding("credentials", State.OK, f"none in {CONFIG}")
 
 
@@ -69,7 +58,11 @@ def _committed() -> str:
 
 def _secrets(text: str) -> Iterator[tuple[str, str]]:
     """Yield the remotes, and their options, in which credentials stand."""
-    for section, options in ConfigObj(text.splitlines()).items():
+    try:
+        sections = ConfigObj(text.splitlines(), list_values=False)
+    except ConfigObjError:  # in a commit: the one that is here was read by DVC
+        return
+    for section, options in sections.items():
         if not (remote := re.fullmatch(r'remote "(.+)"', section)):
             continue
         for option, value in options.items():
