@@ -9,6 +9,7 @@ from importlib import import_module
 from thaw.errors import UserError
 
 COMMANDS = {
+    "doctor": "say whether machine, data and remote are in order, and how to mend what is not",
     "plan": "say what `dvc repro` would run, and why",
     "review": "say what changed since a commit, for a pull request",
     "predict": "say what images show, by a trained model",

@@ -22,6 +22,11 @@ def read(rev: str, path: str) -> bytes | None:
     return _git("cat-file", "blob", f"{rev}:./{path}")
 
 
+def is_tracked(path: str) -> bool:
+    """Say whether a file is in Git's index."""
+    return bool(_git("ls-files", "--", path))
+
+
 def _git(*arguments: str) -> bytes | None:
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, check=False)

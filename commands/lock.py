@@ -47,9 +47,12 @@ def stages_at(rev: str) -> dict[str, Any]:
 
 def _stages(text: str, name: str) -> dict[str, Any]:
     try:
-        return dict((parse_yaml(text, name) or {}).get("stages") or {})
+        tree = parse_yaml(text, name) or {}
     except ParseError as error:
         raise UserError(f"{error}; after a merge: `git checkout --ours {LOCK} metrics`, `dvc repro --pull`") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{name}: not what DVC writes; `git checkout HEAD {LOCK}` restores it")
+    return dict(tree.get("stages") or {})
 
 
 def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:

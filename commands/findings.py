@@ -1,0 +1,52 @@
+"""What a check finds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dvc.exceptions import DvcException
+
+from thaw.errors import UserError
+
+INSTALL = "python -m pip install --constraint constraints.txt --editable ."
+MOST = 5
+"""Names in a line."""
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    about: str
+    """What was looked at, in a word or two."""
+    state: State
+    text: str
+    command: str | None = None
+    """What mends it."""
+
+
+def checked(about: str, check: Callable[[], Finding]) -> Finding:
+    """Return what a check finds; that it fails is an error that it finds."""
+    try:
+        return check()
+    except OSError as error:
+        return Finding(about, State.ERROR, f"{error.filename or about}: {error.strerror or error}")
+    except (UserError, DvcException) as error:
+        return Finding(about, State.ERROR, str(error))
+
+
+def amount(count: float) -> str:
+    """Return a number of bytes in words."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.{0 if count >= 100 * size else 1}f} {unit}"
+    return f"{count / 1e3:.0f} kB"
+
+
+def shortened(names: list[str]) -> str:
+    """Return names as a line has room for them."""
+    return f"{', '.join(names[:MOST])}{', …' if len(names) > MOST else ''}"
