@@ -1,10 +1,12 @@
 """A small project in a folder of its own, on which tests run real `dvc repro`."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +155,68 @@ def finished(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Project:
     project = make_project(tmp_path_factory.mktemp("finished") / "a project", warm)
     assert sorted(project.repro().ran) == sorted(STAGES)
     return project
+
+
+EPOCHS = 45
+"""Of the experiment: what it prints about them does not fit into the smallest pipe, of 4096 bytes."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A project that is committed, in which an experiment named `longer` has run with more epochs."""
+
+    project: Project
+    outcome: Outcome
+    meanwhile: dict[str, Outcome]
+    """What DVC showed while the training was under way."""
+    curve_meanwhile: str
+    """The learning curve's file, read then."""
+
+
+@pytest.fixture(scope="session")
+def experiment(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """An experiment, which is the branch `change`; the workspace is at `main` before it, raw images are DVC's."""
+    folder = tmp_path_factory.mktemp("experiment") / "a project"
+    shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns("cache", ".git", ".thaw"))
+    # Objects never change, so they need not be copied.
+    shutil.copytree(finished.folder / ".dvc" / "cache", folder / ".dvc" / "cache", copy_function=os.link)
+    project = Project(folder, finished.python)
+    for command in ("init --initial-branch main", "config user.name a", "config user.email a@example.org"):
+        subprocess.run(["git", *command.split()], cwd=folder, check=True, capture_output=True)
+    assert project.dvc("add", PARAMS["dataset"]["path"]).code == 0
+    for command in ("add .", "commit --message base"):
+        subprocess.run(["git", *command.split()], cwd=folder, check=True, capture_output=True)
+
+    command = [
+        sys.executable,
+        "-m",
+        "dvc",
+        "exp",
+        "run",
+        "--name",
+        "longer",
+        "-S",
+        f"variants.half.fit.epochs={EPOCHS}",
+    ]
+    curve, started = folder / "data" / "history" / "half.csv", time.time_ns()
+    with subprocess.Popen(
+        command, cwd=folder, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        assert running.stdout is not None
+        # Nobody reads yet: when the pipe is full, the training stands still.
+        fcntl.fcntl(running.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        while not (curve.exists() and curve.stat().st_mtime_ns > started) and running.poll() is None:
+            time.sleep(0.01)
+        shown = {"plots": ["plots", "diff", "--json"], "table": ["exp", "show", "--json"]}
+        meanwhile = {name: project.dvc(*arguments) for name, arguments in shown.items()}
+        curve_meanwhile = curve.read_text()
+        text = running.stdout.read()
+    outcome = Outcome(running.returncode, text)
+    assert outcome.code == 0, outcome.text
+    subprocess.run(["git", "checkout", "--quiet", "."], cwd=folder, check=True)
+    assert project.dvc("checkout").code == 0
+    assert project.dvc("exp", "branch", "longer", "change").code == 0
+    return Experiment(project, outcome, meanwhile, curve_meanwhile)
 
 
 @pytest.fixture(scope="session")
