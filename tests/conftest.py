@@ -159,11 +159,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Project:
 
 EPOCHS = 45
 """Of the experiment: what it prints about them does not fit into the smallest pipe, of 4096 bytes."""
+RATE = 0.001
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A project that is committed, in which an experiment named `longer` has run with more epochs."""
+    """A project that is committed, in which an experiment named `longer` has run with more epochs at another rate."""
 
     project: Project
     outcome: Outcome
@@ -171,6 +172,8 @@ class Experiment:
     """What DVC showed while the training was under way."""
     curve_meanwhile: str
     """The learning curve's file, read then."""
+    curve: str
+    """The same at the end."""
 
 
 @pytest.fixture(scope="session")
@@ -187,17 +190,8 @@ def experiment(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> E
     for command in ("add .", "commit --message base"):
         subprocess.run(["git", *command.split()], cwd=folder, check=True, capture_output=True)
 
-    command = [
-        sys.executable,
-        "-m",
-        "dvc",
-        "exp",
-        "run",
-        "--name",
-        "longer",
-        "-S",
-        f"variants.half.fit.epochs={EPOCHS}",
-    ]
+    overrides = (f"variants.half.fit.epochs={EPOCHS}", f"variants.half.fit.optimizer.Adam.learning_rate={RATE}")
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--name", "longer", "-S", overrides[0], "-S", overrides[1]]
     curve, started = folder / "data" / "history" / "half.csv", time.time_ns()
     with subprocess.Popen(
         command, cwd=folder, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -213,10 +207,11 @@ def experiment(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> E
         text = running.stdout.read()
     outcome = Outcome(running.returncode, text)
     assert outcome.code == 0, outcome.text
+    curve_at_the_end = curve.read_text()
     subprocess.run(["git", "checkout", "--quiet", "."], cwd=folder, check=True)
     assert project.dvc("checkout").code == 0
     assert project.dvc("exp", "branch", "longer", "change").code == 0
-    return Experiment(project, outcome, meanwhile, curve_meanwhile)
+    return Experiment(project, outcome, meanwhile, curve_meanwhile, curve_at_the_end)
 
 
 @pytest.fixture(scope="session")
