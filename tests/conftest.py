@@ -214,6 +214,17 @@ def experiment(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> E
     return Experiment(project, outcome, meanwhile, curve_meanwhile, curve_at_the_end)
 
 
+def clone_of(experiment: Experiment, branch: str, folder: Path) -> Project:
+    """Clone a branch of it; nothing is pulled, the cache of what is cloned is the remote."""
+    origin = experiment.project.folder
+    command = ["git", "clone", "--quiet", "--branch", branch, str(origin), str(folder)]
+    subprocess.run(command, check=True)
+    clone = Project(folder, experiment.project.python)
+    remote = str(origin / ".dvc" / "cache")
+    assert clone.dvc("remote", "add", "--local", "--default", "store", remote).code == 0
+    return clone
+
+
 @pytest.fixture(scope="session")
 def plain() -> Path:
     """The folder of the interpreter that runs the tests."""

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import EPOCHS, RATE, ROOT, Experiment, Project
-from tests.test_teammates import git
+from tests.conftest import EPOCHS, RATE, ROOT, Experiment, Project, clone_of
 
 WORKFLOW = YAML(typ="safe").load(ROOT / ".github" / "workflows" / "pull-request.yml")
 STEPS: dict[str, dict[str, Any]] = {
@@ -50,14 +49,7 @@ class Runner:
 
 @pytest.fixture
 def runner(experiment: Experiment, tmp_path: Path) -> Runner:
-    """On a clone of the branch `change`; the cache of what it is cloned from is its remote."""
-    origin, clone = experiment.project.folder, tmp_path / "a clone"
-    git(tmp_path, "clone", str(origin), str(clone))
-    git(clone, "checkout", "change")
-    project = Project(clone, experiment.project.python)
-    remote = str(origin / ".dvc" / "cache")
-    assert project.dvc("remote", "add", "--local", "--default", "store", remote).code == 0
-    return Runner(project, tmp_path)
+    return Runner(clone_of(experiment, "change", tmp_path / "a clone"), tmp_path)
 
 
 @pytest.mark.parametrize("step", STEPS)
