@@ -1,22 +1,56 @@
-"""From photos to features: the tutorials' ways, Thaw's stages, and the bare engine on data in memory."""
+"""From photos to features, as whole processes: the tutorials' ways and Thaw's stages; beside them, the bare engine."""
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from benchmarks.measuring import Comparison, Measured, in_turn
 from benchmarks.networks import NETWORKS, Network
 from benchmarks.photos import photos
-from benchmarks.project import PIXELS, PRECISIONS, Project, forget_rows
+from benchmarks.project import PIXELS, PRECISIONS, Project, forget, forget_rows
 from thaw.backend import keras
 from thaw.engine import Precision
 from thaw.keras_engine import engine
 from thaw.row_file import RowFile
 
 RUNS = 2
+
+# What tutorials do, with the normalization that each has. The network is loaded from the file that Thaw's stage loads.
+LOAD_IMG = f"""
+import sys
+from pathlib import Path
+import keras
+import numpy as np
+body = keras.saving.load_model(sys.argv[1])
+model = keras.Model(body.input, keras.layers.GlobalAveragePooling2D()(body.output))
+files = sorted(Path(sys.argv[2]).rglob("*.jpg"))
+arrays = [keras.utils.img_to_array(keras.utils.load_img(file, target_size={PIXELS})) for file in files]
+np.save(sys.argv[3], model.predict(np.stack(arrays) / 255, verbose=0))
+"""
+GENERATOR = f"""
+import sys
+import keras
+import numpy as np
+from keras.src.legacy.preprocessing.image import ImageDataGenerator
+body = keras.saving.load_model(sys.argv[1])
+model = keras.Model(body.input, keras.layers.GlobalAveragePooling2D()(body.output))
+batches = ImageDataGenerator(rescale=1 / 255).flow_from_directory(
+    sys.argv[2], target_size={PIXELS}, batch_size=10, class_mode=None, shuffle=False
+)
+np.save(sys.argv[3], model.predict(batches, verbose=0))
+"""
+PREDICT = """
+import sys
+import keras
+import numpy as np
+body = keras.saving.load_model(sys.argv[1])
+model = keras.Model(body.input, keras.layers.GlobalAveragePooling2D()(body.output))
+np.save(sys.argv[3], model.predict(np.load(sys.argv[2]) / 255, verbose=0))
+"""
 
 
 def measure() -> Measured:
@@ -26,66 +60,71 @@ def measure() -> Measured:
         with TemporaryDirectory() as folder:
             found += measure_one(network, Path(folder))
         keras.utils.clear_session()
-    return Measured(found)
+    words = (
+        "Every way is a process that starts, loads the network from its file and ends. Where Thaw has run the network "
+        "before, it has kept it for OpenVINO and does not load Keras."
+    )
+    return Measured(found, words)
 
 
 def measure_one(network: Network, folder: Path) -> list[Comparison]:
     """Measure one network."""
-    photos(folder / "images", network.photos)
+    count = network.photos
+    photos(folder / "images", count)
     project = Project(folder, network)
-    model = network.model()
-    files = sorted(project.images.rglob("*.jpg"))
 
-    def load_img_loop() -> np.ndarray:
-        arrays = [keras.utils.img_to_array(keras.utils.load_img(file, target_size=PIXELS)) for file in files]
-        return np.asarray(model.predict(network.preprocess(np.stack(arrays)), verbose=0))
+    def script(text: str, images: Path = project.images) -> None:
+        paths = map(str, (project.backbone, images, folder / "features.npy"))
+        subprocess.run([sys.executable, "-c", text, *paths], check=True, capture_output=True)
 
-    def generator() -> np.ndarray:
-        batches = ImageDataGenerator(rescale=1 / 255).flow_from_directory(
-            project.images, target_size=PIXELS, batch_size=10, class_mode=None, shuffle=False
-        )
-        return np.asarray(model.predict(batches, verbose=0))
+    def from_nothing(precision: Precision) -> None:
+        forget()
+        project.run(precision)
 
-    def stages(precision: str) -> None:
+    def with_known_network(precision: Precision) -> None:
         forget_rows()
-        project.make(precision)
+        project.run(precision)
 
-    def features_stage(precision: str) -> None:
+    def features(precision: Precision) -> None:
         forget_rows()
-        project.features(precision)
+        project.run(precision, "features")
 
     def bare(precision: Precision) -> None:
         # One array, as large as the file's rows, already in memory.
         for _ in engines[precision].stream([rows]):
             pass
 
-    project.make("float32")
-    rows = RowFile(project.tensors).read(0, network.photos)
+    project.run("float32")
+    rows = RowFile(project.tensors).read(0, count)
+    np.save(folder / "rows.npy", rows)
     engines = {precision: engine(project.frozen(), precision) for precision in PRECISIONS}
-    seconds = in_turn(
-        {
-            "load_img": load_img_loop,
-            "generator": generator,
-            **{f"thaw {precision}": partial(stages, precision) for precision in PRECISIONS},
-            **{f"features {precision}": partial(features_stage, precision) for precision in PRECISIONS},
-            **{f"bare {precision}": partial(bare, precision) for precision in PRECISIONS},
-        },
-        RUNS,
-    )
-    name = network.architecture
+    ways = {
+        "load_img": partial(script, LOAD_IMG),
+        "generator": partial(script, GENERATOR),
+        "predict": partial(script, PREDICT, folder / "rows.npy"),
+    }
+    for precision in PRECISIONS:
+        ways |= {
+            f"new {precision}": partial(from_nothing, precision),
+            f"known {precision}": partial(with_known_network, precision),
+            f"features {precision}": partial(features, precision),
+            f"bare {precision}": partial(bare, precision),
+        }
+    seconds = in_turn(ways, RUNS, warm_ups=0)
+    loop = "`load_img` loop, float32 `predict`"
+    name = f"{network.architecture}, {count:,} photos"
     found = []
     for precision in PRECISIONS:
-        ours = seconds[f"thaw {precision}"]
-        what = f"{name}, photos to features, {precision}"
+        new, known, stage = (seconds[f"{way} {precision}"] for way in ("new", "known", "features"))
+        what = f"{name} to features, {precision}"
         found += [
-            Comparison(what, network.photos, ours, "`load_img` loop, float32 `predict`", seconds["load_img"]),
-            Comparison(what, network.photos, ours, "generator, float32 `predict`", seconds["generator"]),
-            Comparison(
-                f"{name}, features stage, {precision}",
-                network.photos,
-                seconds[f"features {precision}"],
-                "the bare engine, data in memory",
-                seconds[f"bare {precision}"],
-            ),
+            Comparison(what, count, new, loop, seconds["load_img"]),
+            Comparison(what, count, new, "generator, float32 `predict`", seconds["generator"]),
+            Comparison(f"{what}, network known", count, known, loop, seconds["load_img"]),
+        ]
+        what = f"{name}, features stage, {precision}, network known"
+        found += [
+            Comparison(what, count, stage, "float32 `predict` of the same tensors", seconds["predict"]),
+            Comparison(what, count, stage, "the bare engine, data in memory", seconds[f"bare {precision}"]),
         ]
     return found

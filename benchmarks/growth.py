@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.measuring import Comparison, Measured, once
 from benchmarks.networks import LITE0
 from benchmarks.photos import photos
-from benchmarks.project import Project, forget_rows
+from benchmarks.project import Project, forget
 
 IMAGES = 10_000
 FEW, MANY = 1_000, 20_000
@@ -29,7 +29,7 @@ def measure() -> Measured:
         folder = Path(name)
         photos(folder / "images", IMAGES)
         project = Project(folder, LITE0)
-        forget_rows()
+        forget()
         from_nothing = once(lambda: project.make("float32"))
         photos(folder / "images", IMAGES + IMAGES // 100)
         project.list_images()
@@ -45,7 +45,7 @@ def _memory() -> str:
         for count in (FEW, MANY):
             folder = Path(name) / str(count)
             photos(folder / "images", count)
-            forget_rows()
+            forget()
             command = [sys.executable, "-c", PEAK, str(folder)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             peaks[count] = int(done.stdout.split("peak ")[1]) / 1024

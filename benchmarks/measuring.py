@@ -61,16 +61,16 @@ def once(way: Way) -> float:
     return time.perf_counter() - start
 
 
-def in_turn(ways: Mapping[str, Way], runs: int) -> dict[str, list[float]]:
-    """Time each way several times, A B C A B C …, after one run of each that is not counted.
+def in_turn(ways: Mapping[str, Way], runs: int, warm_ups: int = 1) -> dict[str, list[float]]:
+    """Time each way several times, A B C A B C …, after runs of each that are not counted.
 
     Returns:
         Seconds by way, one for each run.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for run in range(runs + 1):
+    for run in range(warm_ups + runs):
         for name, way in ways.items():
             taken = once(way)
-            if run:
+            if run >= warm_ups:
                 seconds[name].append(taken)
     return seconds

@@ -1,8 +1,11 @@
-"""A pipeline from photos to features, whose stages run in this process."""
+"""A pipeline from photos to features."""
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -27,7 +30,7 @@ class Project:
         self._params = folder / "params.yaml"
         self.tensors = folder / "tensors.h5"
         self._manifest = folder / "manifest.csv"
-        self._backbone = folder / "backbone.keras"
+        self.backbone = folder / "backbone.keras"
         entry = {"tensors": "photos", "backbone": "network", "layer": "top", "pooling": "avg"}
         params = {
             "dataset": {
@@ -43,7 +46,7 @@ class Project:
         with self._params.open("w", encoding="utf-8") as file:
             YAML().dump(params, file)
         backbone = Backbone(architecture=network.architecture, weights=network.weights)
-        models.save(build(backbone), self._backbone, {"backbone": backbone.model_dump()})
+        models.save(build(backbone), self.backbone, {"backbone": backbone.model_dump()})
         self.list_images()
 
     @property
@@ -56,20 +59,41 @@ class Project:
         manifest.main(self._params, "dataset", self.images, self._manifest, *(self._folder / name for name in beside))
 
     def make(self, precision: str) -> None:
-        """Run the stages from photos to features; what is in the store of rows is not made again."""
-        tensors.main(self._params, "tensors.photos", self.images, self._manifest, self.tensors)
-        self.features(precision)
+        """Run the stages from photos to features in this process; what is in the store of rows is not made again."""
+        arguments = self._arguments(precision)
+        tensors.main(*arguments["tensors"])
+        features.main(*arguments["features"])
 
-    def features(self, precision: str) -> None:
-        """Run the features stage; what is in the store of rows is not made again."""
-        features.main(self._params, f"features.{precision}", self.tensors, self._backbone, self._folder / "features.h5")
+    def run(self, precision: str, *stages: str) -> None:
+        """Run the stages from photos to features, or some of them, each as a process, as DVC does."""
+        for stage in stages or ("tensors", "features"):
+            words = [sys.executable, "-m", f"stages.{stage}", *map(str, self._arguments(precision)[stage])]
+            subprocess.run(words, check=True, capture_output=True)
+
+    def _arguments(self, precision: str) -> dict[str, tuple[Any, ...]]:
+        return {
+            "tensors": (self._params, "tensors.photos", self.images, self._manifest, self.tensors),
+            "features": (
+                self._params,
+                f"features.{precision}",
+                self.tensors,
+                self.backbone,
+                self._folder / "features.h5",
+            ),
+        }
 
     def frozen(self) -> keras.Model:
         """Return the model that the features stage runs."""
-        network, _ = models.load(self._backbone)
+        network, _ = models.load(self.backbone)
         return models.assemble(network, *PIXELS, Normalization.of(self._network.normalization), "avg")  # type: ignore[arg-type]
 
 
-def forget_rows() -> None:
-    """Empty the store of rows."""
+def forget() -> None:
+    """Delete all that Thaw keeps to save time."""
     shutil.rmtree(os.environ["THAW_CACHE"], ignore_errors=True)
+
+
+def forget_rows() -> None:
+    """Empty the store of rows; networks stay."""
+    for path in Path(os.environ["THAW_CACHE"]).glob("rows/*/*.rows"):
+        path.unlink()

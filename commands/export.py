@@ -49,18 +49,20 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
     _require(format, out)
     files = files_at(images)[:MOST_IMAGES] if images else []
     # TensorFlow takes seconds to import: nobody waits for it to read --help or of a wrong path.
+    from thaw import models
     from thaw.classifier import Classifier
     from thaw.exporting import run, write
 
     classifier = Classifier(model)
+    network, _ = models.load(model)
     pixels = (_read(classifier, files) if files else _photos(classifier)).astype(np.float32)
-    expected = classifier.model.predict(pixels, verbose=0)
+    expected = network.predict(pixels, verbose=0)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=out.parent) as folder:
             written = Path(folder) / out.name
             try:
-                write(classifier.model, model, format, written)
+                write(network, model, format, written)
                 found = run(format, written, pixels)
             except OSError:
                 raise

@@ -35,12 +35,12 @@ def main(model: Path, images: list[Path], out: Path | None, top: int) -> None:
     paths = files_at(images)
     if out and out.is_dir():
         raise UserError(f"{out}: a folder; give --out the name of a file")
-    # TensorFlow takes seconds to import: nobody waits for it to read --help or of a wrong path.
+    # Nobody waits for these to be imported to read --help or of a wrong path.
     from thaw.classifier import Classifier, Unreadable
-    from thaw.keras_engine import engine
+    from thaw.trained import trained
 
     classifier = Classifier(model)
-    runner = engine(classifier.model)
+    runner = trained(model)
     print(f"{len(paths)} files, {len(classifier.classes)} classes, with {runner.name}", file=sys.stderr)
     top = min(top, len(classifier.classes))
     unreadable = []

@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from thaw import models
-from thaw.boundary import tail
-from thaw.cross_validation import cross_validate
+from thaw import model_file
 from thaw.errors import UserError
 from thaw.extraction import batched_predict
 from thaw.files import write_csv, write_text
-from thaw.keras_engine import engine
 from thaw.overlap import ahead
 from thaw.params import read_entry
 from thaw.params.evaluation import Evaluation
@@ -23,6 +20,7 @@ from thaw.row_file import RowFile
 from thaw.scoring import Bin, per_class, reliability, score, top_k_accuracy
 from thaw.stage import announce, run
 from thaw.thumbnails import draw_grid, reading_thumbnails
+from thaw.trained import trained
 
 BATCH = 32
 DIGITS = 6
@@ -46,13 +44,13 @@ def main(
 ) -> None:
     """Write the scores of the variant `name`: its predictions, scores by class and by confidence, worst mistakes."""
     wanted = read_entry(params, entry, Evaluation)
-    network, about = models.load(model)
+    about = model_file.check(model)
     rows = RowFile(inputs)
     if about["inputs_digest"] != rows.digest:
         raise UserError(f"{model}: was trained on other rows than {inputs} has; run `dvc repro`")
     part = rows.index.splits["test"]
     labels = rows.index.labels[part]
-    scorer = engine(network if about["boundary"] is None else tail(network, about["boundary"]))
+    scorer = trained(model, about["boundary"])
     announce(f"evaluate {name}: {len(labels)} test images, with {scorer.name}")
     batches = ahead(rows.batches(BATCH, part))
     probabilities = np.concatenate(list(batched_predict(scorer, batches, len(labels), "scoring")))
@@ -63,13 +61,12 @@ def main(
             **asdict(score(labels, probabilities)),
             f"top_{wanted.top_k}_accuracy": top_k_accuracy(labels, probabilities, wanted.top_k),
         },
-        "parameters": {
-            "total": network.count_params(),
-            "trainable": sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
-        },
+        "parameters": about["parameters"],
     }
     folds = wanted.cross_validation
     if folds and name in folds.variants:
+        from thaw.cross_validation import cross_validate  # loads Keras
+
         variant = Variant.model_validate(about["variant"])
         scores["cross_validation"] = asdict(cross_validate(f"variants.{name}", variant, start, rows, folds))
     write_text(metrics, json.dumps(_rounded(scores), indent=2) + "\n")

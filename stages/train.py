@@ -2,17 +2,19 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from thaw.backend import device, keras
 from thaw.batches import rows_of
+from thaw.cache import cache_folder
 from thaw.checkpoint import Checkpoint
-from thaw.files import cache_folder
 from thaw.fingerprint import fingerprint
 from thaw.history import write_history
+from thaw.keras_graphs import keep_trained, runs_on_openvino
 from thaw.machine import processor
-from thaw.models import save
+from thaw.models import count_parameters, save
 from thaw.params import read_entry
 from thaw.params.variants import Solver, Training, Variant
 from thaw.row_file import RowFile
@@ -38,7 +40,7 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     if isinstance(fit, Solver):
         freeze(network, about["frozen"], "frozen")
         curve = solve(network, rows, fit)
-        save(network, model, about)
+        _save(network, model, about)
         write_history(history, curve)
         return
     if fit.validate_on == "test":
@@ -51,9 +53,15 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     # Whoever plots the curve while training lasts sees it grow.
     watch = partial(write_history, history)
     curve = train(network, about["boundary"], rows, fit, variant.augmentation, checkpoint, watch)
-    save(network, model, about)
+    _save(network, model, about)
     write_history(history, curve)
     checkpoint.discard()
+
+
+def _save(network: keras.Model, model: Path, about: dict[str, Any]) -> None:
+    save(network, model, {**about, "parameters": count_parameters(network)})
+    if runs_on_openvino():  # so that scoring need not load Keras again
+        keep_trained(model, network, about["boundary"])
 
 
 if __name__ == "__main__":

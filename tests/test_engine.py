@@ -12,7 +12,8 @@ from thaw import lite0, models
 from thaw.backend import keras
 from thaw.boundary import prefix, tail
 from thaw.engine import Engine, OpenVinoEngine
-from thaw.keras_engine import KerasEngine, engine, graph_of
+from thaw.keras_engine import KerasEngine, engine
+from thaw.keras_graphs import graph_of
 from thaw.normalization import Normalization
 from thaw.row_file import RowFile
 

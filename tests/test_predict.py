@@ -1,6 +1,7 @@
 """`thaw predict`: what the pipeline scored, for any images, whatever else lies beside them."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from commands import predict
 from tests.conftest import CLASSES, PARAMS, ROOT, Project
 from thaw.errors import UserError
+from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO
 
 VARIANTS = list(PARAMS["variants"])
 
@@ -81,6 +83,38 @@ def test_folders_are_searched_and_unreadable_files_are_listed_at_the_end(finishe
     assert list(found[0]) == ["path", "class_1", "probability_1", "class_2", "probability_2"]
     same = [probabilities(row) for row in found if row["path"] in (str(odd), str(folder / "day 0/deeper/00.png"))]
     assert same[0] == same[1]
+
+
+WATCHED = """
+import sys
+from pathlib import Path
+from commands import predict
+
+predict.main(Path(sys.argv[1]), [Path(sys.argv[2])], Path(sys.argv[3]), 3)
+print("Keras is loaded" if "keras" in sys.modules else "Keras is not loaded")
+"""
+
+
+@pytest.mark.skipif(HAS_NVIDIA or HAS_CUDA or not HAS_OPENVINO, reason="Keras runs models here")
+def test_a_model_is_converted_once_and_then_runs_without_keras(finished: Project, tmp_path: Path) -> None:
+    folder, cache = images(finished) / CLASSES[0], tmp_path / "cache"
+
+    def found(out: str, where: Path = cache) -> tuple[str, bytes]:
+        words = [sys.executable, "-c", WATCHED, model(finished, "full"), folder, tmp_path / out]
+        environment = {**os.environ, "THAW_CACHE": str(where)}
+        done = subprocess.run(words, cwd=ROOT, env=environment, text=True, capture_output=True, check=True)
+        return done.stdout, (tmp_path / out).read_bytes()
+
+    said, table = found("first.csv")
+    assert "Keras is loaded" in said
+    assert found("second.csv") == (said.replace("is loaded", "is not loaded"), table)
+    # Training kept what it had trained.
+    assert found("third.csv", finished.folder / ".thaw") == ("Keras is not loaded\n", table)
+    (graph,) = (cache / "rows").glob("*/graph.zip")
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    assert found("fourth.csv") == (said, table)
 
 
 def test_a_table_is_printed(finished: Project, capsys: pytest.CaptureFixture[str]) -> None:

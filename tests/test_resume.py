@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import PARAMS, Project, make_project
-from thaw.engine import openvino
-from thaw.machine import HAS_CUDA, HAS_NVIDIA
+from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO
 from thaw.row_file import RowFile
 
 BATCH = 8
@@ -135,7 +134,7 @@ def test_nothing_is_computed_twice_and_the_bytes_are_those_of_a_clean_run(projec
         assert output.read_bytes() == grown
 
 
-@pytest.mark.skipif(HAS_NVIDIA or HAS_CUDA or openvino is None, reason="Keras runs the frozen part here")
+@pytest.mark.skipif(HAS_NVIDIA or HAS_CUDA or not HAS_OPENVINO, reason="Keras runs the frozen part here")
 def test_a_frozen_part_is_made_once_and_then_runs_without_keras(project: Project, plain: Path) -> None:
     def extract(cache: str) -> str:
         words = ["watched", "stages.features", "0", "params.yaml", *ARGUMENTS["features"]]

@@ -14,8 +14,9 @@ import pytest
 
 from tests.conftest import ROOT
 from thaw import row_store
+from thaw.cache import LIMIT
 from thaw.errors import UserError
-from thaw.row_store import HEADER, LIMIT, RowStore
+from thaw.row_store import HEADER, RowStore
 
 SHAPE, DTYPE = (3, 2), np.dtype(np.float32)
 ROW_BYTES = 24

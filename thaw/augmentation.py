@@ -1,10 +1,11 @@
 """Views of an image: random changes that are the same whenever they are made."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
-from thaw.backend import keras
+from thaw.backend import compiled, keras
 from thaw.keras_objects import keras_object
 from thaw.params.keras_spec import KerasSpec
 
@@ -25,6 +26,7 @@ class Augmentation:
             if isinstance(value, keras.random.SeedGenerator)
         ]
         self._states = [generator.state for generator in generators]
+        self._change = compiled(self._through_layers)
 
     def __call__(self, pixels: np.ndarray, key: bytes, view: int) -> np.ndarray:
         """Return one view of an image.
@@ -40,8 +42,11 @@ class Augmentation:
         digest = hashlib.sha256(b"%d %d " % (self._seed, view) + key).digest()
         for number, state in enumerate(self._states):
             state.assign([int.from_bytes(digest[:4], "little") >> 1, number])
-        x = keras.ops.convert_to_tensor(pixels[None], "float32")
-        for layer in self._layers:
-            x = layer(x, training=True)
-        view_of: np.ndarray = keras.ops.convert_to_numpy(x)[0]
+        changed = self._change(keras.ops.convert_to_tensor(pixels[None], "float32"))
+        view_of: np.ndarray = keras.ops.convert_to_numpy(changed)[0]
         return view_of
+
+    def _through_layers(self, pixels: Any) -> Any:
+        for layer in self._layers:
+            pixels = layer(pixels, training=True)
+        return pixels

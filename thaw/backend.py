@@ -1,7 +1,7 @@
 """Keras and the backend that it computes on, TensorFlow or JAX: the only module that speaks to either."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,6 +89,12 @@ def traced(model: keras.Model, rows: int) -> Any:
     signature = [tf.TensorSpec((rows, *model.input.shape[1:]), tf.float32)]
     run = tf.function(lambda x: model(x, training=False), input_signature=signature, autograph=False)
     return run.get_concrete_function()
+
+
+def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function of a tensor that does the same, faster where the same shape comes again and again."""
+    # JAX would not see what layers keep between calls.
+    return tf.function(function, autograph=False) if _BACKEND == "tensorflow" else function
 
 
 def float32_is_float32() -> None:

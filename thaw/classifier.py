@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw import models
+from thaw import model_file
 from thaw.engine import Engine
 from thaw.errors import UserError
 from thaw.images import UnreadableImageError, pixels
@@ -25,17 +25,16 @@ class Unreadable:
 
 
 class Classifier:
-    """A variant's model, and what images have to become for it.
+    """What images have to become for a variant's model, and what its numbers mean.
 
     Raises:
-        UserError: the file is missing or damaged, or is not a variant's.
+        UserError: the file is missing, damaged or not a variant's.
     """
 
     def __init__(self, path: Path):
-        about = models.read_about(path)
+        about = model_file.read_about(path)
         if "classes" not in about:
             raise UserError(f"{path}: a backbone, which knows no classes; take a variant's model, from models/variants")
-        self.model, _ = models.load(path)
         self.classes: list[str] = about["classes"]
         tensors = about["tensors"]
         self.about = {"classes": self.classes, **{key: tensors[key] for key in ("pixels", "resize", "interpolation")}}
@@ -65,7 +64,7 @@ class Classifier:
         The images come in order, only some are read ahead.
 
         Args:
-            engine: runs this model.
+            engine: runs the model.
             paths: files.
         """
         readable: deque[Path] = deque()

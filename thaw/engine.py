@@ -10,16 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from thaw.graphs import Graph
+from thaw.machine import HAS_OPENVINO
+
 # OpenVINO reports its use over the network and keeps an identifier at home, unless this cannot be imported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-try:
+if HAS_OPENVINO:
     import openvino as openvino
-except ImportError:  # there are platforms without it
-    openvino = None
 
 Precision = Literal["float32", "bfloat16"]
-Graph = tuple[bytes, bytes]
-"""A model as OpenVINO has it: XML, and the weights."""
 
 
 class Engine(ABC):

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from thaw.backend import keras, quiet
-from thaw.engine import openvino
 
 NAMES = {"onnx": "onnx", "openvino": "openvino", "saved_model": "tf_saved_model", "tflite": "litert"}
 """What Keras calls the formats."""
@@ -66,6 +65,8 @@ def run(format: str, path: Path, pixels: np.ndarray) -> np.ndarray:
             session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
             found = session.run(None, {session.get_inputs()[0].name: pixels})[0]
         case "openvino":
+            from thaw.engine import openvino
+
             found = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([pixels])[0]
         case "saved_model":
             found = keras.layers.TFSMLayer(path, call_endpoint="serve")(pixels)

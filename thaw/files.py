@@ -53,11 +53,6 @@ def refuse(error: OSError) -> NoReturn:
     raise UserError(f"{error.filename}: cannot be read: {error.strerror}")
 
 
-def cache_folder() -> Path:
-    """Return the folder of what is kept to save time only; it is no output of a stage, and may be deleted."""
-    return Path(os.environ.get("THAW_CACHE", ".thaw"))
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.

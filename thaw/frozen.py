@@ -1,28 +1,17 @@
-"""The frozen part of a backbone, from pixels to the activations at a boundary, ready to run.
+"""The frozen part of a backbone, from pixels to the activations at a boundary, ready to run."""
 
-What OpenVINO runs is kept between runs, in the store of rows: Keras, which takes longer to load than some images take,
-is needed only where the part is new, or on a GPU.
-"""
-
-import json
 import os
-import zipfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thaw.engine import Engine, Graph, OpenVinoEngine, openvino
-from thaw.files import replacing
-from thaw.fingerprint import fingerprint
-from thaw.machine import HAS_CUDA, HAS_NVIDIA, processor, versions
+from thaw import graphs
+from thaw.engine import Engine, OpenVinoEngine
+from thaw.graphs import Graph
 from thaw.normalization import Normalization, unlike_pretraining
 from thaw.params.features import Features
-from thaw.row_store import folder_of
 from thaw.stage import announce
-
-MEMBERS = ("model.xml", "model.bin")
 
 
 @dataclass(frozen=True)
@@ -45,7 +34,7 @@ class Frozen:
 def frozen(
     entry: str, backbone: Path, digest: str, wanted: Features, pixels: tuple[int, int], normalization: Normalization
 ) -> Frozen:
-    """Return the frozen part of a backbone.
+    """Return the frozen part of a backbone; without Keras where its graph was kept.
 
     Args:
         entry: the features' address in params.yaml, for messages.
@@ -59,36 +48,45 @@ def frozen(
         UserError: the file is damaged, or cannot be cut there.
     """
     made_of = [digest, wanted.layer, wanted.pooling, wanted.precision, pixels, normalization.to_json()]
-    computes = [versions("keras", "tensorflow", "openvino"), processor(), os.environ.get("KERAS_BACKEND")]
-    kept_in = folder_of(fingerprint("thaw.frozen", made_of, computes))
-    path = kept_in / "graph.zip" if kept_in and openvino and not (HAS_NVIDIA or HAS_CUDA) else None
-    if path and (kept := _read(path)):
-        known, kept_graph = kept
+    place = graphs.place("thaw.frozen", *made_of)
+    if place and (kept := graphs.read(place)):
+        known, graph = kept
         if warning := unlike_pretraining(known["network"], normalization):
             announce(warning)
-        return Frozen(**known, start=lambda: OpenVinoEngine(kept_graph, wanted.precision))
-    from thaw.freezing import freeze  # loads Keras
-
-    known, engine, graph = freeze(entry, backbone, wanted, pixels, normalization)
-    if path and graph:
-        _write(path, known, graph)
+        device = f"the CPU, {os.cpu_count()} cores"
+        return Frozen(**{**known, "device": device}, start=lambda: OpenVinoEngine(graph, wanted.precision))
+    known, engine, new_graph = _freeze(entry, backbone, wanted, pixels, normalization)
+    if place and new_graph:
+        graphs.keep(place, known, new_graph)
     return Frozen(**known, start=lambda: engine)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Graph] | None:
-    """Read a part; None if there is none, or if it is damaged, which a zip file's checksums tell."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            known = json.loads(archive.read("about.json"))
-            xml, weights = (archive.read(name) for name in MEMBERS)
-        os.utime(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None
-    return {**known, "device": f"the CPU, {os.cpu_count()} cores"}, (xml, weights)
+def _freeze(
+    entry: str, backbone: Path, wanted: Features, pixels: tuple[int, int], normalization: Normalization
+) -> tuple[dict[str, Any], Engine, Graph | None]:
+    """Cut the part out of the backbone, by Keras; return what is known of it, its engine, its graph if it has one."""
+    from thaw import models
+    from thaw.backend import device
+    from thaw.boundary import boundaries, prefix, require_boundary
+    from thaw.keras_engine import KerasEngine
+    from thaw.keras_graphs import graph_of, runs_on_openvino
 
-
-def _write(path: Path, known: dict[str, Any], graph: Graph) -> None:
-    with suppress(OSError), replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr("about.json", json.dumps(known))
-        for name, content in zip(MEMBERS, graph, strict=True):
-            archive.writestr(name, content)
+    network, about = models.load(backbone)
+    if wanted.layer != "top":
+        require_boundary(network, wanted.layer, boundaries(network), f"{entry}: {network.name}")
+    model = models.assemble(network, *pixels, normalization, wanted.pooling)
+    layer = model.layers[-1].name if wanted.layer == "top" else wanted.layer
+    part = prefix(model, layer)
+    graph = graph_of(part) if runs_on_openvino() else None
+    engine: Engine = (
+        OpenVinoEngine(graph, wanted.precision) if graph else KerasEngine(part, wanted.precision, wanted.batch_size)
+    )
+    known = {
+        "network": network.name,
+        "boundary": layer,
+        "backbone": about["backbone"],
+        "row_shape": list(part.output.shape[1:]),
+        "engine": engine.name,
+        "device": device(),
+    }
+    return known, engine, graph

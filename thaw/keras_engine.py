@@ -1,20 +1,13 @@
 """Running a Keras model in inference mode, near the machine's limit: by OpenVINO, or by Keras itself."""
 
-import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
 from thaw.backend import device, float32_is_float32, has_gpu, keras, same_bits
-from thaw.engine import Engine, Graph, OpenVinoEngine, Precision, openvino
+from thaw.engine import Engine, OpenVinoEngine, Precision
+from thaw.keras_graphs import graph_of, runs_on_openvino
 from thaw.models import in_bfloat16
-
-
-def runs_on_openvino() -> bool:
-    """Say whether models run on OpenVINO here: not on a GPU, nor where there is no OpenVINO."""
-    exportable = keras.backend.backend() == "tensorflow"  # OpenVINO does not read what JAX exports
-    return exportable and not has_gpu() and openvino is not None
 
 
 def engine(model: keras.Model, precision: Precision = "float32", batch_size: int = 32) -> Engine:
@@ -28,14 +21,6 @@ def engine(model: keras.Model, precision: Precision = "float32", batch_size: int
     if runs_on_openvino():
         return OpenVinoEngine(graph_of(model), precision)
     return KerasEngine(model, precision, batch_size)
-
-
-def graph_of(model: keras.Model) -> Graph:
-    """Return a model as OpenVINO has it; its input's shape is known but for the number of rows."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.xml"
-        model.export(str(path), format="openvino", verbose=False)
-        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
 class KerasEngine(Engine):

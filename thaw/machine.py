@@ -10,6 +10,7 @@ from pathlib import Path
 HAS_NVIDIA = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg"))
 HAS_CUDA = importlib.util.find_spec("nvidia") is not None
 """Whether its libraries are installed."""
+HAS_OPENVINO = importlib.util.find_spec("openvino") is not None  # there are platforms without it
 
 
 def processor() -> str:

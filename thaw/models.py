@@ -1,19 +1,17 @@
 """A model from RGB pixels to class probabilities, and its file."""
 
-import hashlib
 import json
+import math
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from thaw import model_file
 from thaw.backend import keras
-from thaw.errors import UserError
-from thaw.files import replacing
 from thaw.normalization import Normalization, unlike_pretraining
 from thaw.stage import announce
 
-ABOUT = "thaw.json"
 HEAD = "head_"
 """Begins the names of a head's layers, and of no backbone's."""
 DROPOUT_RATES = ("rate", "drop_path_rate")
@@ -75,8 +73,14 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
     return clone
 
 
+def count_parameters(model: keras.Model) -> dict[str, int]:
+    """Return how many parameters a model has, `total`, and how many of them are `trainable`."""
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return {"total": model.count_params(), "trainable": trainable}
+
+
 def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
-    """Save a model so that the same model gives the same bytes, with `about` inside as `thaw.json`.
+    """Save a model so that the same model gives the same bytes, with `about` inside.
 
     Keras writes the date and its objects' addresses in memory into its file; here every date is the same, and
     shared objects are numbered in the order in which they appear. Keras alone can load the file.
@@ -86,22 +90,16 @@ def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
         path: ends in `.keras`.
         about: JSON-serializable.
     """
-    with tempfile.TemporaryDirectory() as folder, replacing(path) as temporary:
+    with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "model.keras"
         model.save(written)
-        members = {}
         with zipfile.ZipFile(written) as archive:
-            for name in sorted(archive.namelist()):
-                members[name] = archive.read(name)
-        metadata = json.loads(members["metadata.json"])
-        del metadata["date_saved"]
-        members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
-        members["config.json"] = json.dumps(_renumbered(json.loads(members["config.json"]), {})).encode()
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
-        members[ABOUT] = _sealed({**about, "digests": digests})
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in members.items():
-                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+            members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(members["metadata.json"])
+    del metadata["date_saved"]
+    members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
+    members["config.json"] = json.dumps(_renumbered(json.loads(members["config.json"]), {})).encode()
+    model_file.write(path, members, about)
 
 
 def _renumbered(tree: Any, numbers: dict[int, int]) -> Any:
@@ -122,51 +120,5 @@ def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
     Raises:
         UserError: the file is missing, truncated or altered.
     """
-    about = read_about(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            sound = all(
-                hashlib.sha256(archive.read(name)).hexdigest() == digest for name, digest in about["digests"].items()
-            )
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError):
-        sound = False
-    if not sound:
-        raise _damaged(path)
+    about = model_file.check(path)
     return keras.saving.load_model(path, compile=False, safe_mode=True), about
-
-
-def read_about(path: Path) -> dict[str, Any]:
-    """Read what a model's file says about the model, without loading it.
-
-    Raises:
-        UserError: the file is missing, this part of it is damaged, or Thaw did not write it.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if ABOUT not in archive.namelist():
-                raise UserError(f"{path}: not a model that Thaw wrote, for there is no {ABOUT} inside")
-            content = archive.read(ABOUT)
-            about: dict[str, Any] = json.loads(content)
-            seal = about.pop("seal")
-            if _sealed(about) != content or not isinstance(seal, str):
-                raise ValueError
-            return about
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: a folder, where a model's file is expected") from None
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, AttributeError):
-        raise _damaged(path) from None
-
-
-def _sealed(about: dict[str, Any]) -> bytes:
-    """Return `about` as JSON with a digest of itself, by which an altered one is recognized."""
-    seal = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**about, "seal": seal}, sort_keys=True, indent=1).encode()
-
-
-def _damaged(path: Path) -> UserError:
-    return UserError(
-        f"{path}: truncated or altered; delete it and run `dvc repro` (a damaged copy may be in DVC's cache: "
-        "then `dvc repro --force` on the stage that writes it)"
-    )

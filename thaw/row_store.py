@@ -19,12 +19,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from thaw.errors import UserError
-from thaw.files import cache_folder
+from thaw.cache import limit, rows_folder
 from thaw.overlap import ahead
 
-LIMIT = "THAW_CACHE_LIMIT"
-DEFAULT_GIGABYTES = 20.0
 SEGMENT_BYTES = 256 * 2**20
 BATCH_BYTES = 2**20
 HEADER = struct.Struct("<8sII")
@@ -40,15 +37,6 @@ def rows_at_a_time(row_bytes: int, most: int = 256) -> int:
     return max(1, min(most, BATCH_BYTES // max(1, row_bytes)))
 
 
-def folder_of(made_of: str) -> Path | None:
-    """Return the folder for what has a fingerprint; None if nothing is to be stored.
-
-    Raises:
-        UserError: the limit in the environment is no number.
-    """
-    return _root() / made_of if _limit() > 0 else None
-
-
 class RowStore:
     """Rows of one shape, all made in the same way; keys are 64 ASCII characters.
 
@@ -61,11 +49,11 @@ class RowStore:
     """
 
     def __init__(self, made_of: str, shape: tuple[int, ...], dtype: np.dtype):
-        self._root = _root()
+        self._root = rows_folder()
         self._folder = self._root / made_of
         self._shape, self._dtype = shape, dtype
         self._row_bytes = int(np.prod(shape)) * dtype.itemsize
-        self._limit = _limit()
+        self._limit = limit()
         self._open = lru_cache(maxsize=200)(_opened)
         self._segment: BinaryIO | None = None
         self._writes = self._limit > 0
@@ -199,17 +187,3 @@ def _opened(path: Path) -> BinaryIO:
     """Open a segment; it then counts as used, and can be read to its end even if another process removes it."""
     os.utime(path)
     return path.open("rb", buffering=0)
-
-
-def _root() -> Path:
-    return cache_folder() / "rows"
-
-
-def _limit() -> int:
-    """Return how many bytes the store may have."""
-    text = os.environ.get(LIMIT, "")
-    try:
-        gigabytes = float(text) if text else DEFAULT_GIGABYTES
-        return int(gigabytes * 10**9)
-    except (ValueError, OverflowError):
-        raise UserError(f"{LIMIT}: expected a number of gigabytes, got {text!r}") from None

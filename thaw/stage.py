@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from thaw.cache import cache_folder
 from thaw.errors import UserError
-from thaw.files import cache_folder
 
 
 def run(stage: Callable[..., None]) -> None:
