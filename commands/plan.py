@@ -5,8 +5,9 @@ import json
 from dataclasses import asdict
 
 from commands import lock
-from commands.planning import RUNNING, Action, Kind, Plan, Reason, Step, plan
+from commands.planning import RUNNING, Action, Kind, Plan, Reason, Step, outdated, plan
 from commands.tables import table
+from thaw.errors import UserError
 from thaw.stage import durations
 
 MOST = 60
@@ -16,21 +17,28 @@ MOST = 60
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--base", metavar="REV", help="give the reasons against this commit, not the last run")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="fail if dvc.lock is not up to date; its results need not be here, nor a remote",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON")
     form.add_argument("--md", dest="form", action="store_const", const="md", help="print Markdown")
 
 
-def main(base: str | None = None, form: str | None = None) -> None:
+def main(base: str | None = None, form: str | None = None, check: bool = False) -> None:
     """Say which stages `dvc repro` would run, why, and for how long; nothing has to be pulled for it.
 
     A stage `may run` if what it reads comes from one that runs: it does if that then writes something else than before.
     """
     reference = lock.stages_at(base) if base else None
     with lock.opened() as repo:
-        found = plan(repo, reference)
+        found = plan(repo, reference, obtainable=check)
     seconds = _seconds(found.steps)
     print(as_json(found, seconds) if form == "json" else as_text(found, seconds, form == "md"))
+    if check and (stages := outdated(found)):
+        raise UserError(f"dvc.lock is not up to date for {', '.join(stages)}; `dvc repro`, then commit what it changed")
 
 
 def as_json(found: Plan, seconds: dict[str, float | None]) -> str:

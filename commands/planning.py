@@ -86,22 +86,29 @@ class Plan:
     """Some results are not here, so that `dvc repro` has to be told `--pull --allow-missing`."""
 
 
-def plan(repo: Repo, base: dict[str, Any] | None = None) -> Plan:
+def plan(repo: Repo, base: dict[str, Any] | None = None, obtainable: bool = False) -> Plan:
     """Return what `dvc repro` would run.
 
     Args:
         repo: the project.
         base: entries of a dvc.lock, by stage, to which reasons refer; by default, the project's own.
+        obtainable: take all results that dvc.lock names to be somewhere, even if they are not here and there is no
+            remote.
     """
-    return _Planning(repo, base).plan()
+    return _Planning(repo, base, obtainable).plan()
+
+
+def outdated(found: Plan) -> list[str]:
+    """Return the stages of which dvc.lock does not have the results that they would have now."""
+    return [step.stage for step in found.steps if step.action is not Action.NOTHING]
 
 
 class _Planning:
-    def __init__(self, repo: Repo, base: dict[str, Any] | None):
+    def __init__(self, repo: Repo, base: dict[str, Any] | None, obtainable: bool):
         self._repo = repo
         self._now = lock.stages_now()
         self._base = self._now if base is None else base
-        self._remote = repo.config["core"].get("remote")
+        self._remote = obtainable or bool(repo.config["core"].get("remote"))
         self._stages: dict[str, Stage] = {stage.addressing: stage for stage in repo.index.stages}
         self._writers = {self._path(out): name for name, stage in self._stages.items() for out in stage.outs}
         self._outputs = {self._path(out): out for stage in self._stages.values() for out in stage.outs}

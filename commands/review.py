@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import git, lock
-from commands.planning import RUNNING, plan
+from commands.planning import outdated, plan
 from commands.reviewing import MANIFEST, THUMBNAILS, Compared, Flip, Review, review
 from commands.tables import table
 from thaw.manifest import read_manifest
@@ -35,7 +35,7 @@ def main(base: str, md: bool = False) -> None:
     """
     with lock.opened() as repo:
         found = review(repo, base)
-        stale = [step.stage for step in plan(repo).steps if step.action in RUNNING]
+        stale = outdated(plan(repo, obtainable=True))
     sheet = draw_flips(found.compared)
     print("\n".join(as_text(found, base, stale, sheet, md)))
 
@@ -46,14 +46,14 @@ def as_text(found: Review, base: str, stale: list[str], sheet: Path | None, mark
     Args:
         found: what changed.
         base: since which commit.
-        stale: stages that have yet to run, so that the results are not those of the code and parameters.
+        stale: stages of which dvc.lock does not have the results of the code and parameters that are here.
         sheet: a picture of the flipped images.
         markdown: for GitHub; otherwise, for a terminal.
     """
     yield f"{'## ' if markdown else ''}Changes since {base} ({git.require_commit(base)[:7]})"
     yield ""
     if stale:
-        yield f"dvc.lock is not up to date: `dvc repro` would run, or may run, {', '.join(stale)}; see `thaw plan`."
+        yield f"dvc.lock is not up to date for {', '.join(stale)}: its results are others; see `thaw plan`."
         yield ""
     if found.params:
         rows = [[address, _value(old), _value(new)] for address, old, new in found.params]
@@ -93,6 +93,9 @@ def scores(found: Review) -> Iterator[list[str]]:
 
 def predictions(found: Review, base: str) -> Iterator[str]:
     """Yield, for each variant whose predictions changed, what of it is noise, and which images flipped."""
+    if found.not_compared:
+        yield f"The predictions were not compared: {found.not_compared}."
+        yield ""
     for one in found.compared:
         yield f"- {one.variant}: {verdict(one.pair)}. {_flipped(one, base)}"
     if found.compared:

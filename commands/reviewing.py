@@ -53,13 +53,15 @@ class Review:
     images: int
     """Test images that have stayed the same, on which predictions are compared."""
     compared: list[Compared]
+    not_compared: str | None
+    """Why they could not be."""
 
 
 def review(repo: Repo, rev: str) -> Review:
     """Return what changed since a commit, up to what dvc.lock says now.
 
     Raises:
-        UserError: there is no such commit, it has no dvc.lock, or its predictions can be had from nowhere.
+        UserError: there is no such commit, or it has no dvc.lock.
     """
     old, new = lock.stages_at(rev), lock.stages_now()
     ran = []
@@ -67,7 +69,11 @@ def review(repo: Repo, rev: str) -> Review:
         if entry != old.get(name):
             before = lock.hashes(old.get(name, {}), "outs")
             ran.append((name, [path for path, md5 in lock.hashes(entry, "outs").items() if before.get(path) != md5]))
-    images, compared = _compare(_Results(repo, rev, old), _Results(repo, None, new))
+    images, compared, not_compared = 0, list[Compared](), None
+    try:
+        images, compared = _compare(_Results(repo, rev, old), _Results(repo, None, new))
+    except UserError as error:  # what git has, and dvc.lock, can be told all the same
+        not_compared = str(error)
     return Review(
         params=[
             (address, change.get("old"), change.get("new"))
@@ -83,6 +89,7 @@ def review(repo: Repo, rev: str) -> Review:
         ],
         images=images,
         compared=compared,
+        not_compared=not_compared,
     )
 
 

@@ -1,5 +1,6 @@
 """Train what comes after the freeze boundary."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint("stages.train", about, computes))
     if checkpoint.epochs:
         announce(f"{entry}: an interrupted training goes on after epoch {checkpoint.epochs}")
-    curve = train(network, about["boundary"], rows, fit, variant.augmentation, checkpoint)
+    # Whoever plots the curve while training lasts sees it grow.
+    watch = partial(write_history, history)
+    curve = train(network, about["boundary"], rows, fit, variant.augmentation, checkpoint, watch)
     _save(network, model, about)
     write_history(history, curve)
     checkpoint.discard()

@@ -1,10 +1,13 @@
 """A small project in a folder of its own, on which tests run real `dvc repro`."""
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +157,79 @@ def finished(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Project:
     project = make_project(tmp_path_factory.mktemp("finished") / "a project", warm)
     assert sorted(project.repro().ran) == sorted(STAGES)
     return project
+
+
+EPOCHS = 12
+"""Of the experiment: too many for what it prints about them to fit into the smallest buffer."""
+RATE = 0.001
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A project that is committed, in which an experiment named `longer` has run with more epochs at another rate."""
+
+    project: Project
+    outcome: Outcome
+    meanwhile: dict[str, Outcome]
+    """What DVC showed while the training was under way."""
+    curve_meanwhile: str
+    """The learning curve's file, read then."""
+    curve: str
+    """The same at the end."""
+
+
+@pytest.fixture(scope="session")
+def experiment(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """An experiment, which is the branch `change`; the workspace is at `main` before it, raw images are DVC's."""
+    folder = tmp_path_factory.mktemp("experiment") / "a project"
+    shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns("cache", ".git", ".thaw"))
+    # Objects never change, so they need not be copied.
+    shutil.copytree(finished.folder / ".dvc" / "cache", folder / ".dvc" / "cache", copy_function=os.link)
+    project = Project(folder, finished.python)
+    for command in ("init --initial-branch main", "config user.name a", "config user.email a@example.org"):
+        subprocess.run(["git", *command.split()], cwd=folder, check=True, capture_output=True)
+    assert project.dvc("add", PARAMS["dataset"]["path"]).code == 0
+    for command in ("add .", "commit --message base"):
+        subprocess.run(["git", *command.split()], cwd=folder, check=True, capture_output=True)
+
+    overrides = (f"variants.half.fit.epochs={EPOCHS}", f"variants.half.fit.optimizer.Adam.learning_rate={RATE}")
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--name", "longer", "-S", overrides[0], "-S", overrides[1]]
+    curve, started = folder / "data" / "history" / "half.csv", time.time_ns()
+    ours, theirs = socket.socketpair()
+    # What nobody reads fits into the smallest buffer for a few lines only: then the training stands still.
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    with theirs:
+        running = subprocess.Popen(command, cwd=folder, env=project.environment, stdout=theirs, stderr=theirs)
+    ours.settimeout(0.01)
+    read = [b" "]
+    while read[-1] and not (curve.exists() and curve.stat().st_mtime_ns > started):
+        with contextlib.suppress(TimeoutError):
+            read.append(ours.recv(4096))
+    shown = {"plots": ["plots", "diff", "--json"], "table": ["exp", "show", "--json"]}
+    meanwhile = {name: project.dvc(*arguments) for name, arguments in shown.items()}
+    curve_meanwhile = curve.read_text()
+    ours.settimeout(None)
+    while read[-1]:
+        read.append(ours.recv(4096))
+    ours.close()
+    outcome = Outcome(running.wait(), b"".join(read).decode())
+    assert outcome.code == 0, outcome.text
+    curve_at_the_end = curve.read_text()
+    subprocess.run(["git", "checkout", "--quiet", "."], cwd=folder, check=True)
+    assert project.dvc("checkout").code == 0
+    assert project.dvc("exp", "branch", "longer", "change").code == 0
+    return Experiment(project, outcome, meanwhile, curve_meanwhile, curve_at_the_end)
+
+
+def clone_of(experiment: Experiment, branch: str, folder: Path) -> Project:
+    """Clone a branch of it; nothing is pulled, the cache of what is cloned is the remote."""
+    origin = experiment.project.folder
+    command = ["git", "clone", "--quiet", "--branch", branch, str(origin), str(folder)]
+    subprocess.run(command, check=True)
+    clone = Project(folder, experiment.project.python)
+    remote = str(origin / ".dvc" / "cache")
+    assert clone.dvc("remote", "add", "--local", "--default", "store", remote).code == 0
+    return clone
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ def plan_in(folder: Path) -> Plan:
         return plan(repo)
 
 
-def repro_as_planned(project: Project, planned: Plan) -> Outcome:
+def repro_as_planned(project: Project, planned: Plan, *arguments: str) -> Outcome:
     """Run `dvc repro`: what runs has to be what was planned, once it is known which awaited results changed."""
     before = results(project.folder)
-    outcome, after = project.repro(), results(project.folder)
+    outcome, after = project.repro(*arguments), results(project.folder)
     expected = []
     for step in planned.steps:
         awaited = [reason.name for reason in step.reasons if reason.kind is Kind.AWAITED]

@@ -169,6 +169,23 @@ def test_a_fresh_clone_needs_nothing(
     assert actions()["letters"] == "runs"
 
 
+def test_whether_a_lock_is_up_to_date_can_be_checked_without_its_results(
+    original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloned = clone(original, tmp_path, monkeypatch)
+    plan.main(check=True)
+    assert "4 of 4 stages stay as they are." in capsys.readouterr().out
+    params = cloned.params.read_text()
+    width(2)(cloned)
+    with pytest.raises(UserError, match=r"dvc\.lock is not up to date for letters, sorted@up, sorted@down, all; "):
+        plan.main(check=True)
+    assert "width: 1 → 2" in capsys.readouterr().out
+    cloned.params.write_text(params)
+    (cloned.folder / "all").write_text("what git keeps is none of DVC's business, except that it is a result")
+    with pytest.raises(UserError, match=r"dvc\.lock is not up to date for all; "):
+        plan.main(check=True)
+
+
 def test_a_result_of_the_run_cache_may_have_to_be_pulled(project: Project, tmp_path: Path) -> None:
     width(2)(project)
     project.repro()

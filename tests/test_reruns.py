@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.conftest import CODE, PARAMS, Project
+from tests.conftest import CODE, PARAMS, Experiment, Project, clone_of
 from tests.planned import plan_in, repro_as_planned
 
 TRAIN = ["train@frozen_head", "train@half", "train@full"]
@@ -161,6 +161,20 @@ def test_what_was_there_before_comes_from_the_run_cache(project: Project, tmp_pa
     project.write_params(PARAMS)
     # It does not keep what git keeps.
     assert set(repro_as_planned(project, plan_in(project.folder)).ran) <= {*SHOW}
+
+
+IN_A_CLONE = ["a comment in params.yaml", "a module of compare", "a stage's own module"]
+
+
+@pytest.mark.parametrize("name", IN_A_CLONE)
+def test_in_a_fresh_clone_a_change_runs_the_same(name: str, experiment: Experiment, tmp_path: Path) -> None:
+    project = clone_of(experiment, "main", tmp_path / "clone")
+    change, expected = CONTRACT[name]
+    change(project)
+    planned = plan_in(project.folder)
+    if planned.fetched:
+        assert project.dvc("pull", *planned.fetched).code == 0
+    assert repro_as_planned(project, planned, "--pull", "--allow-missing").ran == expected
 
 
 def test_a_removed_variant_leaves_nothing_that_compare_depends_on(project: Project) -> None:

@@ -167,6 +167,10 @@ def test_killed_and_run_again_a_stage_writes_the_bytes_of_one_that_never_was(war
         os.kill(stage_of(client, killed), signal.SIGKILL)
         assert client.wait() == signal.SIGKILL
     assert not (killed / "out" / "v.keras").exists()
+    # The learning curve is there to look at while training lasts.
+    so_far, whole = ((folder / "out" / "v.csv").read_bytes() for folder in (killed, undisturbed))
+    assert so_far.count(b"\n") > 1
+    assert whole.startswith(so_far)
 
     again = subprocess.run([python, *STAGE], cwd=killed, stdout=subprocess.PIPE, text=True, check=True)
     assert "an interrupted training goes on after epoch " in again.stdout

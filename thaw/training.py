@@ -1,6 +1,7 @@
 """Training what comes after the freeze boundary."""
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -78,6 +79,7 @@ def train(
     fit: Training,
     augmentation: list[KerasSpec],
     checkpoint: Checkpoint | None = None,
+    watch: Callable[[Columns], None] | None = None,
 ) -> Columns:
     """Train the layers behind `boundary` by gradient descent, in place; return the scores for every epoch.
 
@@ -88,6 +90,7 @@ def train(
         fit: how.
         augmentation: layers for training pixels.
         checkpoint: where an interrupted training goes on from.
+        watch: called after every epoch with the scores so far.
 
     Raises:
         UserError: what `fit` says does not go with the model or its classes.
@@ -115,6 +118,8 @@ def train(
     trained.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=jit_compile)
     history = keras.callbacks.History()
     callbacks = [*(_callback(spec) for spec in fit.callbacks), history]
+    if watch:
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: watch(_columns(history))))
     # What XLA compiles has a way of its own to the same bits.
     with nullcontext() if fit.jit_compile else same_bits():
         trained.fit(
@@ -132,6 +137,10 @@ def train(
         )
     if in_its_precision is not in_float32:
         in_float32.set_weights(in_its_precision.get_weights())
+    return _columns(history)
+
+
+def _columns(history: keras.callbacks.History) -> Columns:
     curve = history.history
     return {
         "step": [float(epoch) for epoch in range(1, len(curve["loss"]) + 1)],

@@ -1,0 +1,89 @@
+"""DVC's own front ends, and the VS Code extension that calls them: experiments, their table, plots."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import EPOCHS, RATE, Experiment, Outcome, Project
+
+
+def parsed(outcome: Outcome) -> Any:
+    assert outcome.code == 0, outcome.text
+    # Warnings may stand around it.
+    return json.JSONDecoder().raw_decode(outcome.text, min(map(outcome.text.index, "[{")))[0]
+
+
+def experiments(project: Project) -> dict[str, dict[str, Any]]:
+    """Return what the table of experiments has about those of the current commit, by name."""
+    _, commit = parsed(project.dvc("exp", "show", "--json"))
+    return {one["name"]: one["revs"][0]["data"] for one in commit["experiments"]}
+
+
+def fit(experiment: dict[str, Any]) -> Any:
+    """Return the parameters of a training in an experiment."""
+    return experiment["params"]["params.yaml"]["data"]["variants"]["half"]["fit"]
+
+
+def test_an_experiment_changes_a_parameter_and_runs_what_depends_on_it(experiment: Experiment) -> None:
+    assert experiment.outcome.ran == ["train@half", "evaluate@half", "compare"]
+    longer = experiments(experiment.project)["longer"]
+    assert fit(longer) == {"epochs": EPOCHS, "optimizer": {"Adam": {"learning_rate": RATE}}}
+    assert 0 <= longer["metrics"]["metrics/half.json"]["data"]["test"]["accuracy"] <= 1
+
+
+def test_a_learning_curve_is_shown_while_it_grows(experiment: Experiment) -> None:
+    assert experiment.curve.startswith(experiment.curve_meanwhile)
+    assert len(experiment.curve.splitlines()) == 1 + EPOCHS
+    assert 1 < len(experiment.curve_meanwhile.splitlines()) < 1 + EPOCHS
+    plots = parsed(experiment.meanwhile["plots"])
+    assert not plots.get("errors")
+    assert len(parsed(experiment.meanwhile["table"])) == 2
+    assert drawn(plots, "data/history/half.csv") == {"HEAD", "workspace"}
+    assert len(parsed(experiment.meanwhile["table"])) == 2  # the workspace, and the commit
+
+
+def drawn(plots: Any, file: str) -> set[str]:
+    """Return the revisions that a file's plots show."""
+    return {revision for plot in plots["data"][file] for revision in plot["revisions"]}
+
+
+def test_the_table_of_experiments_can_be_read(experiment: Experiment) -> None:
+    shown = ("--md", "--only-changed", "--drop", r"(data|models)/|.*_(low|high)$|Created|State|Executor")
+    table = experiment.project.dvc("exp", "show", *shown)
+    head, _, *rows = [line.split("|")[1:-1] for line in table.text.splitlines() if line.startswith("|")]
+    names = [name.strip() for name in head]
+    assert names[0] == "Experiment"
+    assert names[-2:] == ["variants.half.fit.epochs", "variants.half.fit.optimizer.Adam.learning_rate"]
+    assert all(name.startswith("metrics/half.json:test.") for name in names[1:-2])
+    assert [row[-2].strip() for row in rows] == ["1", "1", str(EPOCHS)]
+
+
+def test_plots_of_experiments_and_variants_are_written(experiment: Experiment, tmp_path: Path) -> None:
+    project = experiment.project
+    for name, command in {"show": ["show"], "diff": ["diff", "main", "longer"]}.items():
+        assert project.dvc("plots", *command, "--out", str(tmp_path / name)).code == 0
+    show, diff = ((tmp_path / name / "index.html").read_text() for name in ("show", "diff"))
+    for variant in ("frozen_head", "half", "full"):
+        assert f'"text": "data/history/{variant}.csv"' in show  # a plot's title
+        assert list((tmp_path / "show" / "static").glob(f"*{variant}.jpg"))
+    assert '"rev": "main"' in diff
+    assert '"rev": "longer"' in diff
+
+
+def test_a_queued_grid_runs_beside_the_workspace(experiment: Experiment) -> None:
+    project = experiment.project
+    before = project.params.read_bytes()
+    grid = f"variants.half.fit.epochs=2,{EPOCHS}"
+    rate = f"variants.half.fit.optimizer.Adam.learning_rate={RATE}"
+    assert project.dvc("exp", "run", "--queue", "--name", "queued", "-S", grid, "-S", rate).code == 0
+    outcome = project.dvc("exp", "run", "--run-all")
+    assert outcome.code == 0, outcome.text
+    # All that they read comes from the cache, where one of the trainings is, too.
+    assert sorted(outcome.ran) == ["compare", "compare", "evaluate@half", "train@half"]
+    assert project.params.read_bytes() == before
+    # Nor does it matter what a process that was killed while it wrote a curve leaves behind.
+    (project.folder / "data" / "history" / ".half.1.partial.csv").write_text("step")
+    assert project.repro().ran == []
+    done = experiments(project)
+    assert [fit(done[f"queued-{number}"])["epochs"] for number in (1, 2)] == [2, EPOCHS]
+    assert done["queued-2"]["metrics"] == done["longer"]["metrics"]
