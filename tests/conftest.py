@@ -60,6 +60,11 @@ PARAMS: dict[str, Any] = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests: at the end, no worker waits for the other."""
+    items.sort(key=lambda item: "test_recipes" not in item.nodeid)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command did."""
