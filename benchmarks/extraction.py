@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,8 +86,8 @@ def measure_one(network: Network, folder: Path) -> list[Comparison]:
         forget_rows()
         project.run(precision)
 
-    def features(precision: Precision) -> None:
-        forget_rows()
+    def features(precision: Precision, forget: Callable[[], None] = forget_rows) -> None:
+        forget()
         project.run(precision, "features")
 
     def bare(precision: Precision) -> None:
@@ -102,6 +103,7 @@ def measure_one(network: Network, folder: Path) -> list[Comparison]:
         "load_img": partial(script, LOAD_IMG),
         "generator": partial(script, GENERATOR),
         "predict": partial(script, PREDICT, folder / "rows.npy"),
+        "features": partial(features, "float32", forget),
     }
     for precision in PRECISIONS:
         ways |= {
@@ -113,7 +115,8 @@ def measure_one(network: Network, folder: Path) -> list[Comparison]:
     seconds = in_turn(ways, RUNS, warm_ups=0)
     loop = "`load_img` loop, float32 `predict`"
     name = f"{network.architecture}, {count:,} photos"
-    found = []
+    predict = "float32 `predict` of the same tensors"
+    found = [Comparison(f"{name}, features stage, float32", count, seconds["features"], predict, seconds["predict"])]
     for precision in PRECISIONS:
         new, known, stage = (seconds[f"{way} {precision}"] for way in ("new", "known", "features"))
         what = f"{name} to features, {precision}"
@@ -124,7 +127,7 @@ def measure_one(network: Network, folder: Path) -> list[Comparison]:
         ]
         what = f"{name}, features stage, {precision}, network known"
         found += [
-            Comparison(what, count, stage, "float32 `predict` of the same tensors", seconds["predict"]),
+            Comparison(what, count, stage, predict, seconds["predict"]),
             Comparison(what, count, stage, "the bare engine, data in memory", seconds[f"bare {precision}"]),
         ]
     return found
