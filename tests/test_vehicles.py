@@ -64,4 +64,4 @@ def test_the_frozen_head_on_the_imported_photos(tmp_path: Path, mirror: Path, wa
     metrics = json.loads((project.folder / "metrics" / "frozen_head.json").read_text())
     assert metrics["cross_validation"]["fits"] == 20
     # Measured: 0.944. A wrong normalization or order of channels costs several points.
-    assert metrics["cross_validation"]["accuracy"] >= 0.93
+    assert metrics["cross_validation"]["accuracy"] >= 0.94
