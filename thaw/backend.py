@@ -84,13 +84,6 @@ def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:
     return None
 
 
-def traced(model: keras.Model, rows: int) -> Any:
-    """Return what TensorFlow computes for so many rows, in inference mode, as one of its functions of a fixed graph."""
-    signature = [tf.TensorSpec((rows, *model.input.shape[1:]), tf.float32)]
-    run = tf.function(lambda x: model(x, training=False), input_signature=signature, autograph=False)
-    return run.get_concrete_function()
-
-
 def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a function of a tensor that does the same, faster where the same shape comes again and again."""
     # JAX would not see what layers keep between calls.
