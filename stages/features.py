@@ -9,7 +9,6 @@ from thaw.fingerprint import fingerprint
 from thaw.frozen import frozen
 from thaw.machine import processor, versions
 from thaw.normalization import Normalization
-from thaw.overlap import ahead
 from thaw.params import read_entry
 from thaw.params.features import Features
 from thaw.progress import progress_by_rows
@@ -45,7 +44,7 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
         f"({part.device}); {store.count(views.keys)} of {len(views.keys)} rows were computed before"
     )
     with writing(features, images.index.with_views("train", wanted.views), shape, dtype, made_of) as file:
-        rows = store.complete(views.keys, lambda missing: part.start().stream(ahead(views.batches(missing))))
+        rows = store.complete(views.keys, lambda missing: part.start().stream(views.batches(missing)))
         for batch in progress_by_rows(rows, len(views.keys), "extracting"):
             file.append(batch)
 

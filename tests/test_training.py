@@ -19,10 +19,12 @@ from thaw.boundary import prefix
 from thaw.errors import UserError
 from thaw.normalization import Normalization
 from thaw.params.backbones import Backbone
+from thaw.params.features import Features
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Training
 from thaw.row_file import Index, RowFile, writing
 from thaw.training import add_head, freeze, train
+from thaw.views import Views
 
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
@@ -345,6 +347,22 @@ def test_a_view_depends_on_image_view_and_seed_alone(layers: list[object]) -> No
     assert (others != np.stack([view[0] for view in views.values()])).any()
     assert views[1].dtype == np.float32
     assert views[1].shape == images.shape
+
+
+def test_views_that_are_made_on_all_cores_are_those_that_are_made_one_by_one(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), np.uint8)
+    keys = np.array([b"%064d" % number for number in range(20)])
+    splits = {"train": slice(0, 16), "validation": slice(16, 20)}
+    index = Index(keys, keys, np.zeros(20, np.int32), ("ash",), splits)
+    with writing(tmp_path / "rows.h5", index, (12, 12, 3), np.uint8, {}) as file:
+        file.append(images)
+    layers = ["RandomFlip", {"RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2}}]
+    wanted = {"tensors": "t", "backbone": "b", "layer": "top", "augmentation": layers, "views": 3, "batch_size": 2}
+    views = Views(RowFile(tmp_path / "rows.h5"), Features.model_validate(wanted))
+    made = np.concatenate(list(views.batches(np.arange(len(views.keys)))))
+    change = Augmentation(layers, 0)
+    others = [change(images[number], keys[number], view) for view in (1, 2) for number in range(16)]
+    np.testing.assert_array_equal(made, np.concatenate([images[:16], others, images[16:]]))
 
 
 @pytest.mark.parametrize("classes", [2, 4])

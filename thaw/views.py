@@ -3,11 +3,17 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from threading import Lock, local
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thaw.overlap import on_all_cores
 from thaw.params.features import Features
 from thaw.row_file import RowFile
+
+if TYPE_CHECKING:
+    from thaw.augmentation import Augmentation
 
 
 class Views:
@@ -25,6 +31,7 @@ class Views:
         self._views = np.concatenate([np.zeros(part.stop, int), *views, np.zeros(len(images) - part.stop, int)])
         self.keys = np.array([self._key(row, view) for row, view in zip(self._rows, self._views, strict=True)])
         """What each row is made of, in the order of the rows: SHA-256 of its pixels, or of them and the change."""
+        self._making, self._of_thread = Lock(), local()
 
     def _key(self, row: int, view: int) -> bytes:
         pixels: bytes = self._images.digests[row]
@@ -34,19 +41,27 @@ class Views:
         return hashlib.sha256(pixels + json.dumps(change).encode()).hexdigest().encode()
 
     def batches(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the pixels of some rows in batches, uint8 or float32 (rows, height, width, 3)."""
-        augmentation = None
-        for start in range(0, len(numbers), self._wanted.batch_size):
-            chosen = numbers[start : start + self._wanted.batch_size]
-            rows, views = self._rows[chosen], self._views[chosen]
-            pixels = self._images[rows]
-            if views.any():
-                if augmentation is None:
-                    from thaw.augmentation import Augmentation  # loads Keras
+        """Yield the pixels of some rows in batches, uint8 or float32 (rows, height, width, 3); made on all cores."""
+        size = self._wanted.batch_size
+        return on_all_cores(self._batch, (numbers[start : start + size] for start in range(0, len(numbers), size)))
 
-                    augmentation = Augmentation(self._wanted.augmentation, self._wanted.seed)
-                pixels = pixels.astype(np.float32)
-                keys = self._images.index.keys[rows]
-                for place in np.flatnonzero(views):
-                    pixels[place] = augmentation(pixels[place], bytes(keys[place]), int(views[place]))
-            yield pixels
+    def _batch(self, numbers: np.ndarray) -> np.ndarray:
+        rows, views = self._rows[numbers], self._views[numbers]
+        pixels = self._images[rows]
+        if views.any():
+            pixels = pixels.astype(np.float32)
+            keys = self._images.index.keys[rows]
+            augmentation = self._augmentation()
+            for place in np.flatnonzero(views):
+                pixels[place] = augmentation(pixels[place], bytes(keys[place]), int(views[place]))
+        return pixels
+
+    def _augmentation(self) -> "Augmentation":
+        """Return this thread's augmentation, which can change one image at a time."""
+        if not hasattr(self._of_thread, "augmentation"):
+            with self._making:
+                from thaw.augmentation import Augmentation  # loads Keras
+
+                self._of_thread.augmentation = Augmentation(self._wanted.augmentation, self._wanted.seed)
+        augmentation: Augmentation = self._of_thread.augmentation
+        return augmentation
