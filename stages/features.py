@@ -12,8 +12,9 @@ from thaw.normalization import Normalization
 from thaw.params import read_entry
 from thaw.params.features import Features
 from thaw.progress import progress_by_rows
-from thaw.row_file import RowFile, writing
+from thaw.row_file import RowFile
 from thaw.row_store import RowStore
+from thaw.row_writer import writing
 from thaw.stage import announce, run
 from thaw.views import Views
 
@@ -45,8 +46,7 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
     )
     with writing(features, images.index.with_views("train", wanted.views), shape, dtype, made_of) as file:
         rows = store.complete(views.keys, lambda missing: part.start().stream(views.batches(missing)))
-        for batch in progress_by_rows(rows, len(views.keys), "extracting"):
-            file.append(batch)
+        file.write(progress_by_rows(rows, len(views.keys), "extracting"))
 
 
 if __name__ == "__main__":

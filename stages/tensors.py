@@ -12,8 +12,8 @@ from thaw.normalization import Normalization
 from thaw.params import read_entry
 from thaw.params.tensors import Tensors
 from thaw.progress import progress_by_rows
-from thaw.row_file import writing
 from thaw.row_store import RowStore
+from thaw.row_writer import writing
 from thaw.stage import announce, run
 from thaw.tensors import decode_all, index_of
 
@@ -34,8 +34,7 @@ def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) 
         decoded = store.complete(
             index.keys, lambda missing: decode_all(folder, [rows[number] for number in missing], wanted)
         )
-        for pixels in progress_by_rows(decoded, len(rows), "decoding"):
-            file.append(pixels)
+        file.write(progress_by_rows(decoded, len(rows), "decoding"))
 
 
 if __name__ == "__main__":

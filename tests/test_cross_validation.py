@@ -17,7 +17,8 @@ from thaw.files import sha256
 from thaw.normalization import Normalization
 from thaw.params.evaluation import CrossValidation
 from thaw.params.variants import Variant
-from thaw.row_file import Index, RowFile, writing
+from thaw.row_file import Index, RowFile
+from thaw.row_writer import writing
 
 CLASSES = ("ash", "elm", "fir")
 TENSORS = {"pixels": [4, 4], "normalization": Normalization.of("none").to_json()}
@@ -34,7 +35,7 @@ def rows(path: Path, values: np.ndarray, labels: np.ndarray, made_of: dict[str, 
         splits={"train": slice(0, half), "validation": slice(half, half + 6), "test": slice(half + 6, count)},
     ).with_views("train", views)
     with writing(path, index, values.shape[1:], np.float32, {"features": {"views": views}, **made_of}) as file:
-        file.append(values)
+        file.write([values])
     return RowFile(path)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from thaw.errors import UserError
-from thaw.row_file import Index, RowFile, writing
+from thaw.row_file import Index, RowFile
+from thaw.row_writer import writing
 
 COUNT = 23
 SHAPE = (2, 3)
@@ -33,7 +34,7 @@ def index_of(count: int = COUNT) -> Index:
 def write(path: Path, rows: np.ndarray, batch: int = 5, made_of: dict = MADE_OF) -> Path:
     with writing(path, index_of(len(rows)), rows.shape[1:], rows.dtype, made_of) as file:
         for start in range(0, len(rows), batch):
-            file.append(rows[start : start + batch])
+            file.write([rows[start : start + batch]])
     return path
 
 
@@ -132,7 +133,7 @@ def test_the_digest_tells_contents_apart(tmp_path, path, change):
     else:
         made_of["note"] = "a"
     with writing(tmp_path / "other.h5", index, SHAPE, "float32", made_of) as file:
-        file.append(rows)
+        file.write([rows])
     assert RowFile(tmp_path / "other.h5").digest != RowFile(path).digest
 
 
@@ -245,14 +246,14 @@ def test_a_header_of_any_length_is_read(tmp_path):
     # HDF5 keeps an attribute of more than 64 KiB in another place than a short one.
     index = replace(index_of(), classes=tuple(f"class {number:04}" for number in range(10_000)))
     with writing(tmp_path / "rows.h5", index, SHAPE, "float32", MADE_OF) as file:
-        file.append(rows_of())
+        file.write([rows_of()])
     assert RowFile(tmp_path / "rows.h5").index.classes == index.classes
 
 
 def test_a_failure_while_writing_leaves_the_earlier_file_and_nothing_else(path):
     earlier = path.read_bytes()
     with pytest.raises(ZeroDivisionError), writing(path, index_of(), SHAPE, "float32", {}) as file:
-        file.append(rows_of()[:7])
+        file.write([rows_of()[:7]])
         raise ZeroDivisionError
     assert path.read_bytes() == earlier
     assert list(path.parent.iterdir()) == [path]
@@ -267,7 +268,7 @@ def test_a_failure_while_writing_a_first_file_leaves_nothing(tmp_path):
 def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
     path = tmp_path / "rows.h5"
     with writing(path, index_of(), SHAPE, "float32", MADE_OF) as file:
-        file.append(rows_of())
+        file.write([rows_of()])
         assert not path.exists()
     assert path.exists()
 
@@ -279,7 +280,7 @@ def test_fewer_rows_than_announced_are_refused(path, count):
         pytest.raises(ValueError, match=f"{count} rows were written, {COUNT} announced"),
         writing(path, index_of(), SHAPE, "float32", {}) as file,
     ):
-        file.append(rows_of()[:count])
+        file.write([rows_of()[:count]])
     assert path.read_bytes() == earlier
 
 
@@ -287,6 +288,6 @@ def test_more_rows_than_announced_are_refused(path):
     earlier = path.read_bytes()
     rows = rows_of()
     with pytest.raises((ValueError, TypeError)), writing(path, index_of(), SHAPE, "float32", {}) as file:
-        file.append(rows)
-        file.append(rows[:2])
+        file.write([rows])
+        file.write([rows[:2]])
     assert path.read_bytes() == earlier

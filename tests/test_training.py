@@ -22,7 +22,8 @@ from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Training
-from thaw.row_file import Index, RowFile, writing
+from thaw.row_file import Index, RowFile
+from thaw.row_writer import writing
 from thaw.training import add_head, freeze, train
 from thaw.views import Views
 
@@ -177,7 +178,7 @@ def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_
     ).with_views("train", 2)
     assert index.splits == {"train": slice(0, 8), "validation": slice(8, 10), "test": slice(10, 13)}
     with writing(tmp_path / "rows.h5", index, (1,), np.float32, {"features": {"views": 2}}) as file:
-        file.append(np.arange(13, dtype=np.float32)[:, None])
+        file.write([np.arange(13, dtype=np.float32)[:, None]])
     rows = rows_of(RowFile(tmp_path / "rows.h5"), ["train", "validation"], "test")
     values = rows.values[np.arange(13)][:, 0]
     assert [list(values[view]) for view in rows.train] == [[0, 1, 2, 3, 8, 9], [4, 5, 6, 7, 8, 9]]
@@ -197,7 +198,7 @@ def test_rows_that_are_read_from_a_file_train_the_same_bits_as_rows_in_memory(tm
         splits={"train": slice(0, 8), "validation": slice(8, 12)},
     )
     with writing(tmp_path / "rows.h5", index, (8, 8, 3), np.uint8, {}) as file:
-        file.append(in_memory.values[np.arange(12)])
+        file.write([in_memory.values[np.arange(12)]])
     from_file = rows_of(RowFile(tmp_path / "rows.h5"), ["train"], "validation")
     results = []
     for rows in (from_file, dataclasses.replace(from_file, values=in_memory.values)):
@@ -355,7 +356,7 @@ def test_views_that_are_made_on_all_cores_are_those_that_are_made_one_by_one(tmp
     splits = {"train": slice(0, 16), "validation": slice(16, 20)}
     index = Index(keys, keys, np.zeros(20, np.int32), ("ash",), splits)
     with writing(tmp_path / "rows.h5", index, (12, 12, 3), np.uint8, {}) as file:
-        file.append(images)
+        file.write([images])
     layers = ["RandomFlip", {"RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2}}]
     wanted = {"tensors": "t", "backbone": "b", "layer": "top", "augmentation": layers, "views": 3, "batch_size": 2}
     views = Views(RowFile(tmp_path / "rows.h5"), Features.model_validate(wanted))

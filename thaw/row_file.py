@@ -1,4 +1,4 @@
-"""One HDF5 file of rows, one row per image: what tensors and features are kept in.
+"""One HDF5 file of rows, one row per image: what tensors and features are kept in; `row_writer` writes it.
 
 Layout: `rows` (N, ...) contiguous, in manifest order, so that each split is one slice; `keys` (the SHA-256 of
 each image's bytes), `paths` and `labels` (N,); `digests`, the SHA-256 of every row. The attribute `header`
@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ import h5py
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.files import replacing
 
 
 @dataclass(frozen=True)
@@ -52,73 +50,6 @@ class Index:
         return Index(repeated(self.keys), repeated(self.paths), repeated(self.labels), self.classes, moved)
 
 
-class RowWriter:
-    """Takes rows in order, a batch at a time; see `writing`."""
-
-    def __init__(self, file: h5py.File, shape: tuple[int, ...], dtype: np.dtype):
-        self._rows = file.create_dataset("rows", shape, dtype, track_times=False)
-        self.digests = np.empty(shape[0], "S64")
-        self.written = 0
-
-    def append(self, batch: np.ndarray) -> None:
-        """Write `batch`, of the file's dtype, behind the rows that are there."""
-        batch = np.ascontiguousarray(batch, self._rows.dtype)
-        end = self.written + len(batch)
-        self._rows[self.written : end] = batch
-        self.digests[self.written : end] = _row_digests(batch)
-        self.written = end
-
-
-@contextmanager
-def writing(
-    path: Path, index: Index, row_shape: tuple[int, ...], dtype: Any, made_of: dict[str, Any]
-) -> Iterator[RowWriter]:
-    """Write a row file: whole, under its name, when the block has appended every row.
-
-    Args:
-        path: where to.
-        index: the images, one for each row to come.
-        row_shape, dtype: of one row.
-        made_of: JSON-serializable; what the rows were made of and how.
-    """
-    with replacing(path) as temporary, _create(temporary) as file:
-        writer = RowWriter(file, (len(index.labels), *row_shape), np.dtype(dtype))
-        yield writer
-        if writer.written != len(index.labels):
-            raise ValueError(f"{writer.written} rows were written, {len(index.labels)} announced")
-        header = json.dumps(
-            {
-                "classes": index.classes,
-                "splits": {name: [part.start, part.stop] for name, part in index.splits.items()},
-                **made_of,
-            },
-            sort_keys=True,
-        )
-        columns = {
-            "keys": index.keys,
-            "paths": index.paths,
-            "labels": index.labels,
-            "digests": writer.digests,
-        }
-        for name, column in columns.items():
-            file.create_dataset(name, data=column, track_times=False)
-        # Of fixed length: HDF5 keeps other strings in a heap without checksums, and loops for ever on a damaged one.
-        file.attrs["header"] = np.bytes_(header.encode())
-        file.attrs["digest"] = np.bytes_(_digest(header, columns).encode())
-
-
-def _create(path: Path) -> h5py.File:
-    """Create an HDF5 file whose own structures carry checksums, so that HDF5 notices when one is damaged.
-
-    Without the times at which its parts were made: the same content is the same bytes.
-    """
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
-    creation.set_obj_track_times(False)
-    return h5py.File(h5py.h5f.create(bytes(path), h5py.h5f.ACC_TRUNC, creation, access))
-
-
 class RowFile:
     """A row file that is read: its index at once, rows in slices, everything verified.
 
@@ -139,7 +70,7 @@ class RowFile:
             columns = {name: self._file[name][()] for name in ("keys", "paths", "labels", "digests")}
             self._rows = self._file["rows"]
             self.digest: str = self._file.attrs["digest"].decode()
-            sound = _digest(header, columns) == self.digest
+            sound = digest_of(header, columns) == self.digest
         except (OSError, KeyError, ValueError, RuntimeError, AttributeError):
             sound = False
         if not sound:
@@ -203,7 +134,7 @@ class RowFile:
             content, offset = content[count:], offset + count
 
     def _verify(self, rows: np.ndarray, numbers: Sequence[int] | np.ndarray) -> None:
-        if len(rows) and _row_digests(rows) != self.digests[numbers].tolist():
+        if len(rows) and row_digests(rows) != self.digests[numbers].tolist():
             raise self._damaged()
         self._verified[numbers] = True
 
@@ -224,11 +155,13 @@ class RowFile:
         )
 
 
-def _row_digests(rows: np.ndarray) -> list[bytes]:
+def row_digests(rows: np.ndarray) -> list[bytes]:
+    """Return the SHA-256 of each row, as 64 ASCII characters."""
     return [hashlib.sha256(rows[place : place + 1].data).hexdigest().encode() for place in range(len(rows))]
 
 
-def _digest(header: str, columns: dict[str, np.ndarray]) -> str:
+def digest_of(header: str, columns: dict[str, np.ndarray]) -> str:
+    """Return the SHA-256 of all but the rows."""
     content = hashlib.sha256(header.encode())
     for name in sorted(columns):
         column = columns[name]
