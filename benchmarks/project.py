@@ -28,7 +28,7 @@ class Project:
     def __init__(self, folder: Path, network: Network):
         self._folder, self._network = folder, network
         self._params = folder / "params.yaml"
-        self.tensors = folder / "tensors.h5"
+        self.tensors, self._features = folder / "tensors.h5", folder / "features.h5"
         self._manifest = folder / "manifest.csv"
         self.backbone = folder / "backbone.keras"
         entry = {"tensors": "photos", "backbone": "network", "layer": "top", "pooling": "avg"}
@@ -64,6 +64,11 @@ class Project:
         tensors.main(*arguments["tensors"])
         features.main(*arguments["features"])
 
+    def remove_results(self) -> None:
+        """Delete what the stages from photos to features wrote."""
+        self.tensors.unlink()
+        self._features.unlink()
+
     def run(self, precision: str, *stages: str) -> None:
         """Run the stages from photos to features, or some of them, each as a process, as DVC does."""
         for stage in stages or ("tensors", "features"):
@@ -78,7 +83,7 @@ class Project:
                 f"features.{precision}",
                 self.tensors,
                 self.backbone,
-                self._folder / "features.h5",
+                self._features,
             ),
         }
 
