@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from thaw.boundary import prefix, tail
 from thaw.engine import Engine, OpenVinoEngine
 from thaw.keras_engine import KerasEngine, engine
 from thaw.keras_graphs import graph_of
-from thaw.normalization import Normalization
+from thaw.normalization import Mode, Normalization
 from thaw.row_file import RowFile
 
 ROWS = 11
@@ -59,6 +60,16 @@ def test_bfloat16_is_near_and_no_float32_unless_the_machine_has_none(kind: str, 
     assert found.dtype == np.float32
     assert np.abs(found - expected).mean() < 0.1 * np.abs(expected).mean()
     assert relative(found, expected) > 1e-4 or "bfloat16" not in one.name
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_every_normalization_goes_before_a_network_in_bfloat16(mode: Mode) -> None:
+    image = keras.Input((None, None, 3))
+    network = keras.Model(image, keras.layers.Conv2D(4, 3)(image))
+    model = models.assemble(network, 48, 40, Normalization.of(mode), "avg")
+    expected = model.predict(PIXELS, verbose=0)
+    found = KerasEngine(model, "bfloat16", batch_size=4)(PIXELS)
+    assert 1e-5 < relative(found, expected) < 0.02
 
 
 def test_a_row_has_the_same_bits_whatever_comes_with_it(any_engine: Engine) -> None:

@@ -66,7 +66,9 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
 
     def cast(layer: Any) -> Any:
         exact = layer.name.startswith(HEAD) or isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
-        return type(layer).from_config({**layer.get_config(), **({} if exact else {"dtype": "mixed_bfloat16"})})
+        # Operations that are no layers compute in whatever comes in.
+        changed = isinstance(layer, keras.layers.Layer) and not exact
+        return type(layer).from_config({**layer.get_config(), **({"dtype": "mixed_bfloat16"} if changed else {})})
 
     clone = keras.models.clone_model(model, clone_function=cast)
     clone.set_weights(model.get_weights())
