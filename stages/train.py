@@ -11,6 +11,7 @@ from thaw.batches import rows_of
 from thaw.cache import cache_folder
 from thaw.checkpoint import Checkpoint
 from thaw.fingerprint import fingerprint
+from thaw.graphs import place_of_trained
 from thaw.history import write_history
 from thaw.keras_graphs import keep_trained, runs_on_openvino
 from thaw.machine import processor
@@ -60,7 +61,7 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
 
 def _save(network: keras.Model, model: Path, about: dict[str, Any]) -> None:
     save(network, model, {**about, "parameters": count_parameters(network)})
-    if runs_on_openvino():  # so that scoring need not load Keras again
+    if runs_on_openvino() and place_of_trained(model, about["boundary"]):  # so that scoring need not load Keras again
         keep_trained(model, network, about["boundary"])
 
 
