@@ -19,7 +19,8 @@ def photos(folder: Path, count: int) -> str:
     """
     found = sorted(VEHICLES.rglob("*.jpg"))
     for number, source in enumerate(islice(cycle(found or [None]), count)):
-        path = folder / CLASSES[number % len(CLASSES)] / f"{number:05}.jpg"
+        label = source.parent.name if source else CLASSES[number % len(CLASSES)]
+        path = folder / label / f"{number:05}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         if source is None:
             made_photo(number, 500, 400).save(path, quality=90)
