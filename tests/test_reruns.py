@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from commands.planning import Plan
 from tests.conftest import CODE, PARAMS, Experiment, Project, clone_of
 from tests.planned import plan_in, repro_as_planned
 
@@ -148,16 +149,21 @@ def project(finished: Project, tmp_path: Path) -> Project:
     return Project(shutil.copytree(finished.folder, tmp_path / "a project", copy_function=copy), finished.python)
 
 
+def planned_anywhere(project: Project, folder: Path) -> Plan:
+    """Return what is planned, which has to be the same in a clone without data."""
+    planned = plan_in(project.folder)
+    in_a_clone = plan_in(clone_without_data(project, folder / "clone"))
+    assert [(step.stage, step.action) for step in in_a_clone.steps] == [
+        (step.stage, step.action) for step in planned.steps
+    ]
+    return planned
+
+
 @pytest.mark.parametrize("name", CONTRACT)
 def test_a_change_runs_exactly_what_depends_on_it(name: str, project: Project, tmp_path: Path) -> None:
     change, expected = CONTRACT[name]
     change(project)
-    planned = plan_in(project.folder)
-    in_a_clone = plan_in(clone_without_data(project, tmp_path / "clone"))
-    assert [(step.stage, step.action) for step in in_a_clone.steps] == [
-        (step.stage, step.action) for step in planned.steps
-    ]
-    assert sorted(repro_as_planned(project, planned).ran) == sorted(expected)
+    assert sorted(repro_as_planned(project, planned_anywhere(project, tmp_path)).ran) == sorted(expected)
 
 
 def test_after_an_images_bytes_changed_what_was_there_before_comes_from_the_run_cache(
@@ -167,7 +173,8 @@ def test_after_an_images_bytes_changed_what_was_there_before_comes_from_the_run_
     shutil.copytree(images, tmp_path / "images")
     parameter("variants.half.fit.epochs", 2)(project)
     image_changed(project)
-    assert sorted(repro_as_planned(project, plan_in(project.folder)).ran) == sorted(["manifest", *FROM_TENSORS])
+    ran = repro_as_planned(project, planned_anywhere(project, tmp_path)).ran
+    assert sorted(ran) == sorted(["manifest", *FROM_TENSORS])
     shutil.rmtree(images)
     shutil.copytree(tmp_path / "images", images)
     project.write_params(PARAMS)

@@ -10,7 +10,6 @@ import h5py
 import numpy as np
 
 from thaw.files import replacing
-from thaw.overlap import ahead
 from thaw.row_file import Index, digest_of, row_digests
 
 
@@ -23,12 +22,12 @@ class RowWriter:
         self.written = 0
 
     def write(self, batches: Iterable[np.ndarray]) -> None:
-        """Write batches of the file's dtype behind the rows that are there, each while the next one is hashed."""
-        arrays = (np.ascontiguousarray(batch, self._rows.dtype) for batch in batches)
-        for batch, digests in ahead((batch, row_digests(batch)) for batch in arrays):
-            end = self.written + len(batch)
-            self._rows[self.written : end] = batch
-            self.digests[self.written : end] = digests
+        """Write batches of the file's dtype behind the rows that are there."""
+        for batch in batches:
+            rows = np.ascontiguousarray(batch, self._rows.dtype)
+            end = self.written + len(rows)
+            self._rows[self.written : end] = rows
+            self.digests[self.written : end] = row_digests(rows)
             self.written = end
 
 
