@@ -65,7 +65,7 @@ def main(
     }
     folds = wanted.cross_validation
     if folds and name in folds.variants:
-        from thaw.cross_validation import cross_validate  # loads Keras
+        from thaw.cross_validation import cross_validate  # loads scikit-learn
 
         variant = Variant.model_validate(about["variant"])
         scores["cross_validation"] = asdict(cross_validate(f"variants.{name}", variant, start, rows, folds))

@@ -1,5 +1,7 @@
 """Cross-validation: against scikit-learn's, and that no fold sees what it leaves out."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,13 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tests.conftest import ROOT
 from tests.test_training import clusters
-from thaw import cross_validation, models
+from thaw import logistic, models, trained_folds
 from thaw.backend import keras
-from thaw.cross_validation import Images, cross_validate
+from thaw.cross_validation import cross_validate
 from thaw.files import sha256
+from thaw.folds import Images
 from thaw.normalization import Normalization
 from thaw.params.evaluation import CrossValidation
 from thaw.params.variants import Variant
@@ -55,6 +59,12 @@ def test_a_solved_head_is_validated_as_scikit_learn_does(tmp_path: Path) -> None
     assert found.accuracy_low < found.accuracy < found.accuracy_high
 
 
+def test_a_solved_head_is_validated_without_keras() -> None:
+    program = "import sys, thaw.cross_validation; print({'keras', 'tensorflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_all_views_of_an_image_are_on_one_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.arange(24) % 3
     image = np.concatenate([np.arange(12), np.arange(12), np.arange(12), np.arange(12, 24)])
@@ -65,13 +75,13 @@ def test_all_views_of_an_image_are_on_one_side(tmp_path: Path, monkeypatch: pyte
     assert all((images.values[view][:, 0] == np.arange(24)).all() for view in images.views.T)
     assert (images.labels == labels).all()
     assert (images.row_labels() == labels[image]).all()
-    solved, seen = cross_validation.logistic.solve_path, []
+    solved, seen = logistic.solve_path, []
 
     def watched(features, fitted_labels, val_features, val_labels, strengths):  # type: ignore[no-untyped-def]
         seen.append((features[:, 0], val_features[:, 0]))
         return solved(features, fitted_labels, val_features, val_labels, strengths)
 
-    monkeypatch.setattr(cross_validation.logistic, "solve_path", watched)
+    monkeypatch.setattr(logistic, "solve_path", watched)
     variant = Variant(start="backbones/b", inputs="features/f", fit={"solver": "logistic_regression", "C": [0.1, 1.0]})
     cross_validate("v", variant, tmp_path, file, CrossValidation(folds=3, repeats=1, variants=["v"]))
     assert len(seen) == 6  # for C, and with it, three times
@@ -132,7 +142,7 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
             fit=fit | {"epochs": 40, "optimizer": {"Adam": {"learning_rate": 0.05}}},
             head=head,
         )
-    begun, really_train = [], cross_validation.train
+    begun, really_train = [], trained_folds.train
 
     def watched(model, boundary, rows, fit, augmentation):  # type: ignore[no-untyped-def]
         begun.append([weight.copy() for weight in model.get_weights()])
@@ -140,7 +150,7 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
         assert len(rows.train[0]) + len(rows.validation) == 40
         return really_train(model, boundary, rows, fit, augmentation)
 
-    monkeypatch.setattr(cross_validation, "train", watched)
+    monkeypatch.setattr(trained_folds, "train", watched)
     found = cross_validate("v", variant, start, tensors, CrossValidation(folds=3, repeats=1, variants=["v"]))
     assert found.fits == 3
     assert 0.6 < found.accuracy <= 0.9

@@ -1,10 +1,13 @@
 """`thaw plan`, on a pipeline of a few shell commands; test_reruns compares it with what the real one runs."""
 
+import csv
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -248,6 +251,15 @@ def test_times_are_those_of_the_last_runs(
     plan.main()
     told = capsys.readouterr().out
     assert "Time, as when they last ran here: 3 min for what runs; unknown for sorted@down, all." in told
+
+
+def test_a_stages_time_is_not_longer_than_it_took(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stages.digits", str(tmp_path / "digits")]
+    began = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "THAW_CACHE": str(tmp_path)}, check=True)
+    took = time.perf_counter() - began
+    ((*_, seconds),) = csv.reader((tmp_path / "durations.csv").open(encoding="utf-8"))
+    assert 0 < float(seconds) < took + 0.1
 
 
 def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

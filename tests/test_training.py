@@ -13,8 +13,8 @@ from sklearn.metrics import top_k_accuracy_score
 from thaw import logistic, models, scoring
 from thaw.augmentation import Augmentation
 from thaw.backbones import build
-from thaw.backend import keras
-from thaw.batches import Batches, Rows, rows_of
+from thaw.backend import keras, read_ahead
+from thaw.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.boundary import prefix
 from thaw.errors import UserError
 from thaw.normalization import Normalization
@@ -208,6 +208,37 @@ def test_rows_that_are_read_from_a_file_train_the_same_bits_as_rows_in_memory(tm
     (curve, weights), (of_memory, of_memory_weights) = results
     assert curve == of_memory
     assert all((one == other).all() for one, other in zip(weights, of_memory_weights, strict=True))
+
+
+@pytest.mark.parametrize("loss", ["SparseCategoricalCrossentropy", "CategoricalCrossentropy"])
+def test_a_step_is_traced_once(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced, train_step = [], keras.Model.train_step
+
+    def counted(self, data):  # type: ignore[no-untyped-def]
+        traced.append(data)
+        return train_step(self, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    curve = fitted(small_network(), noise(10), epochs=2, batch_size=4, optimizer="Adam", loss=loss)
+    assert len(traced) == 1
+    assert len(curve["accuracy"]) == 2
+
+
+def test_batches_are_read_ahead_as_they_are_and_without_tuning() -> None:
+    rows = noise(10)
+    for batches in (
+        Batches(rows, np.eye(3, dtype=np.float32), Training(epochs=2, batch_size=4, optimizer="SGD")),
+        ValidationBatches(rows, np.arange(3), 4),
+    ):
+        ahead = read_ahead(batches)
+        assert len(ahead) == 3
+        for _ in range(2):
+            found = list(ahead.as_numpy_iterator())
+            assert len(found) == 3
+            for number, batch in enumerate(found):
+                for part, expected in zip(batch, batches[number], strict=True):
+                    np.testing.assert_array_equal(part, expected, strict=True)
+        assert not ahead.options().autotune.enabled
 
 
 def test_a_head_of_logits_is_trained_as_one_with_softmax_and_predicts_the_same() -> None:

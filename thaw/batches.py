@@ -3,19 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
 
 import numpy as np
 
 from thaw.backend import keras
 from thaw.params.variants import Training
-from thaw.row_file import RowFile
-
-
-class Values(Protocol):
-    """Rows by their numbers: an array, or a `RowFile`, of which no more than a batch is in memory."""
-
-    def __getitem__(self, numbers: np.ndarray, /) -> Any: ...
+from thaw.row_file import RowFile, Values
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -48,6 +48,12 @@ class Index:
             for name, one in self.splits.items()
         }
         return Index(repeated(self.keys), repeated(self.paths), repeated(self.labels), self.classes, moved)
+
+
+class Values(Protocol):
+    """Rows by their numbers: an array, or a `RowFile`, of which no more than a batch is in memory."""
+
+    def __getitem__(self, numbers: np.ndarray, /) -> Any: ...
 
 
 class RowFile:

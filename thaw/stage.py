@@ -31,7 +31,7 @@ def run(stage: Callable[..., None]) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     with suppress(OSError):  # without it, only estimates are lost
-        _keep_duration(time.time() - psutil.Process().create_time())
+        _keep_duration(_age())
 
 
 def durations() -> dict[tuple[str, ...], float]:
@@ -41,6 +41,15 @@ def durations() -> dict[tuple[str, ...], float]:
             return {tuple(shlex.split(command)): float(seconds) for command, seconds in csv.reader(file)}
     except (OSError, ValueError):
         return {}
+
+
+def _age() -> float:
+    """Return the seconds since this process began."""
+    began = psutil.Process().create_time()
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        # Linux counts from its boot, whose own time is known to a second only.
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - (began - psutil.boot_time())
+    return time.time() - began
 
 
 def _keep_duration(seconds: float) -> None:

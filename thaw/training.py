@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from thaw import logistic
-from thaw.backend import keras, same_bits
+from thaw.backend import keras, read_ahead, same_bits
 from thaw.batches import Batches, Rows, ValidationBatches
 from thaw.boundary import tail
 from thaw.checkpoint import Checkpoint
@@ -115,7 +115,10 @@ def train(
     if fit.learning_rate_factors:
         optimizer = _with_factors(optimizer, fit.learning_rate_factors, in_its_precision)
     jit_compile = "auto" if fit.jit_compile is None else fit.jit_compile
-    trained.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=jit_compile)
+    accuracy = keras.metrics.SparseCategoricalAccuracy if is_sparse else keras.metrics.CategoricalAccuracy
+    trained.compile(optimizer=optimizer, loss=loss, metrics=[accuracy(name="accuracy")], jit_compile=jit_compile)
+    # A step that makes variables is traced twice, which takes seconds in a deep network.
+    optimizer.build(trained.trainable_variables)
     history = keras.callbacks.History()
     callbacks = [*(_callback(spec) for spec in fit.callbacks), history]
     if watch:
@@ -123,11 +126,11 @@ def train(
     # What XLA compiles has a way of its own to the same bits.
     with nullcontext() if fit.jit_compile else same_bits():
         trained.fit(
-            batches,
+            read_ahead(batches),
             initial_epoch=checkpoint.epochs if checkpoint else 0,
             epochs=checkpoint.epochs if checkpoint and checkpoint.stopped else fit.epochs,
             shuffle=False,  # the batches are
-            validation_data=ValidationBatches(rows, targets, fit.batch_size),
+            validation_data=read_ahead(ValidationBatches(rows, targets, fit.batch_size)),
             class_weight=_class_weight(fit, rows),
             callbacks=[
                 keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
