@@ -11,6 +11,7 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from benchmarks.measuring import Comparison, Measured, once
+from benchmarks.project import forget
 from benchmarks.recipe import ROOT, make_project, reproduce
 from thaw.history import read_history
 
@@ -84,6 +85,7 @@ def measure() -> Measured:
         found.append(Comparison("vehicles recipe, all variants", 0, [ours], against, [theirs]))
         beside = Path(name, "two jobs")
         make_project(beside)
+        forget()
         command = [sys.executable, "-m", "commands", "repro", "--jobs", "2"]
         whole = once(partial(subprocess.run, command, cwd=beside, check=True, capture_output=True))
         what = "vehicles recipe, all of it, two jobs, comparison and report included"

@@ -1,5 +1,7 @@
 """Keras and the backend that it computes on, TensorFlow or JAX: the only module that speaks to either."""
 
+import atexit
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +9,21 @@ from typing import Any
 
 from thaw.errors import UserError
 from thaw.machine import HAS_CUDA, HAS_NVIDIA
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep Python from looking for garbage among the objects that are made meanwhile, at once, later and at the end.
+
+    In TensorFlow's hundred thousands of objects, which live as long as the process, it looks for two seconds in vain.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+    atexit.register(gc.freeze)
 
 
 @contextmanager
@@ -28,7 +45,7 @@ if HAS_NVIDIA:
     # Other processes may be on the same GPU. And what XLA compiles is to give the same bits in every run.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-with quiet():
+with quiet(), uncollected():
     import keras as keras
 
     _GPUS: list[str] = []

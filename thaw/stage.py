@@ -45,10 +45,11 @@ def durations() -> dict[tuple[str, ...], float]:
 
 def _age() -> float:
     """Return the seconds since this process began."""
-    began = psutil.Process().create_time()
+    began: float = psutil.Process().create_time()
     if hasattr(time, "CLOCK_BOOTTIME"):
         # Linux counts from its boot, whose own time is known to a second only.
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - (began - psutil.boot_time())
+        began -= psutil.boot_time()
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - began
     return time.time() - began
 
 
