@@ -73,17 +73,22 @@ def _stages() -> tuple[dict[str, set[str]], set[str]]:
 
 
 def side_by_side(needs: Mapping[str, set[str]], jobs: int, run: Callable[[str, int], bool]) -> list[str]:
-    """Run stages, each behind those that it needs, and several at a time.
+    """Run stages, each behind those that it needs, and several at a time; first those with the most stages behind them.
 
     Args:
-        needs: for each stage, in the order in which they are started where there is a choice.
+        needs: for each stage, those that it needs, which come before it.
         jobs: how many at a time.
         run: takes a stage and its place, from 0 to jobs - 1; returns whether it succeeded.
 
     Returns:
         The stages that failed; behind the first, no other is started.
     """
-    waiting, places = dict(needs), list(range(jobs))
+    longest = dict.fromkeys(needs, 0)  # chain of stages behind each
+    for stage in reversed(list(needs)):
+        for needed in needs[stage]:
+            longest[needed] = max(longest[needed], longest[stage] + 1)
+    waiting = dict(sorted(needs.items(), key=lambda item: -longest[item[0]]))
+    places = list(range(jobs))
     failed: list[str] = []
     running: dict[Future[bool], tuple[str, int]] = {}
     with ThreadPoolExecutor(jobs) as pool:

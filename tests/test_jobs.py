@@ -53,6 +53,19 @@ def test_a_stage_runs_behind_those_that_it_needs_and_beside_the_others(jobs: int
     assert most <= jobs
 
 
+def test_the_longest_chain_is_begun_first() -> None:
+    begun: list[str] = []
+    needs: dict[str, set[str]] = {"short": set(), "long": set(), "behind short": {"short"}, "behind long": {"long"}}
+    needs |= {"last": {"behind long", "short"}}
+
+    def run(stage: str, place: int) -> bool:
+        begun.append(stage)
+        return True
+
+    assert side_by_side(needs, 1, run) == []
+    assert begun == ["long", "short", "behind long", "behind short", "last"]
+
+
 def test_behind_a_failure_nothing_is_started_and_what_runs_ends() -> None:
     ended: list[str] = []
     failed = threading.Event()

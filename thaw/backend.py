@@ -107,6 +107,22 @@ def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return tf.function(function, autograph=False) if _BACKEND == "tensorflow" else function
 
 
+def inference(model: keras.Model) -> Any:
+    """Return what a model computes in inference mode, for any number of rows, as a function of TensorFlow's.
+
+    Its weights are constants, since readers of such functions look for each variable among all.
+    """
+    weights = [
+        [variable.numpy() for variable in one] for one in (model.trainable_variables, model.non_trainable_variables)
+    ]
+
+    def outputs(inputs: Any) -> Any:
+        return model.stateless_call(*weights, inputs, training=False)[0]
+
+    rows = tf.TensorSpec((None, *model.input.shape[1:]), model.input.dtype, name=model.input.name)
+    return tf.function(outputs, autograph=False, input_signature=[rows]).get_concrete_function()
+
+
 def read_ahead(batches: keras.utils.PyDataset) -> Any:
     """Return batches as Keras trains on them fastest.
 
