@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,8 +85,8 @@ def measure_one(network: Network, folder: Path) -> list[Comparison]:
         forget_rows()
         project.run(precision)
 
-    def features(precision: Precision, forget: Callable[[], None] = forget_rows) -> None:
-        forget()
+    def features(precision: Precision) -> None:
+        forget_rows()
         project.run(precision, "features")
 
     def bare(precision: Precision) -> None:
@@ -103,7 +102,6 @@ def measure_one(network: Network, folder: Path) -> list[Comparison]:
         "load_img": partial(script, LOAD_IMG),
         "generator": partial(script, GENERATOR),
         "predict": partial(script, PREDICT, folder / "rows.npy"),
-        "features": partial(features, "float32", forget),
     }
     for precision in PRECISIONS:
         ways |= {
@@ -116,7 +114,7 @@ def measure_one(network: Network, folder: Path) -> list[Comparison]:
     loop = "`load_img` loop, float32 `predict`"
     name = f"{network.architecture}, {count:,} photos"
     predict = "float32 `predict` of the same tensors"
-    found = [Comparison(f"{name}, features stage, float32", count, seconds["features"], predict, seconds["predict"])]
+    found = []
     for precision in PRECISIONS:
         new, known, stage = (seconds[f"{way} {precision}"] for way in ("new", "known", "features"))
         what = f"{name} to features, {precision}"

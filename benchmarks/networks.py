@@ -16,8 +16,8 @@ class Network:
 
 
 LITE0 = Network("EfficientNetLite0", "lite", 240)
-MANY_LITE0 = Network("EfficientNetLite0", "lite", 1_000)
-MOBILENET = Network("MobileNetV2", "tf", 500)
-DENSENET = Network("DenseNet121", "torch", 160)
-VGG16 = Network("VGG16", "caffe", 30)
+MANY_LITE0 = Network("EfficientNetLite0", "lite", 2_000)
+MOBILENET = Network("MobileNetV2", "tf", 1_000)
+DENSENET = Network("DenseNet121", "torch", 320)
+VGG16 = Network("VGG16", "caffe", 90)
 NETWORKS = (LITE0, MANY_LITE0, MOBILENET, DENSENET, VGG16)
