@@ -53,7 +53,7 @@ def measure() -> Measured:
 
 
 def half_fine_tunes() -> list[Comparison]:
-    """Measure epochs of VGG16 behind two boundaries, in two precisions; the first, which traces the step, is left out."""
+    """Measure epochs of VGG16 behind two boundaries, in two precisions; not the first, which traces the step."""
     images, labels = _images(IMAGES)
     tutorial = _between_ends(partial(_tutorial, images, labels, "block3_pool"))
     same_cut = _between_ends(partial(_tutorial, images, labels, "block4_pool"))
