@@ -55,7 +55,8 @@ def main(names: list[str]) -> None:
             write_text(MEASURED, json.dumps(measured, indent=1) + "\n")
     sections = {name: measured[name] for name in SECTIONS if name in measured}
     write_text(FOLDER / "benchmarks.md", INTRODUCTION + "".join(_section(name, of) for name, of in sections.items()))
-    draw_ratios(FOLDER / "benchmarks.svg", [Comparison(**row) for of in sections.values() for row in of["rows"]])
+    drawn = {SECTIONS[name]: [Comparison(**row) for row in of["rows"]] for name, of in sections.items()}
+    draw_ratios(FOLDER / "benchmarks.svg", drawn)
 
 
 def _section(name: str, measured: dict[str, Any]) -> str:
