@@ -17,6 +17,7 @@ from thaw.backbones import build
 from thaw.backend import keras
 from thaw.batches import Rows
 from thaw.boundary import prefix
+from thaw.engine import Precision
 from thaw.keras_engine import engine
 from thaw.normalization import Normalization
 from thaw.params.backbones import Backbone
@@ -91,22 +92,27 @@ def augmentation() -> list[Comparison]:
     with TemporaryDirectory() as folder:
         views = _views(Path(folder) / "images.h5", images)
 
-        def extracted() -> np.ndarray:
-            model = prefix(_assembled(LITE0), "top_activation")
-            return np.concatenate(list(engine(model).stream(views.batches(np.arange(len(views.keys))))))
+        def extracted(precision: Precision) -> np.ndarray:
+            frozen = engine(prefix(_assembled(LITE0), "top_activation"), precision)
+            return np.concatenate(list(frozen.stream(views.batches(np.arange(len(views.keys))))))
 
-        values = extracted()
+        values = extracted("float32")
         ways: dict[str, Way] = {
-            "both": lambda: train_on(extracted()),
+            "float32": lambda: train_on(extracted("float32")),
+            "bfloat16": lambda: train_on(extracted("bfloat16")),
             "training": lambda: train_on(values),
             "on the fly": on_the_fly,
         }
         seconds = in_turn(ways, 1, warm_ups=0)
     what = f"frozen EfficientNet-Lite0, {EPOCHS} epochs of {AUGMENTED} images, {VIEWS} cached views"
     against, theirs = "augmentation on the fly", seconds["on the fly"]
+    parts = {
+        "float32": "extraction in float32 included",
+        "bfloat16": "extraction in bfloat16 included",
+        "training": "training alone",
+    }
     return [
-        Comparison(f"{what}, extraction included", EPOCHS * AUGMENTED, seconds["both"], against, theirs),
-        Comparison(f"{what}, training alone", EPOCHS * AUGMENTED, seconds["training"], against, theirs),
+        Comparison(f"{what}, {part}", EPOCHS * AUGMENTED, seconds[way], against, theirs) for way, part in parts.items()
     ]
 
 
