@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import PARAMS, ROOT, Project
 from thaw import models
-from thaw.backend import device, same_bits, unused_gpu
+from thaw.backend import device, inference, keras, same_bits, unused_gpu
 from thaw.errors import UserError
 from thaw.history import read_history
 
@@ -105,3 +105,15 @@ def test_python_collects_no_garbage_among_what_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1000
+
+
+def test_a_function_for_inference_holds_no_copy_of_large_weights() -> None:
+    inputs = keras.Input((200,))
+    hidden = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(keras.layers.Dense(300)(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(hidden))
+    function = inference(model)
+    (large,) = function.graph.variables
+    assert large.shape == (200, 300)
+    rows = np.random.default_rng(0).random((3, 200)).astype(np.float32)
+    result = function(tf.constant(rows))
+    np.testing.assert_allclose(result, model(rows, training=False), rtol=1e-6)

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from typing import Any
 
 from thaw.errors import UserError
 from thaw.machine import HAS_CUDA, HAS_NVIDIA
+
+LARGEST_CONSTANT = 2**14
+"""Numbers in it."""
 
 
 @contextmanager
@@ -110,11 +114,14 @@ def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def inference(model: keras.Model) -> Any:
     """Return what a model computes in inference mode, for any number of rows, as a function of TensorFlow's.
 
-    Its weights are constants, since readers of such functions look for each variable among all.
+    Small weights are constants of it: readers of such functions look for each variable among all. Large ones are not,
+    for they would be copied several times.
     """
-    weights = [
-        [variable.numpy() for variable in one] for one in (model.trainable_variables, model.non_trainable_variables)
-    ]
+
+    def value(variable: keras.Variable) -> Any:
+        return variable.numpy() if math.prod(variable.shape) <= LARGEST_CONSTANT else variable
+
+    weights = [list(map(value, one)) for one in (model.trainable_variables, model.non_trainable_variables)]
 
     def outputs(inputs: Any) -> Any:
         return model.stateless_call(*weights, inputs, training=False)[0]
