@@ -20,7 +20,7 @@ lint: .venv/installed-dev
 	ruff format --check .
 	mypy
 
-# Takes three quarters of an hour; the ways that are compared run in turn.
+# Takes three quarters of an hour.
 bench: .venv/installed-dev
 	python -m benchmarks
 

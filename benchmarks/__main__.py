@@ -31,9 +31,9 @@ SECTIONS = {
 INTRODUCTION = """# Benchmarks
 
 `make bench` measures all of this; `python -m benchmarks extraction` measures one section. The ways that are compared
-run in turn, in one process, several times; a ratio is how many times as long the other way takes, the median over
-pairs of runs beside each other, and from the least to the greatest of them. Only ratios carry over to other machines.
-Networks other than EfficientNet-Lite0 have random weights, which take the same time.
+run one after the other, several times but for those that take minutes; a ratio is how many times as long the other way
+takes, the median over pairs of runs, and from the least to the greatest of them. Only ratios carry over to other
+machines. Networks other than EfficientNet-Lite0 have random weights, which take the same time.
 
 ![ratios](benchmarks.svg)
 """

@@ -50,7 +50,8 @@ EPOCHS = 40
 
 def measure() -> Measured:
     """Measure VGG16's half fine-tunes, and a frozen EfficientNet-Lite0 with augmentation."""
-    return Measured([*half_fine_tunes(), *augmentation()])
+    words = "Epochs are the second and the third of one training each; everything else here ran once."
+    return Measured([*half_fine_tunes(), *augmentation()], words)
 
 
 def half_fine_tunes() -> list[Comparison]:
