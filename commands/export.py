@@ -51,12 +51,13 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
     # TensorFlow takes seconds to import: nobody waits for it to read --help or of a wrong path.
     from thaw import models
     from thaw.classifier import Classifier
+    from thaw.engine import finite
     from thaw.exporting import run, write
 
     classifier = Classifier(model)
     network, _ = models.load(model)
     pixels = (_read(classifier, files) if files else _photos(classifier)).astype(np.float32)
-    expected = network.predict(pixels, verbose=0)
+    (expected,) = finite([network.predict(pixels, verbose=0)], model)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=out.parent) as folder:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from thaw.machine import backend
 from thaw.params.check import check
 from thaw.stage import run
 
 
 def main(params: Path) -> None:
     """Check a params file; every error is listed."""
+    backend()
     check(params)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from thaw import model_file
+from thaw.engine import finite
 from thaw.errors import UserError
 from thaw.extraction import batched_predict
 from thaw.files import write_csv, write_text
@@ -53,7 +54,7 @@ def main(
     scorer = trained(model, about["boundary"])
     announce(f"evaluate {name}: {len(labels)} test images, with {scorer.name}")
     batches = ahead(rows.batches(BATCH, part))
-    probabilities = np.concatenate(list(batched_predict(scorer, batches, len(labels), "scoring")))
+    probabilities = np.concatenate(list(finite(batched_predict(scorer, batches, len(labels), "scoring"), model)))
 
     scores: dict[str, Any] = {
         "chosen_on": about["variant"]["fit"].get("validate_on", "validation"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from thaw.engine import finite
 from thaw.files import sha256
 from thaw.fingerprint import fingerprint
 from thaw.frozen import frozen
@@ -45,7 +46,7 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
         f"({part.device}); {store.count(views.keys)} of {len(views.keys)} rows were computed before"
     )
     with writing(features, images.index.with_views("train", wanted.views), shape, dtype, made_of) as file:
-        rows = store.complete(views.keys, lambda missing: part.start().stream(views.batches(missing)))
+        rows = store.complete(views.keys, lambda missing: finite(part.start().stream(views.batches(missing)), backbone))
         file.write(progress_by_rows(rows, len(views.keys), "extracting"))
 
 

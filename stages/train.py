@@ -54,8 +54,8 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     # Whoever plots the curve while training lasts sees it grow.
     watch = partial(write_history, history)
     curve = train(network, about["boundary"], rows, fit, variant.augmentation, checkpoint, watch)
-    _save(network, model, about)
     write_history(history, curve)
+    _save(network, model, about)
     checkpoint.discard()
 
 

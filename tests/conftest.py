@@ -59,6 +59,8 @@ PARAMS: dict[str, Any] = {
     "evaluation": {"top_k": 2},
 }
 
+TRIED = ROOT / ".pytest_cache" / "tried"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest tests: at the end, no worker waits for the other."""
@@ -138,6 +140,10 @@ def make_project(folder: Path, python: Path, params: dict[str, Any] | None = Non
     project = Project(folder, python)
     assert project.dvc("init", "--quiet").code == 0
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    # What Keras took of other projects' heads and augmentations is not tried again.
+    TRIED.mkdir(parents=True, exist_ok=True)
+    (folder / ".thaw").mkdir()
+    (folder / ".thaw" / "tried").symlink_to(TRIED)
     draw_trees(folder / PARAMS["dataset"]["path"])
     project.write_params(PARAMS if params is None else params)
     return project

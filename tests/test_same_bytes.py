@@ -1,13 +1,98 @@
-"""Same inputs, same bytes: two clones in different folders write the same dvc.lock."""
+"""Same inputs, same bytes: two clones in different folders, on machines that are set up differently, write one dvc.lock."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import STAGES, Project, make_project
 
+CONFIGURED = {"floatx": "float16", "epsilon": 0.1, "backend": "jax", "image_data_format": "channels_first"}
+"""In Keras's configuration file."""
+VARIABLES = {
+    "DNNL_DEFAULT_FPMATH_MODE": "BF16",
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_ENABLE_X64": "1",
+    "KERAS_MAX_EPOCHS": "0",
+    "KERAS_MAX_STEPS_PER_EPOCH": "1",
+    "KERAS_NNX_ENABLED": "1",
+    "NVIDIA_TF32_OVERRIDE": "1",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OV_CPU_MAX_ISA": "SSE41",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_SET_ONEDNN_FPMATH_MODE": "BF16",
+    "TF_USE_LEGACY_KERAS": "1",
+    "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
+    "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+}
 
-def test_another_clone_with_fresh_interpreters_writes_the_same_lock(
-    finished: Project, plain: Path, tmp_path: Path
+
+def test_another_clone_on_another_machine_writes_the_same_lock(
+    finished: Project, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clone = make_project(tmp_path / "another folder", plain)
+    (tmp_path / "keras.json").write_text(json.dumps(CONFIGURED))
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 5\n")
+    for name, value in {**VARIABLES, "KERAS_HOME": str(tmp_path), "MATPLOTLIBRC": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
     assert sorted(clone.repro().ran) == sorted(STAGES)
     assert (clone.folder / "dvc.lock").read_text() == (finished.folder / "dvc.lock").read_text()
+
+
+SHOW = "import thaw, os, json; print(json.dumps(dict(os.environ)))"
+KEPT = {
+    "CUDA_VISIBLE_DEVICES": "0",
+    "JAX_PLATFORMS": "cpu",
+    "KERAS_BACKEND": "jax",
+    "KERAS_HOME": "/weights",
+    "TF_CPP_MIN_LOG_LEVEL": "0",
+    "XLA_PYTHON_CLIENT_MEM_FRACTION": ".5",
+}
+
+
+@pytest.mark.parametrize("name", [*VARIABLES, *KEPT])
+def test_a_variable_of_the_machine_is_forgotten_unless_it_changes_no_result(name: str) -> None:
+    value = (VARIABLES | KEPT)[name]
+    command = [sys.executable, "-c", SHOW]
+    done = subprocess.run(command, env={**os.environ, name: value}, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout).get(name) == (value if name in KEPT else "" if name == "XLA_FLAGS" else None)
+
+
+def test_where_a_library_lies_is_no_result() -> None:
+    flags = "--xla_gpu_cuda_data_dir=/usr/lib/cuda --xla_cpu_enable_fast_math=true"
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["XLA_FLAGS"] == "--xla_gpu_cuda_data_dir=/usr/lib/cuda"
+
+
+PREDICT = "commands predict models/variants/full.keras data/raw"
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("theano", "stages.check params.yaml"),
+        ("torch", "stages.check params.yaml"),
+        ("numpy", "stages.check params.yaml"),
+        ("theano", PREDICT),
+        ("torch", PREDICT),
+    ],
+)
+def test_an_unknown_backend_is_one_line(name: str, command: str, finished: Project) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split()],
+        cwd=finished.folder,
+        env={**os.environ, "KERAS_BACKEND": name},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: KERAS_BACKEND: expected tensorflow or jax, got {name!r}")
+    assert "Traceback" not in done.stderr

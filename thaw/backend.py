@@ -4,12 +4,13 @@ import atexit
 import gc
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from thaw.errors import UserError
-from thaw.machine import HAS_CUDA, HAS_NVIDIA
+from thaw.machine import HAS_CUDA, HAS_NVIDIA, backend
 
 LARGEST_CONSTANT = 2**14
 """Numbers in it."""
@@ -49,8 +50,28 @@ if HAS_NVIDIA:
     # Other processes may be on the same GPU. And what XLA compiles is to give the same bits in every run.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+os.environ["KERAS_BACKEND"] = backend("numpy")
+
+
+@contextmanager
+def _without_configuration() -> Iterator[None]:
+    """Have Keras find none of its configuration file, which is a machine's; weights stay where it keeps them."""
+    home = os.environ.get("KERAS_HOME")
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["KERAS_HOME"] = empty
+        try:
+            yield
+        finally:
+            del os.environ["KERAS_HOME"]
+    if home is not None:
+        os.environ["KERAS_HOME"] = home
+    base = os.path.expanduser("~")  # noqa: PTH111: as Keras does it
+    keras.src.backend.config._KERAS_DIR = home or os.path.join(base if os.access(base, os.W_OK) else "/tmp", ".keras")
+
+
 with quiet(), uncollected():
-    import keras as keras
+    with _without_configuration():
+        import keras as keras
 
     _GPUS: list[str] = []
     _BACKEND = keras.backend.backend()

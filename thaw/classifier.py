@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from thaw import model_file
-from thaw.engine import Engine
+from thaw.engine import Engine, finite
 from thaw.errors import UserError
 from thaw.images import UnreadableImageError, pixels
 from thaw.overlap import on_all_cores
@@ -32,6 +32,7 @@ class Classifier:
     """
 
     def __init__(self, path: Path):
+        self._path = path
         about = model_file.read_about(path)
         if "classes" not in about:
             raise UserError(f"{path}: a backbone, which knows no classes; take a variant's model, from models/variants")
@@ -84,7 +85,7 @@ class Classifier:
             if rows:
                 yield np.stack(rows)
 
-        for probabilities in engine.stream(batches()):
+        for probabilities in finite(engine.stream(batches()), self._path):
             for row in probabilities:
                 yield readable.popleft(), row
             yield from unreadable

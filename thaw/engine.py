@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from thaw.errors import UserError
 from thaw.graphs import Graph
 from thaw.machine import HAS_OPENVINO
 
@@ -38,6 +39,25 @@ class Engine(ABC):
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Run the model over one batch."""
         return next(self.stream([batch]))
+
+
+def finite(batches: Iterable[np.ndarray], source: object) -> Iterator[np.ndarray]:
+    """Yield what a model computed, as long as all of it is finite.
+
+    Args:
+        batches: float arrays.
+        source: what computed them, for the message.
+
+    Raises:
+        UserError: a number is not finite.
+    """
+    for batch in batches:
+        if not np.isfinite(batch).all():
+            raise UserError(
+                f"{source}: computes numbers that are not finite (nan, inf): its weights are too large, or its inputs "
+                "are on another scale than those that it was trained on; train it anew, at a smaller learning rate"
+            )
+        yield batch
 
 
 class OpenVinoEngine(Engine):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from thaw.backend import keras, quiet
+from thaw.models import without_random_layers
 
 NAMES = {"onnx": "onnx", "openvino": "openvino", "saved_model": "tf_saved_model", "tflite": "litert"}
 """What Keras calls the formats."""
@@ -24,8 +25,12 @@ def write(model: keras.Model, source: Path, format: str, path: Path) -> None:
     if format == "keras":
         shutil.copyfile(source, path)
         return
+    deployed = without_random_layers(model)
+    if format == "onnx":
+        deployed = _with_constants(deployed)
+    deployed(np.zeros((1, *model.input.shape[1:]), np.float32))  # Keras exports nothing that was never called
     with quiet():
-        (_with_constants(model) if format == "onnx" else model).export(str(path), format=NAMES[format], verbose=False)
+        deployed.export(str(path), format=NAMES[format], verbose=False)
 
 
 def _with_constants(model: keras.Model) -> keras.Model:
@@ -41,9 +46,7 @@ def _with_constants(model: keras.Model) -> keras.Model:
             layer = keras.layers.Rescaling(scale.tolist(), (-mean * scale).tolist(), name=layer.name)
         return layer(*arguments, **options)
 
-    clone = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
-    clone(np.zeros((1, *model.input.shape[1:]), np.float32))  # Keras exports nothing that was never called
-    return clone
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
 def run(format: str, path: Path, pixels: np.ndarray) -> np.ndarray:

@@ -18,8 +18,8 @@ def engine(model: keras.Model, precision: Precision = "float32", batch_size: int
         precision: `bfloat16` is faster where the machine has instructions for it; elsewhere a CPU takes float32.
         batch_size: rows that a GPU takes at a time.
     """
-    if runs_on_openvino():
-        return OpenVinoEngine(graph_of(model), precision)
+    if runs_on_openvino() and (graph := graph_of(model)):
+        return OpenVinoEngine(graph, precision)
     return KerasEngine(model, precision, batch_size)
 
 

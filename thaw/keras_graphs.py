@@ -1,13 +1,23 @@
 """Models as OpenVINO has them, made by Keras."""
 
+import re
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from thaw import graphs
-from thaw.backend import has_gpu, inference, keras
+from thaw.backend import has_gpu, inference, keras, quiet
 from thaw.boundary import tail
+from thaw.engine import OpenVinoEngine
 from thaw.graphs import Graph
 from thaw.machine import HAS_OPENVINO
+from thaw.models import without_random_layers
+from thaw.stage import announce
+
+TOLERANCE = 1e-3
+"""Of the largest value: what is computed in another order differs by some 1e-6, what is computed wrongly by far more."""
 
 
 def runs_on_openvino() -> bool:
@@ -16,18 +26,59 @@ def runs_on_openvino() -> bool:
     return exportable and not has_gpu() and HAS_OPENVINO
 
 
-def graph_of(model: keras.Model) -> Graph:
-    """Return a model as OpenVINO has it; its input's shape is known but for the number of rows."""
+def graph_of(model: keras.Model) -> Graph | None:
+    """Return a model as OpenVINO has it; None, with a line that says why, if it cannot have it.
+
+    The graph is tried: on a random row, it gives what TensorFlow gives.
+
+    Args:
+        model: its input's shape is known but for the number of rows.
+    """
+    function = inference(without_random_layers(model))
+    try:
+        with quiet():
+            graph = _converted(function)
+            row = _random_row(model)
+            found = OpenVinoEngine(graph)(row)
+    except Exception as error:  # converters raise nearly everything
+        unknown = re.search("(?:rule found for operations|is failed for): (.*)", str(error))
+        reason = unknown[1] if unknown else next(iter(str(error).splitlines()), type(error).__name__)
+        announce(f"computed by Keras, since OpenVINO cannot have this network: {reason}")
+        return None
+    expected = function(row).numpy()
+    if found.shape != expected.shape or not np.allclose(
+        found, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max(), equal_nan=True
+    ):
+        announce("computed by Keras, since OpenVINO computes something else of this network")
+        return None
+    return graph
+
+
+def _converted(function: Any) -> Graph:
     import openvino
 
+    # Keras's own export takes three times as long to say the same.
+    converted = openvino.convert_model(function)
+    # A custom gradient, as that of silu, leaves an unused Identity behind, which becomes a result of its own.
+    (own,) = (one.name for one in function.outputs)
+    results = converted.get_results()
+    for result in results if len(results) > 1 else ():
+        if own not in result.output(0).get_names():
+            converted.remove_result(result)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        # Keras's own export takes three times as long to say the same.
-        openvino.serialize(openvino.convert_model(inference(model)), path)
+        openvino.serialize(converted, path)
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
-def keep_trained(path: Path, model: keras.Model, boundary: str | None) -> Graph:
+def _random_row(model: keras.Model) -> np.ndarray:
+    """Return a row of the kind that a model takes: pixels, or activations; (1, ...)."""
+    brightest = 255 if model.input.shape[-1] == 3 else 1
+    shape = (1, *model.input.shape[1:])
+    return np.random.default_rng(0).uniform(0, brightest, shape).astype(np.float32)
+
+
+def keep_trained(path: Path, model: keras.Model, boundary: str | None) -> Graph | None:
     """Make the graph of a trained model, or of its part behind a boundary, and keep it: then it runs without Keras.
 
     Args:
@@ -36,6 +87,6 @@ def keep_trained(path: Path, model: keras.Model, boundary: str | None) -> Graph:
         boundary: the layer whose activations are the inputs; None if pixels are.
     """
     graph = graph_of(model if boundary is None else tail(model, boundary))
-    if place := graphs.place_of_trained(path, boundary):
+    if graph and (place := graphs.place_of_trained(path, boundary)):
         graphs.keep(place, {}, graph)
     return graph

@@ -16,6 +16,7 @@ def draw_learning_curves(path: Path, histories: dict[str, dict[str, list[float]]
 
     A variant that was solved instead of trained has no epochs; its best value is a dotted line.
     """
+    matplotlib.rcdefaults()  # whatever a machine has configured
     matplotlib.rcParams["svg.hashsalt"] = "thaw"
     figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     colors = pyplot.get_cmap("tab10").colors  # type: ignore[attr-defined]

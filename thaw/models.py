@@ -7,8 +7,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from thaw import model_file
 from thaw.backend import keras
+from thaw.errors import UserError
 from thaw.normalization import Normalization, unlike_pretraining
 from thaw.stage import announce
 
@@ -75,6 +78,33 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
     return clone
 
 
+def without_random_layers(model: keras.Model) -> keras.Model:
+    """Return a model that infers the same, and shares its layers, but for those that only training needs.
+
+    Dropout, noise and augmentation do nothing in inference, which not every converter knows.
+    """
+
+    def is_random(layer: Any) -> bool:
+        states = [variable.path for variable in layer.variables] if isinstance(layer, keras.layers.Layer) else []
+        return bool(states) and all("seed_generator" in path for path in states)
+
+    if not any(is_random(layer) for layer in model.layers):
+        return model
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        return args[0] if is_random(layer) else layer(*args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def not_finite(model: keras.Model) -> str | None:
+    """Return the path of a weight of a model that has a number which is not finite; None if all are finite."""
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            return str(weight.path)
+    return None
+
+
 def count_parameters(model: keras.Model) -> dict[str, int]:
     """Return how many parameters a model has, `total`, and how many of them are `trainable`."""
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
@@ -91,7 +121,12 @@ def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
         model: not compiled.
         path: ends in `.keras`.
         about: JSON-serializable.
+
+    Raises:
+        UserError: a weight is not finite; nothing is written.
     """
+    if weight := not_finite(model):
+        raise UserError(f"{path}: not written, for numbers of the weight {weight} are not finite")
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "model.keras"
         model.save(written)
@@ -120,7 +155,10 @@ def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
     """Load a model that `save` wrote, and what it says about itself.
 
     Raises:
-        UserError: the file is missing, truncated or altered.
+        UserError: the file is missing, truncated or altered, or a weight is not finite.
     """
     about = model_file.check(path)
-    return keras.saving.load_model(path, compile=False, safe_mode=True), about
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if weight := not_finite(model):
+        raise UserError(f"{path}: numbers of the weight {weight} are not finite; train it anew, at a smaller learning rate")
+    return model, about

@@ -25,6 +25,6 @@ def trained(path: Path, boundary: str | None = None) -> Engine:
     from thaw.keras_graphs import keep_trained, runs_on_openvino
 
     model, _ = models.load(path)
-    if runs_on_openvino():
-        return OpenVinoEngine(keep_trained(path, model, boundary))
+    if runs_on_openvino() and (graph := keep_trained(path, model, boundary)):
+        return OpenVinoEngine(graph)
     return KerasEngine(model if boundary is None else tail(model, boundary))

@@ -8,6 +8,7 @@ from thaw import logistic
 from thaw.backend import keras
 from thaw.batches import Rows
 from thaw.boundary import tail
+from thaw.engine import finite
 from thaw.extraction import batched_predict
 from thaw.folds import Images, solve
 from thaw.keras_engine import KerasEngine
@@ -55,4 +56,4 @@ def _predicted(model: keras.Model, values: Values, rows: np.ndarray) -> np.ndarr
     batches = (values[rows[first : first + BATCH]] for first in range(0, len(rows), BATCH))
     # The model changes from fold to fold: another engine would take longer to get ready.
     engine = KerasEngine(model, batch_size=BATCH)
-    return np.concatenate(list(batched_predict(engine, batches, len(rows), "scoring")))
+    return np.concatenate(list(finite(batched_predict(engine, batches, len(rows), "scoring"), "a fold's model")))

@@ -1,5 +1,6 @@
 """Training what comes after the freeze boundary."""
 
+import math
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,8 +14,8 @@ from thaw.batches import Batches, Rows, ValidationBatches
 from thaw.boundary import tail
 from thaw.checkpoint import Checkpoint
 from thaw.errors import UserError
-from thaw.keras_objects import keras_object
-from thaw.models import HEAD, in_bfloat16
+from thaw.keras_objects import applied, keras_object
+from thaw.models import HEAD, in_bfloat16, not_finite
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Solver, Training, ends_in_logits
 from thaw.suggestions import did_you_mean
@@ -33,10 +34,9 @@ def add_head(body: keras.Model, head: list[KerasSpec], classes: int) -> keras.Mo
         specs.append("Softmax")
     x = body.output
     for number, spec in enumerate(specs, start=1):
-        built = keras_object(spec, "layers", classes)
-        config = built.get_config()
-        config["name"] = f"{HEAD}{number}_{type(built).__name__.lower()}"
-        x = type(built).from_config(config)(x)
+        layer = keras_object(spec, "layers", classes)
+        layer.name = f"{HEAD}{number}_{type(layer).__name__.lower()}"
+        x = applied(layer, x)
     return keras.Model(body.input, x, name=body.name)
 
 
@@ -120,7 +120,7 @@ def train(
     # A step that makes variables is traced twice, which takes seconds in a deep network.
     optimizer.build(trained.trainable_variables)
     history = keras.callbacks.History()
-    callbacks = [*(_callback(spec) for spec in fit.callbacks), history]
+    callbacks = [_StaysFinite(), *(keras_object(spec, "callbacks") for spec in fit.callbacks), history]
     if watch:
         callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: watch(_columns(history))))
     # What XLA compiles has a way of its own to the same bits.
@@ -141,6 +141,21 @@ def train(
     if in_its_precision is not in_float32:
         in_float32.set_weights(in_its_precision.get_weights())
     return _columns(history)
+
+
+class _StaysFinite(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a training in the epoch in which its loss, a score or a weight is no longer finite."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        wrong = [f"{name} is {value}" for name, value in (logs or {}).items() if not math.isfinite(value)]
+        if not wrong and (weight := not_finite(self.model)):
+            wrong = [f"the weight {weight} has a number that is not finite"]
+        if wrong:
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            raise UserError(
+                f"epoch {epoch + 1}, learning rate {rate:g}: {', '.join(wrong)}: the training ends, and no model is "
+                "written; try a smaller learning_rate, a warm-up, or clipnorm: 1.0 among the optimizer's arguments"
+            )
 
 
 def _columns(history: keras.callbacks.History) -> Columns:
@@ -215,11 +230,3 @@ def _optimizer(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
                 values = {"decay_steps": steps - warm_up, **(values or {})}
                 spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
     return keras_object(spec, "optimizers")
-
-
-def _callback(spec: KerasSpec) -> keras.callbacks.Callback:
-    name, arguments = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
-    try:
-        return getattr(keras.callbacks, name)(**(arguments or {}))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"params.yaml: {spec}: Keras refuses it: {str(error).splitlines()[0]}") from None

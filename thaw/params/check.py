@@ -17,6 +17,7 @@ from thaw.params.evaluation import Evaluation
 from thaw.params.features import Features
 from thaw.params.rules import Entries, Problem, relations
 from thaw.params.tensors import Tensors
+from thaw.params.trials import tried
 from thaw.params.variants import Variant
 from thaw.suggestions import did_you_mean
 
@@ -109,7 +110,13 @@ def _problems(tree: dict[Any, Any]) -> list[Problem]:
                     found += _validate(address, entry, schema, valid[section], name)
                 else:
                     found.append((address, "a name has letters a-z, digits, - and _, and begins with a letter"))
-    return found + list(relations(raw, valid))
+    found += relations(raw, valid)
+    wrong = {".".join(where.split(".")[:2]) for where, _ in found}
+    right = {
+        section: {name: entry for name, entry in entries.items() if f"{section}.{name}" not in wrong}
+        for section, entries in valid.items()
+    }
+    return found + list(tried(right))
 
 
 def _unfit_for_files(where: str, node: Any) -> Iterator[Problem]:

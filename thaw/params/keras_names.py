@@ -14,6 +14,7 @@ from thaw.suggestions import did_you_mean
 
 KINDS = {
     "layers": "layer",
+    "augmentation": "layer",
     "optimizers": "optimizer",
     "optimizers.schedules": "learning-rate schedule",
     "losses": "loss",
@@ -21,6 +22,18 @@ KINDS = {
     "initializers": "initializer",
     "regularizers": "regularizer",
     "constraints": "constraint",
+}
+# Layers that change images at random, and leave their size and the range of their pixels as they are.
+AUGMENTING = (
+    *("RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast"),
+    *("RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue"),
+    *("RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation"),
+    *("RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom"),
+)
+# Those that by default change nothing, with the arguments of which one says how far they may go.
+IDLE = {
+    "RandomColorJitter": ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor"),
+    "RandomShear": ("x_factor", "y_factor"),
 }
 # Arguments that can be given by a name alone, by the ends of theirs.
 NAMED = {
@@ -42,6 +55,12 @@ _SEVERAL = "has several inputs, but each layer of a list has one"
 _LABELS = "would have to change the labels as well"
 _TEXT = "is for text, categories or sound, not for images and their features"
 _PARTS = "takes other layers, which params.yaml cannot give it: list those layers instead"
+_UNREPEATABLE = "draws from Python's own random numbers, so that no run repeats another"
+_CROPS = "gives another size in training than in inference: give the tensors pixels of that size, with resize: crop"
+_CYCLE = "hands on its input as its output, of which Keras can build no network"
+_OF_PIXELS = (
+    "reckons with pixels 0-255, and a head gets normalized ones or activations: put it into augmentation, or leave it out"
+)
 _WRITES = (
     "writes files or sends data that dvc.yaml does not declare; to keep the best epoch's weights use "
     "{EarlyStopping: {monitor: val_loss, restore_best_weights: true}}; learning curves are written in any case"
@@ -64,6 +83,19 @@ UNUSABLE = {
         **dict.fromkeys(("CategoryEncoding", "Embedding", "HashedCrossing", "Hashing", "IntegerLookup"), _TEXT),
         **dict.fromkeys(("ReversibleEmbedding", "StringLookup", "TextVectorization"), _TEXT),
         **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), _TEXT),
+        **dict.fromkeys(("AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Solarization"), _OF_PIXELS),
+        **dict.fromkeys(("RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter"), _OF_PIXELS),
+        **dict.fromkeys(("RandomContrast", "RandomElasticTransform", "RandomErasing"), _OF_PIXELS),
+        **dict.fromkeys(("RandomGaussianBlur", "RandomHue", "RandomInvert"), _OF_PIXELS),
+        **dict.fromkeys(("RandomPosterization", "RandomSaturation", "RandomSharpness"), _OF_PIXELS),
+        "AugMix": _UNREPEATABLE,
+        "Equalization": _CYCLE,
+        "RandomCrop": _CROPS,
+    },
+    "augmentation": {
+        **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), _LABELS),
+        "AugMix": _UNREPEATABLE,
+        "RandomCrop": _CROPS,
     },
     "optimizers": {
         **dict.fromkeys(("Optimizer", "OptimizerMap"), _ABSTRACT),
@@ -131,11 +163,13 @@ def _imported(module: str) -> dict[str, tuple[str, str]]:
 
 def public_names(namespace: str) -> dict[str, tuple[str, str]]:
     """Return the public names of `keras.<namespace>`, each with the module and the name of its source."""
-    return _imported(f"keras.{namespace}")
+    return _imported(f"keras.{'layers' if namespace == 'augmentation' else namespace}")
 
 
 def public_classes(namespace: str) -> list[str]:
     """Return the names in `keras.<namespace>` of what params.yaml can name; `UNUSABLE` has the others."""
+    if namespace == "augmentation":
+        return list(AUGMENTING)
     unusable = UNUSABLE.get(namespace, {})
     return [name for name in public_names(namespace) if name[0].isupper() and name not in unusable]
 
@@ -202,12 +236,19 @@ def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
         yield place, f"{name} {UNUSABLE[namespace][name]}"
         return
     classes = public_classes(namespace)
+    if namespace == "augmentation" and name in public_names(namespace) and name not in classes:
+        yield place, f"{name} is no random change of images that leaves their size and the range of their pixels alone"
+        return
     if name not in classes:
         yield place, f"unknown {kind} {name!r}{did_you_mean(name, classes)}"
         return
     of_class = signature(namespace, name)
     if of_class is None:
         return
+    if namespace == "augmentation":
+        if name in IDLE and not any(arguments.get(argument) for argument in IDLE[name]):
+            yield place, f"{name} changes nothing without one of {', '.join(IDLE[name])}"
+        namespace = "layers"
     known = of_class.arguments | _BASE_ARGUMENTS.get(namespace, set())
     # thaw/training.py counts the steps of a schedule that lasts for all of the training.
     given = {*arguments, *(("decay_steps",) if namespace == "optimizers.schedules" else ())}
@@ -267,6 +308,13 @@ def _value_problem(namespace: str, argument: str, value: Any, of_class: Signatur
     if argument == "units":
         right = value == "classes" or (isinstance(value, int) and is_number and value >= 1)
         return None if right else f"expected a whole number above 0 or classes, got {shown(value)}"
+    if argument == "value_range":
+        return None if value == [0, 255] else f"expected [0, 255], as pixels are here, got {shown(value)}"
+    if argument == "fill_value":
+        right = is_number and 0 <= value <= 255
+        return None if right else f"expected a number from 0 to 255, got {shown(value)}"
+    if argument == "data_format" and value not in ("channels_last", None):
+        return f"expected channels_last, as images are here, got {shown(value)}"
     if argument == "rate":
         return None if is_number and 0 <= value < 1 else f"expected a number from 0 to below 1, got {shown(value)}"
     for end, kept_in in NAMED.items():

@@ -46,7 +46,7 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
             yield from _backbone(f"backbones.{name}", entry)
     for name, entry in raw["features"].items():
         if isinstance(entry, dict):
-            yield from _keras(f"features.{name}.augmentation", entry.get("augmentation"), "layers")
+            yield from _keras(f"features.{name}.augmentation", entry.get("augmentation"), "augmentation")
             for key, section in (("tensors", "tensors"), ("backbone", "backbones")):
                 if isinstance(entry.get(key), str):
                     yield from _parent(f"features.{name}.{key}", section, entry[key], raw)
@@ -151,7 +151,7 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
     optimizer = _arguments(fit.get("optimizer"))
     callbacks: list[Any] = fit["callbacks"] if isinstance(fit.get("callbacks"), list) else []
     yield from _keras(f"{here}.head", entry.get("head"), "layers")
-    yield from _keras(f"{here}.augmentation", entry.get("augmentation"), "layers")
+    yield from _keras(f"{here}.augmentation", entry.get("augmentation"), "augmentation")
     for key, namespace in (("optimizer", "optimizers"), ("loss", "losses"), ("callbacks", "callbacks")):
         yield from _keras(f"{here}.fit.{key}", fit.get(key), namespace)
     for index, callback in enumerate(callbacks):
@@ -168,6 +168,12 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
         takes_logits = _arguments(fit.get("loss")).get("from_logits") is True
         if _name(head[-1]) != "Dense" or last.get("units") != "classes":
             yield f"{here}.head", "the last layer must be {Dense: {units: classes, activation: softmax}}"
+        elif takes_logits and str(_name(fit["loss"])).startswith("Binary"):
+            yield (
+                f"{here}.fit.loss",
+                f"{_name(fit['loss'])} with from_logits takes each class by itself, but the model's end is a softmax over "
+                "all: take CategoricalCrossentropy, or leave from_logits out",
+            )
         elif takes_logits and not ends_in_logits(head):
             yield f"{here}.fit.loss", "from_logits: the head's last layer has an activation: leave one of them out"
         elif not takes_logits and last.get("activation") != "softmax":
