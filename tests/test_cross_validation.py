@@ -28,13 +28,21 @@ CLASSES = ("ash", "elm", "fir")
 TENSORS = {"pixels": [4, 4], "normalization": Normalization.of("none").to_json()}
 
 
-def rows(path: Path, values: np.ndarray, labels: np.ndarray, made_of: dict[str, object], views: int = 1) -> RowFile:
+def rows(
+    path: Path,
+    values: np.ndarray,
+    labels: np.ndarray,
+    made_of: dict[str, object],
+    views: int = 1,
+    groups: np.ndarray | None = None,
+) -> RowFile:
     """Write rows whose first half is for training; `values` has the views of that half."""
     count, half = len(labels), len(labels) // 2
     index = Index(
         keys=np.array([str(number).encode() for number in range(count)], "S64"),
         paths=np.array([b"p"] * count),
         labels=labels.astype(np.int32),
+        groups=np.full(count, b"") if groups is None else groups,
         classes=CLASSES,
         splits={"train": slice(0, half), "validation": slice(half, half + 6), "test": slice(half + 6, count)},
     ).with_views("train", views)

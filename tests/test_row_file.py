@@ -26,6 +26,7 @@ def index_of(count: int = COUNT) -> Index:
         keys=np.array([hashlib.sha256(bytes([number])).hexdigest().encode() for number in range(count)], "S64"),
         paths=np.array([f"silver birch/bäume {number}.jpg".encode() for number in range(count)]),
         labels=np.arange(count, dtype=np.int32) % 2,
+        groups=np.full(count, b""),
         classes=("oak", "silver birch"),
         splits={"train": slice(0, 13), "validation": slice(13, 18), "test": slice(18, count)},
     )

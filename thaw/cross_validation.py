@@ -1,13 +1,15 @@
 """Cross-validation of a variant: trained anew on every part of the images, scored on the part that was left out."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import t
-from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
+from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedGroupKFold, train_test_split
 
+from thaw.errors import UserError
 from thaw.folds import Images, SolvedFolds
 from thaw.params.evaluation import CrossValidation
 from thaw.params.variants import Solver, Variant
@@ -29,7 +31,8 @@ def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wan
     """Cross-validate a variant, every choice made anew inside every training part.
 
     A share of the training part is held out for the choices: of C, by early stopping. A head that the variant starts
-    from, solved, is solved anew too, since it has seen images that a fold leaves out.
+    from, solved, is solved anew too, since it has seen images that a fold leaves out. Images of a group are never on
+    two sides.
 
     Args:
         entry: the variant's address in params.yaml, for messages.
@@ -41,8 +44,12 @@ def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wan
     Returns:
         The mean accuracy; its bounds are a 95 % interval from the corrected resampled t-test (Nadeau and Bengio
         2003), since the training parts overlap.
+
+    Raises:
+        UserError: a class is too small for so many folds.
     """
     images = Images.of(file)
+    parts = list(parts_of(images, wanted))
     one_fold: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
     if isinstance(variant.fit, Solver):
         one_fold = SolvedFolds(images, variant.fit)
@@ -51,16 +58,71 @@ def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wan
         from thaw.variants import begin
 
         one_fold = TrainedFolds(images, variant, variant.fit, *begin(entry, variant, start, file))
-    partition = RepeatedStratifiedKFold(n_splits=wanted.folds, n_repeats=wanted.repeats, random_state=wanted.seed)
     accuracies = []
-    for inside, outside in partition.split(images.labels, images.labels):
-        fitted, held_out = train_test_split(
-            inside, test_size=1 / wanted.folds, stratify=images.labels[inside], random_state=wanted.seed
-        )
+    for fitted, held_out, outside in parts:
         accuracies.append(one_fold(fitted, held_out, outside))
-        print(f"fit {len(accuracies)} of {wanted.folds * wanted.repeats}: accuracy {accuracies[-1]:.4f}", flush=True)
+        print(f"fit {len(accuracies)} of {len(parts)}: accuracy {accuracies[-1]:.4f}", flush=True)
     mean, spread = float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))
     fits = len(accuracies)
     error = spread * np.sqrt(1 / fits + 1 / (wanted.folds - 1))
     half = float(t.ppf((1 + CONFIDENCE) / 2, fits - 1) * error)
     return CrossValidated(mean, max(0.0, mean - half), min(1.0, mean + half), fits)
+
+
+def parts_of(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield for each fit which images are fitted, which are held out for its choices, and which are left out.
+
+    Images of a unit are together in one of the three; every class is among those that are fitted.
+
+    Raises:
+        UserError: a class is too small for so many folds.
+    """
+    wanted.require(zip((images.classes[label] for label in images.labels), images.units.tolist(), strict=True))
+    grouped = len(np.unique(images.units)) < len(images.units)
+    for inside, outside in _grouped_folds(images, wanted) if grouped else _folds(images, wanted):
+        # Otherwise, scikit-learn refuses to hold out fewer images than there are classes.
+        if not grouped and np.ceil(len(inside) / wanted.folds) >= len(images.classes):
+            fitted, held_out = train_test_split(
+                inside, test_size=1 / wanted.folds, stratify=images.labels[inside], random_state=wanted.seed
+            )
+        else:
+            fitted, held_out = _units_apart(images, inside, wanted)
+        yield fitted, held_out, outside
+
+
+def _folds(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    partition = RepeatedStratifiedKFold(n_splits=wanted.folds, n_repeats=wanted.repeats, random_state=wanted.seed)
+    yield from partition.split(images.labels, images.labels)
+
+
+def _grouped_folds(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    random = np.random.RandomState(wanted.seed)  # another draw for each repeat, as RepeatedStratifiedKFold has it
+    for _ in range(wanted.repeats):
+        partition = StratifiedGroupKFold(n_splits=wanted.folds, shuffle=True, random_state=random)
+        yield from partition.split(images.labels, images.labels, images.units)
+
+
+def _units_apart(images: Images, inside: np.ndarray, wanted: CrossValidation) -> tuple[np.ndarray, np.ndarray]:
+    """Divide a training part: of its folds, that one is held out whose share is the nearest to that of the others.
+
+    Raises:
+        UserError: whichever is held out, a class has no image that is fitted.
+    """
+    labels = images.labels[inside]
+    folds = min(wanted.folds, int(np.bincount(labels).max()))
+    partition = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=wanted.seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # a choice can do without a class
+        divided = list(partition.split(inside, labels, images.units[inside]))
+    possible = [
+        (inside[fitted], inside[held_out])
+        for fitted, held_out in divided
+        if len(held_out) and len(np.unique(labels[fitted])) == len(images.classes)
+    ]
+    if not possible:
+        lost = next(one for one in range(len(images.classes)) if one not in labels[divided[0][0]])
+        raise UserError(
+            f"evaluation.cross_validation.folds: {wanted.folds} folds keep groups together in such a way that class "
+            f"{images.classes[lost]!r} has no image to fit; set another number, or leave cross_validation out"
+        )
+    return min(possible, key=lambda parts: abs(len(parts[1]) - len(inside) / folds))

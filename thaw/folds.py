@@ -18,6 +18,8 @@ class Images:
     """Numbers of rows, (images, views); where an image has fewer, its first is repeated."""
     labels: np.ndarray
     """Ints (images,)."""
+    units: np.ndarray
+    """Ints (images,): the same for images that belong together."""
     classes: tuple[str, ...]
 
     @classmethod
@@ -29,7 +31,11 @@ class Images:
             rows = np.arange(part.start, part.stop)
             views.append(rows.reshape(count, -1).T if split == "train" else np.tile(rows[:, None], count))
         every = np.concatenate(views)
-        return cls(file, every, file.index.labels[every[:, 0]], file.index.classes)
+        first = every[:, 0]
+        _, units = np.unique(file.index.groups[first], return_inverse=True)
+        alone = file.index.groups[first] == b""
+        units[alone] = len(first) + np.flatnonzero(alone)
+        return cls(file, every, file.index.labels[first], units, file.index.classes)
 
     def rows(self, images: np.ndarray) -> np.ndarray:
         """Return the rows of all views of some images."""
