@@ -437,6 +437,7 @@ def test_both_stages_write_the_images_of_a_folder(params, folder):
     assert [path.decode() for path in tensors.index.paths] == [row["path"] for row in rows]
     assert [key.decode() for key in tensors.index.keys] == [row["sha256"] for row in rows]
     assert [tensors.index.classes[label] for label in tensors.index.labels] == [row["label"] for row in rows]
+    assert [group.decode() for group in tensors.index.groups] == [row["group"] for row in rows]
     assert tensors.index.splits == {"train": slice(0, 6), "validation": slice(6, 8), "test": slice(8, 10)}
     expected = [pixels((folder / row["path"]).read_bytes(), 8, 6, "stretch") for row in rows]
     np.testing.assert_array_equal(tensors.read(0, 10), np.stack(expected), strict=True)

@@ -14,7 +14,7 @@ from thaw.folds import Images, SolvedFolds
 from thaw.params.evaluation import CrossValidation
 from thaw.params.variants import Solver, Variant
 from thaw.row_file import RowFile
-from thaw.scoring import CONFIDENCE
+from thaw.scoring import CONFIDENCE, wilson
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wan
 
     Returns:
         The mean accuracy; its bounds are a 95 % interval from the corrected resampled t-test (Nadeau and Bengio
-        2003), since the training parts overlap.
+        2003), since the training parts overlap. Where there are groups, it is at least Wilson's for the number of
+        images that tell as much as the groups do, if those of a group tell the same (Kish 1965, Survey Sampling).
 
     Raises:
         UserError: a class is too small for so many folds.
@@ -66,7 +67,13 @@ def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wan
     fits = len(accuracies)
     error = spread * np.sqrt(1 / fits + 1 / (wanted.folds - 1))
     half = float(t.ppf((1 + CONFIDENCE) / 2, fits - 1) * error)
-    return CrossValidated(mean, max(0.0, mean - half), min(1.0, mean + half), fits)
+    low, high = max(0.0, mean - half), min(1.0, mean + half)
+    if images.grouped:
+        # Folds that are stratified differ less than samples of a few groups do.
+        _, sizes = np.unique(images.units, return_counts=True)
+        least = wilson(mean, len(images.units) ** 2 / float((sizes**2).sum()))
+        low, high = min(low, least[0]), max(high, least[1])
+    return CrossValidated(mean, low, high, fits)
 
 
 def parts_of(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -78,10 +85,9 @@ def parts_of(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarr
         UserError: a class is too small for so many folds.
     """
     wanted.require(zip((images.classes[label] for label in images.labels), images.units.tolist(), strict=True))
-    grouped = len(np.unique(images.units)) < len(images.units)
-    for inside, outside in _grouped_folds(images, wanted) if grouped else _folds(images, wanted):
-        # Otherwise, scikit-learn refuses to hold out fewer images than there are classes.
-        if not grouped and np.ceil(len(inside) / wanted.folds) >= len(images.classes):
+    for inside, outside in _grouped_folds(images, wanted) if images.grouped else _folds(images, wanted):
+        # scikit-learn refuses to hold out fewer images than there are classes.
+        if not images.grouped and np.ceil(len(inside) / wanted.folds) >= len(images.classes):
             fitted, held_out = train_test_split(
                 inside, test_size=1 / wanted.folds, stratify=images.labels[inside], random_state=wanted.seed
             )
@@ -106,23 +112,27 @@ def _units_apart(images: Images, inside: np.ndarray, wanted: CrossValidation) ->
     """Divide a training part: of its folds, that one is held out whose share is the nearest to that of the others.
 
     Raises:
-        UserError: whichever is held out, a class has no image that is fitted.
+        UserError: whichever is held out, a class has no image to be fitted.
     """
-    labels = images.labels[inside]
-    folds = min(wanted.folds, int(np.bincount(labels).max()))
-    partition = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=wanted.seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # a choice can do without a class
-        divided = list(partition.split(inside, labels, images.units[inside]))
-    possible = [
-        (inside[fitted], inside[held_out])
-        for fitted, held_out in divided
-        if len(held_out) and len(np.unique(labels[fitted])) == len(images.classes)
-    ]
+    labels, units = images.labels[inside], images.units[inside]
+    folds = min(wanted.folds, int(np.bincount(labels).max()), len(np.unique(units)))
+    possible = []
+    if folds > 1:
+        partition = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=wanted.seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class")  # a choice can do without a class
+            divided = list(partition.split(inside, labels, units))
+        possible = [
+            (inside[fitted], inside[held_out])
+            for fitted, held_out in divided
+            if len(held_out) and len(np.unique(labels[fitted])) == len(images.classes)
+        ]
     if not possible:
-        lost = next(one for one in range(len(images.classes)) if one not in labels[divided[0][0]])
+        groups = [len(np.unique(units[labels == label])) for label in range(len(images.classes))]
+        fewest = int(np.argmin(groups))
         raise UserError(
-            f"evaluation.cross_validation.folds: {wanted.folds} folds keep groups together in such a way that class "
-            f"{images.classes[lost]!r} has no image to fit; set another number, or leave cross_validation out"
+            f"evaluation.cross_validation.folds: {wanted.folds} folds, in which groups stay together, leave class "
+            f"{images.classes[fewest]!r} in so few groups, {groups[fewest]}, that it cannot be both fitted and held "
+            "out; set another number, or leave cross_validation out"
         )
     return min(possible, key=lambda parts: abs(len(parts[1]) - len(inside) / folds))

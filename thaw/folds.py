@@ -37,6 +37,10 @@ class Images:
         units[alone] = len(first) + np.flatnonzero(alone)
         return cls(file, every, file.index.labels[first], units, file.index.classes)
 
+    @property
+    def grouped(self) -> bool:
+        return len(np.unique(self.units)) < len(self.units)
+
     def rows(self, images: np.ndarray) -> np.ndarray:
         """Return the rows of all views of some images."""
         return np.unique(self.views[images])
