@@ -128,7 +128,7 @@ def _dealt(
 
 
 def _shuffled(members: list[Member], split: Split) -> list[str]:
-    """Assign at random, whatever the classes; images that all stand alone, as `train_test_split` does on their paths."""
+    """Assign at random, whatever the classes; if all images stand alone, as `train_test_split` does on their paths."""
     assigned = np.full(len(members), "train", dtype=object)
     units = list(_units(members).values())
     if len(units) < len(members):
