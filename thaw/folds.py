@@ -6,7 +6,7 @@ import numpy as np
 
 from thaw import logistic
 from thaw.params.variants import Solver
-from thaw.row_file import RowFile, Values
+from thaw.row_file import RowFile, Values, units_of
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,7 @@ class Images:
             views.append(rows.reshape(count, -1).T if split == "train" else np.tile(rows[:, None], count))
         every = np.concatenate(views)
         first = every[:, 0]
-        _, units = np.unique(file.index.groups[first], return_inverse=True)
-        alone = file.index.groups[first] == b""
-        units[alone] = len(first) + np.flatnonzero(alone)
-        return cls(file, every, file.index.labels[first], units, file.index.classes)
+        return cls(file, every, file.index.labels[first], units_of(file.index.groups[first]), file.index.classes)
 
     @property
     def grouped(self) -> bool:

@@ -59,6 +59,14 @@ class Index:
         )
 
 
+def units_of(groups: np.ndarray) -> np.ndarray:
+    """Return ints (N,), the same for images of one of `groups` (N,); each that stands alone has its own."""
+    _, units = np.unique(groups, return_inverse=True)
+    alone = np.flatnonzero(groups == b"")
+    units[alone] = len(groups) + alone
+    return units
+
+
 class Values(Protocol):
     """Rows by their numbers: an array, or a `RowFile`, of which no more than a batch is in memory."""
 
