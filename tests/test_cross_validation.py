@@ -1,5 +1,7 @@
 """Cross-validation: against scikit-learn's, and that no fold sees what it leaves out."""
 
+import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,8 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score, tr
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tests.conftest import ROOT
+from tests.conftest import CLASSES as TREES
+from tests.conftest import IMAGES_PER_CLASS, PARAMS, ROOT, draw_trees, make_project
 from tests.test_training import clusters
 from thaw import logistic, models, trained_folds
 from thaw.backend import keras
@@ -288,3 +291,32 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
         assert all((one == other).all() for one, other in zip(weights, backbones[0], strict=True))
     same = [all((one == other).all() for one, other in zip(head, heads[0], strict=True)) for head in heads[1:]]
     assert same == [not begun_by_a_solver] * 2  # a solved head is solved for each fold
+
+
+def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tensors(
+    tmp_path: Path, plain: Path
+) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["dataset"] |= {"path": "data/raw/leaves", "layout": "csv"}
+    params["features"] = {"bottleneck": params["features"]["bottleneck"]}
+    params["variants"] = {"frozen_head": params["variants"]["frozen_head"]}
+    params["evaluation"]["cross_validation"] = {"folds": 6, "repeats": 1, "variants": ["frozen_head"]}
+    project = make_project(tmp_path / "p", plain, params)
+    folder = project.folder / "data/raw/leaves"
+    draw_trees(folder)
+    groups = [min(number // 2, 2) for number in range(IMAGES_PER_CLASS)]
+    table = [f"{label}/tree {n}.png,{label},{label} {group}" for label in TREES for n, group in enumerate(groups)]
+    (folder / "labels.csv").write_text("path,label,group\n" + "\n".join(table) + "\n", encoding="utf-8")
+    refused = project.dvc("repro", "evaluate@frozen_head")
+    assert refused.code != 0
+    assert [stage for stage in refused.ran if not stage.startswith("backbone")] == ["manifest", "tensors@small"]
+    assert "class 'oak' has 7 images in 3 groups: at most 3 folds are possible" in refused.text
+    assert "Traceback" not in refused.text
+    params["evaluation"]["cross_validation"]["folds"] = 3
+    project.write_params(params)
+    ran = project.repro("evaluate@frozen_head")
+    assert "test images are of 3 groups" in ran.text
+    scores = json.loads((project.folder / "metrics/frozen_head.json").read_text())
+    assert (scores["test"]["groups"], scores["cross_validation"]["fits"]) == (3, 3)
+    index = RowFile(project.folder / "data/features/bottleneck.h5").index
+    assert len(set(index.groups.tolist())) == 9
