@@ -477,6 +477,7 @@ def test_scores_of_a_small_example_by_hand() -> None:
     )
 
 
-def test_a_class_without_test_images_is_scored_as_zero() -> None:
-    found = scoring.score(np.array([0, 1]), np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]]))
-    assert found.macro_f1 == pytest.approx(2 / 3)
+def test_a_class_without_test_images_counts_where_it_is_predicted() -> None:
+    labels, probabilities = np.array([0, 1]), np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]])
+    assert scoring.score(labels, probabilities).macro_f1 == 1
+    assert scoring.score(labels, probabilities[:, [0, 2, 1]]).macro_f1 == pytest.approx(1 / 3)
