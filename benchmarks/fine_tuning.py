@@ -120,7 +120,14 @@ def augmentation() -> list[Comparison]:
 def _views(path: Path, images: np.ndarray) -> Views:
     """Return the views of images, which are first written to a file."""
     names = np.array([b"%064d" % number for number in range(len(images))])
-    index = Index(names, names, np.zeros(len(images), np.int32), ("a",), {"train": slice(0, len(images))})
+    index = Index(
+        names,
+        names,
+        np.zeros(len(images), np.int32),
+        np.full(len(images), b""),
+        ("a",),
+        {"train": slice(0, len(images))},
+    )
     with writing(path, index, images.shape[1:], images.dtype, {}) as file:
         file.write([images])
     entry = Features(tensors="a", backbone="a", layer="top", augmentation=CHANGES, views=VIEWS)

@@ -3,14 +3,20 @@
 from pathlib import Path
 
 from thaw.machine import backend
+from thaw.manifest import read_manifest
+from thaw.params import read_entry
 from thaw.params.check import check
+from thaw.params.evaluation import Evaluation
 from thaw.stage import run
 
 
-def main(params: Path) -> None:
-    """Check a params file; every error is listed."""
+def main(params: Path, manifest: Path | None = None) -> None:
+    """Check a params file, every error of it being listed; and against a manifest, whether its folds are possible."""
     backend()
     check(params)
+    folds = read_entry(params, "evaluation", Evaluation).cross_validation if manifest else None
+    if manifest and folds:
+        folds.require((row.label, row.group or (row.path,)) for row in read_manifest(manifest))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from thaw.params import read_entry
 from thaw.params.evaluation import Evaluation
 from thaw.params.variants import Variant
 from thaw.predictions import Predictions, write_predictions
-from thaw.row_file import RowFile
+from thaw.row_file import RowFile, units_of
 from thaw.scoring import Bin, per_class, reliability, score, top_k_accuracy
 from thaw.stage import announce, run
 from thaw.thumbnails import draw_grid, reading_thumbnails
@@ -64,6 +64,13 @@ def main(
         },
         "parameters": about["parameters"],
     }
+    groups = len(np.unique(units_of(rows.index.groups[part])))
+    if groups < len(labels):
+        scores["test"]["groups"] = groups
+        announce(
+            f"warning: the {len(labels)} test images are of {groups} groups: intervals and p-values, which take images "
+            "for independent, are too narrow and too small; evaluation.cross_validation heeds groups"
+        )
     folds = wanted.cross_validation
     if folds and name in folds.variants:
         from thaw.cross_validation import cross_validate  # loads scikit-learn

@@ -13,6 +13,8 @@ from thaw.thumbnails import Thumbnails, draw_grid, writing_thumbnails
 
 SAMPLES = 8
 SAMPLED_CLASSES = 12
+MISSED = 5
+"""Classes that a warning names."""
 
 
 def main(
@@ -53,6 +55,12 @@ def main(
     counts = Counter(row.split for row in rows)
     sizes = ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
     announce(f"{len(rows)} images of {len(class_names(rows))} classes: {sizes}; {len(found.skipped)} left out")
+    for split, loss in (("validation", "no choice heeds them"), ("test", "the scores say nothing of them")):
+        absent = [label for label in class_names(rows) if not of_class[label, split]]
+        if absent:
+            more = f" and {len(absent) - MISSED} more" if len(absent) > MISSED else ""
+            named = ", ".join(map(repr, absent[:MISSED])) + more
+            announce(f"warning: classes without an image in the {split} split: {named}: {loss}")
     leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
     if leaks:
         announce(f"warning: {leaks} pairs that look alike are in different splits: see {near_duplicates}")

@@ -381,6 +381,67 @@ def test_a_split_is_at_random_not_by_name():
     assert np.ptp(tested) > 60
 
 
+METHODS = ("stratified", "shuffled", "stable", "given")
+
+
+def grouped_at_random(random: np.random.Generator, method: str, mixed: bool) -> list[Member]:
+    """Images of 90 units, most of them alone; a few of the others have up to twelve."""
+    sizes = np.where(random.random(90) < 0.6, 1, random.integers(2, 13, size=90))
+    units = np.repeat(np.arange(90), sizes)
+    labels = random.integers(3, size=len(units)) if mixed else units % 3
+    members = [
+        Member(
+            f"{random.integers(10**6):06} {place}",
+            f"class {label}",
+            hashlib.sha256(str([place, *random.integers(9, size=8)]).encode()).hexdigest(),
+            f"unit {unit}",
+            ("test" if unit % 10 < 2 else "train") if method == "given" else None,
+        )
+        for place, (unit, label) in enumerate(zip(units, labels, strict=True))
+    ]
+    return sorted(members, key=lambda member: member.path)
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["of one class", "of several classes"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(5))
+def test_no_unit_is_torn_apart_and_shares_are_of_images(method: str, mixed: bool, seed: int) -> None:
+    members = grouped_at_random(np.random.default_rng([seed, mixed]), method, mixed)
+    shares = {"test": 0.2, "validation": 0.2}
+    changes = {"method": method, "seed": seed, "test": None if method == "given" else 0.2}
+    assigned = assign(members, {f"class {number}" for number in range(3)}, Split(**{**SPLIT, **changes}))
+    splits: dict[str, set[str]] = {}
+    for member, split in zip(members, assigned, strict=True):
+        splits.setdefault(member.unit, set()).add(split)
+    assert all(len(one) == 1 for one in splits.values())
+    sizes = Counter(member.unit for member in members)
+    dealt = {member.unit for member in members if member.given != "test"}
+    count = sum(sizes[unit] for unit in dealt)
+    for split, share in shares.items():
+        got = sum(sizes[unit] for unit in dealt if splits[unit] == {split})
+        if method == "stable":  # each unit falls where its hash says
+            assert 0.05 < got / count < 0.4
+        elif not (method == "given" and split == "test"):
+            # A split has its share when the last unit of a class came to it.
+            assert share * count - 3 <= got <= share * count + 3 * 12
+
+
+@pytest.mark.parametrize(("units", "words"), [(1, "1"), (2, "2"), (3, None)])
+def test_classes_that_share_their_units_are_counted_by_the_units_that_have_them(units: int, words: str | None) -> None:
+    members = [
+        Member(f"{label}/{number}", label, hashlib.sha256(f"{label}{number}".encode()).hexdigest(), str(number % units))
+        for label in CLASSES
+        for number in range(9)
+    ]
+    if words is None:
+        for label in CLASSES:
+            assigned = assign(members, set(CLASSES), Split(**SPLIT))
+            assert {one for member, one in zip(members, assigned, strict=True) if member.label == label} == set(SPLITS)
+    else:
+        with pytest.raises(UserError, match=f"^class 'oak' has 9 usable images, which belong together in {words};"):
+            assign(members, set(CLASSES), Split(**SPLIT))
+
+
 # The stages
 
 
@@ -437,6 +498,7 @@ def test_both_stages_write_the_images_of_a_folder(params, folder):
     assert [path.decode() for path in tensors.index.paths] == [row["path"] for row in rows]
     assert [key.decode() for key in tensors.index.keys] == [row["sha256"] for row in rows]
     assert [tensors.index.classes[label] for label in tensors.index.labels] == [row["label"] for row in rows]
+    assert [group.decode() for group in tensors.index.groups] == [row["group"] for row in rows]
     assert tensors.index.splits == {"train": slice(0, 6), "validation": slice(6, 8), "test": slice(8, 10)}
     expected = [pixels((folder / row["path"]).read_bytes(), 8, 6, "stretch") for row in rows]
     np.testing.assert_array_equal(tensors.read(0, 10), np.stack(expected), strict=True)

@@ -179,6 +179,61 @@ def test_a_group_is_in_one_split(folder: Path, method: str, seed: int) -> None:
     assert len({row.split for row in found if not row.group}) > 1
 
 
+def test_given_splits_that_tear_groups_apart_are_refused_before_an_image_is_read(folder: Path) -> None:
+    splits = ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
+    groups = ["a", "b", "b", "", "c", "c", "a", "", "a", ""]
+    rows = [f"{line},{split},{group}" for line, split, group in zip(lines(), splits, groups, strict=True)]
+    table(folder, rows, "path,label,split,group")
+    (folder / "photos" / "3.png").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        collect(folder, layout="csv", split={"method": "given"})
+    assert str(caught.value) == (
+        f"{folder / 'labels.csv'}: groups whose images are in several splits: 1\n"
+        "  a: photos/0.png in train, photos/6.png in validation, photos/8.png in test\n"
+        "put the images of a group into one split, or set dataset.split.method to another than given"
+    )
+
+
+@pytest.mark.parametrize("method", ["stratified", "shuffled", "given"])
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_bytes_join_the_groups_that_they_are_in(folder: Path, method: str, seed: int) -> None:
+    """An image of two groups is kept once, in one of them; the other's images still belong to it."""
+    for number in range(60):
+        draw(folder / "photos" / f"{number}.png", number)
+    for number in range(0, 60, 12):
+        twin = (folder / "photos" / f"{number}.png").read_bytes()
+        (folder / "photos" / f"{number + 6}.png").write_bytes(twin)
+    # Trees 0 and 1 share an image, 2 and 3, and so on.
+    rows = [f"photos/{n}.png,{'ash' if n % 2 else 'elm'},tree {n // 6}" for n in range(60)]
+    header = "path,label,group"
+    if method == "given":
+        rows = [f"{row},{'train' if n // 6 % 2 or n < 36 else 'test'}" for n, row in enumerate(rows)]
+        header += ",split"
+    (folder / "labels.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    if method == "given":
+        with pytest.raises(UserError, match=r"groups whose images are in several splits: 2\n  tree 7: photos/"):
+            collect(folder, layout="csv", split={"method": "given", "validation": 0.2})
+        return
+    found = collect(folder, layout="csv", split=STRATIFIED | {"method": method, "seed": seed}).rows
+    for pair in range(5):
+        own = [row for row in found if int(row.path[7:-4]) // 12 == pair]
+        assert (len(own), len({row.split for row in own}), len({row.group for row in own})) == (11, 1, 1)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path, split: str) -> None:
+    splits = ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
+    rows = [f"{line},{one}" for line, one in zip(lines(), splits, strict=True)]
+    rows = [row.replace("ash", "elm") if row.endswith(split) else row for row in rows]
+    table(folder, rows, "path,label,split")
+    done = run_manifest(folder, "dataset: {path: data/raw/x, layout: csv, split: {method: given}}\n", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("warning")] == [
+        f"warning: classes without an image in the {split} split: 'ash': "
+        + {"validation": "no choice heeds them", "test": "the scores say nothing of them"}[split]
+    ]
+
+
 @pytest.mark.parametrize(
     ("header", "line", "words"),
     [

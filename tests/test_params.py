@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from stages import check as check_stage
 from thaw.errors import UserError
+from thaw.manifest import SPLITS, Row, write_manifest
 from thaw.params import read_entry, read_yaml
 from thaw.params.check import SECTIONS, SINGLE, check
 from thaw.params.dataset import Split
@@ -1307,10 +1309,36 @@ def test_the_stage_fails_without_a_traceback(tmp_path: Path) -> None:
     )
 
 
-def test_checking_imports_no_keras() -> None:
+@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "grouped"])
+def test_folds_are_checked_against_the_manifest(tmp_path: Path, grouped: bool) -> None:
+    rows = [
+        Row(f"{label}/{number}.png", label, split, "0" * 64, f"{label} {number // 6}" if grouped else "")
+        for label, count in (("fig", 4), ("kiwi", 9))
+        for number in range(count * (6 if grouped else 1))
+        for split in [SPLITS[number % 3]]
+    ]
+    write_manifest(tmp_path / "manifest.csv", rows)
+    for folds in (2, 4, 5, 9):
+        params = edited({"evaluation.cross_validation": {"folds": folds, "variants": ["frozen_head"]}})
+        with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(params, file)
+        check_stage.main(tmp_path / "params.yaml")
+        if folds <= 4:
+            check_stage.main(tmp_path / "params.yaml", tmp_path / "manifest.csv")
+            continue
+        apart, has = ("groups of images", "24 images in 4 groups") if grouped else ("images", "4 images")
+        with pytest.raises(UserError) as caught:
+            check_stage.main(tmp_path / "params.yaml", tmp_path / "manifest.csv")
+        assert str(caught.value) == (
+            f"evaluation.cross_validation.folds: {folds} folds need {folds} {apart} of each class, and class 'fig' has "
+            f"{has}: at most 4 folds are possible; or add images, or leave cross_validation out"
+        )
+
+
+def test_checking_imports_nothing_that_takes_long() -> None:
     program = (
         "import sys; from pathlib import Path; from stages.check import main; main(Path('params.yaml')); "
-        "print(sorted({'keras', 'tensorflow'} & {name.partition('.')[0] for name in sys.modules}))"
+        "print(sorted({'keras', 'tensorflow', 'numpy', 'scipy', 'sklearn'} & {*sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

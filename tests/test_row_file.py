@@ -26,6 +26,7 @@ def index_of(count: int = COUNT) -> Index:
         keys=np.array([hashlib.sha256(bytes([number])).hexdigest().encode() for number in range(count)], "S64"),
         paths=np.array([f"silver birch/bäume {number}.jpg".encode() for number in range(count)]),
         labels=np.arange(count, dtype=np.int32) % 2,
+        groups=np.full(count, b""),
         classes=("oak", "silver birch"),
         splits={"train": slice(0, 13), "validation": slice(13, 18), "test": slice(18, count)},
     )
@@ -61,6 +62,28 @@ def test_what_is_written_is_read(tmp_path, dtype, count):
     assert (file.index.classes, file.index.splits) == (index.classes, index.splits)
     for name in ("keys", "paths", "labels"):
         np.testing.assert_array_equal(getattr(file.index, name), getattr(index, name), strict=True)
+
+
+def test_groups_are_in_a_file_that_has_any_and_cannot_be_taken_out(tmp_path):
+    index = index_of()
+    groups = np.array([f"Bäume {number // 4}".encode() if number > 9 else b"" for number in range(COUNT)])
+    for name, one in {"alone": index, "grouped": replace(index, groups=groups)}.items():
+        with writing(tmp_path / name, one, SHAPE, "float32", MADE_OF) as file:
+            file.write([rows_of()])
+        np.testing.assert_array_equal(RowFile(tmp_path / name).index.groups, one.groups, strict=True)
+        with h5py.File(tmp_path / name) as file:
+            assert ("groups" in file) == (name == "grouped")
+    with h5py.File(tmp_path / "grouped", "r+") as file:
+        del file["groups"]
+    with pytest.raises(UserError, match="grouped: truncated or altered"):
+        RowFile(tmp_path / "grouped")
+
+
+def test_views_of_an_image_are_of_its_group():
+    groups = np.array([str(number // 3).encode() for number in range(COUNT)])
+    index = replace(index_of(), groups=groups).with_views("train", 3)
+    assert dict(zip(index.keys, index.groups, strict=True)) == dict(zip(index_of().keys, groups, strict=True))
+    assert len(index.groups) == len(index.keys) == COUNT + 2 * 13
 
 
 def test_rows_lie_together_and_have_a_digest_each(path):

@@ -1,5 +1,6 @@
 """Intervals, calibration and paired tests, against references and in simulations with a known truth."""
 
+import warnings
 from itertools import islice
 from pathlib import Path
 
@@ -7,7 +8,13 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import binom, binomtest, t
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
 from stages import compare
 from thaw import bootstrap, comparison, scoring, significance
@@ -81,6 +88,38 @@ def test_a_resamples_macro_f1_is_that_of_its_images() -> None:
     assert len(found) == bootstrap.RESAMPLES
     for one, images in islice(zip(found, resamples, strict=False), 50):
         assert one == pytest.approx(f1_score(labels[images], predicted[images], average="macro"))
+
+
+@pytest.mark.parametrize("tested", [[0], [0, 1], [1, 3], [0, 1, 2, 3]], ids=str)
+@pytest.mark.parametrize("guessed", [[1], [0, 2], [0, 1, 2, 3]], ids=str)
+@pytest.mark.filterwarnings("error")
+def test_scores_are_scikit_learns_whatever_classes_are_tested_or_predicted(
+    tested: list[int], guessed: list[int]
+) -> None:
+    random = np.random.default_rng([len(tested), len(guessed)])
+    labels = np.array(tested)[np.arange(40) % len(tested)]
+    probabilities = random.dirichlet(np.ones(4), size=40)
+    probabilities[np.arange(40), np.array(guessed)[random.integers(len(guessed), size=40)]] += 2
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    predicted = probabilities.argmax(axis=1)
+    found, by_class = scoring.score(labels, probabilities), scoring.per_class(labels, probabilities)
+    resampled = bootstrap.resampled_macro_f1(labels, predicted)
+    top = scoring.top_k_accuracy(labels, probabilities, 2)
+    (pair,) = significance.paired_tests(labels, {"a": probabilities, "b": np.eye(4)[labels]}, [("a", "b")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        f1 = f1_score(labels, predicted, average="macro")
+        assert found.macro_f1 == pytest.approx(f1)
+        assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted))
+        assert found.log_loss == pytest.approx(log_loss(labels, probabilities, labels=range(4)))
+        assert top == pytest.approx(top_k_accuracy_score(labels, probabilities, k=2, labels=range(4)))
+        reference = precision_recall_fscore_support(labels, predicted, labels=range(4))
+        for precision, recall, score, images, own in zip(*reference, by_class, strict=True):
+            assert own == pytest.approx((images, precision, recall, score))
+        for one, images in islice(zip(resampled, next(bootstrap.draws(40)), strict=False), 20):
+            assert one == pytest.approx(f1_score(labels[images], predicted[images], average="macro"))
+    assert pair.macro_f1.value == pytest.approx(1 - f1)
+    assert found.macro_f1_low <= found.macro_f1 <= found.macro_f1_high
 
 
 def test_log_loss_is_scikit_learns() -> None:

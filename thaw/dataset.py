@@ -8,7 +8,7 @@ import numpy as np
 
 from thaw.errors import UserError
 from thaw.images import UnreadableImageError, decode
-from thaw.layouts import Labelled, Skipped, listing
+from thaw.layouts import SHOWN, Labelled, Skipped, listing, require_whole_groups
 from thaw.manifest import Row
 from thaw.near_duplicates import components, perceptual_hash, similar_pairs
 from thaw.overlap import on_all_cores
@@ -18,7 +18,6 @@ from thaw.sources import read
 from thaw.splits import Member, assign
 from thaw.thumbnails import SIDE, Thumbnails, thumbnail
 
-SHOWN = 10
 PREFERRED = ("test", "validation", "train", None)
 
 
@@ -61,6 +60,7 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
     first: dict[str, _Read] = {}
     bad, repeated = beside, []
     contradicted: set[str] = set()
+    groups: dict[str, set[str]] = {}  # of all files with a digest, those that are left out too
     for one in progress(_read_all(folder, files, dataset), len(files), "reading images"):
         if one.reason:
             bad.append(Skipped(one.file.path, one.reason))
@@ -68,6 +68,7 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
         thumbnails.add(one.digest, one.thumbnail)
         one = replace(one, thumbnail=b"")  # which is on the disk now, not in memory
         twin = first.setdefault(one.digest, one)
+        groups.setdefault(one.digest, set()).update([one.file.group] if one.file.group else [])
         if twin.file.label != one.file.label:
             contradicted.add(one.digest)
             bad.append(Skipped(one.file.path, f"the same bytes as {twin.file.path}, which is in another class"))
@@ -85,7 +86,9 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
         )
     bad += [Skipped(first[digest].file.path, "the same bytes as a file in another class") for digest in contradicted]
     usable = sorted((one for digest, one in first.items() if digest not in contradicted), key=lambda one: one.file.path)
-    rows, pairs = _split(usable, {file.label for file in files}, dataset)
+    if dataset.split.method == "given":
+        require_whole_groups(folder, ((group, one.file) for one in usable for group in groups[one.digest]))
+    rows, pairs = _split(usable, groups, {file.label for file in files}, dataset)
     return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs)
 
 
@@ -106,7 +109,9 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
     return on_all_cores(read_one, files)
 
 
-def _split(usable: list[_Read], classes: set[str], dataset: Dataset) -> tuple[list[Row], list[Pair]]:
+def _split(
+    usable: list[_Read], groups: dict[str, set[str]], classes: set[str], dataset: Dataset
+) -> tuple[list[Row], list[Pair]]:
     """Assign images to splits: those of a group, and those that look alike, to the same one."""
     first = second = distances = np.empty(0, np.int64)
     if dataset.near_duplicates is not None and usable:
@@ -114,7 +119,9 @@ def _split(usable: list[_Read], classes: set[str], dataset: Dataset) -> tuple[li
             np.array([one.hash for one in usable], np.uint64), dataset.near_duplicates
         )
     leaders: dict[str, int] = {}
-    same = [(leaders.setdefault(one.file.group, place), place) for place, one in enumerate(usable) if one.file.group]
+    same = [
+        (leaders.setdefault(group, place), place) for place, one in enumerate(usable) for group in groups[one.digest]
+    ]
     component = components(
         len(usable),
         np.concatenate([first, [one for one, _ in same]]).astype(np.int64),
@@ -122,7 +129,7 @@ def _split(usable: list[_Read], classes: set[str], dataset: Dataset) -> tuple[li
     )
     names: dict[int, str] = {}
     for one, number in zip(usable, component, strict=True):
-        names.setdefault(int(number), one.file.group or one.file.path)
+        names.setdefault(int(number), min(groups[one.digest], default=one.file.path))
     alone = np.bincount(component, minlength=1)[component] == 1 if len(usable) else np.empty(0, bool)
     members = [
         Member(one.file.path, one.file.label, one.digest, str(number), one.file.split)

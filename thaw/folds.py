@@ -6,7 +6,7 @@ import numpy as np
 
 from thaw import logistic
 from thaw.params.variants import Solver
-from thaw.row_file import RowFile, Values
+from thaw.row_file import RowFile, Values, units_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Images:
     """Numbers of rows, (images, views); where an image has fewer, its first is repeated."""
     labels: np.ndarray
     """Ints (images,)."""
+    units: np.ndarray
+    """Ints (images,): the same for images that belong together."""
     classes: tuple[str, ...]
 
     @classmethod
@@ -29,7 +31,12 @@ class Images:
             rows = np.arange(part.start, part.stop)
             views.append(rows.reshape(count, -1).T if split == "train" else np.tile(rows[:, None], count))
         every = np.concatenate(views)
-        return cls(file, every, file.index.labels[every[:, 0]], file.index.classes)
+        first = every[:, 0]
+        return cls(file, every, file.index.labels[first], units_of(file.index.groups[first]), file.index.classes)
+
+    @property
+    def grouped(self) -> bool:
+        return len(np.unique(self.units)) < len(self.units)
 
     def rows(self, images: np.ndarray) -> np.ndarray:
         """Return the rows of all views of some images."""

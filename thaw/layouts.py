@@ -3,6 +3,7 @@
 import csv
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +16,8 @@ from thaw.params.dataset import Dataset
 from thaw.sources import ROW, array
 
 TABLE = "labels.csv"
+SHOWN = 10
+"""Lines of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def listing(folder: Path, dataset: Dataset) -> tuple[list[Labelled], list[Skippe
 
 
 def _require_splits(folder: Path, images: list[Labelled], dataset: Dataset) -> None:
+    require_whole_groups(folder, ((image.group, image) for image in images))
     splits = {image.split for image in images}
     for split in ("train", "test"):
         if split not in splits:
@@ -72,6 +76,33 @@ def _require_splits(folder: Path, images: list[Labelled], dataset: Dataset) -> N
     if "validation" not in splits and dataset.split.validation is None:
         raise UserError(
             f"{folder}: no validation split is given; set dataset.split.validation to a share of the training images"
+        )
+
+
+def require_whole_groups(folder: Path, images: Iterable[tuple[str, Labelled]]) -> None:
+    """Refuse given splits that tear groups apart.
+
+    Args:
+        folder: of the data set.
+        images: a group, and one of its images.
+
+    Raises:
+        UserError: it names the groups, and an image of each in each split.
+    """
+    groups: dict[str, dict[str | None, str]] = {}
+    for group, image in images:
+        if group:
+            groups.setdefault(group, {}).setdefault(image.split, image.path)
+    torn = {group: places for group, places in sorted(groups.items()) if len(places) > 1}
+    if torn:
+        lines = [
+            f"\n  {group}: " + ", ".join(f"{places[split]} in {split}" for split in SPLITS if split in places)
+            for group, places in list(torn.items())[:SHOWN]
+        ]
+        more = f"\n  and {len(torn) - SHOWN} more" if len(torn) > SHOWN else ""
+        raise UserError(
+            f"{folder / TABLE}: groups whose images are in several splits: {len(torn)}{''.join(lines)}{more}\n"
+            "put the images of a group into one split, or set dataset.split.method to another than given"
         )
 
 

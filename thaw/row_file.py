@@ -1,10 +1,10 @@
 """One HDF5 file of rows, one row per image: what tensors and features are kept in; `row_writer` writes it.
 
 Layout: `rows` (N, ...) contiguous, in manifest order, so that each split is one slice; `keys` (the SHA-256 of
-each image's bytes), `paths` and `labels` (N,); `digests`, the SHA-256 of every row. The attribute `header`
-is JSON: who made the file from what, the classes, the splits. The attribute `digest` is the SHA-256 of the
-header, the index and the rows' digests, so that a reader can tell a damaged file at once, and a damaged row
-when it reads it, without reading the rest.
+each image's bytes), `paths` and `labels` (N,), and `groups` where there are any; `digests`, the SHA-256 of every row.
+The attribute `header` is JSON: who made the file from what, the classes, the splits. The attribute `digest` is the
+SHA-256 of the header, the index and the rows' digests, so that a reader can tell a damaged file at once, and a damaged
+row when it reads it, without reading the rest.
 """
 
 import hashlib
@@ -31,6 +31,8 @@ class Index:
     """UTF-8, (N,)."""
     labels: np.ndarray
     """Indices into `classes`, (N,) int32."""
+    groups: np.ndarray
+    """Of images that belong together, UTF-8, (N,); empty for one that stands alone."""
     classes: tuple[str, ...]
     splits: dict[str, slice]
     """In the order of the rows."""
@@ -47,7 +49,22 @@ class Index:
             name: slice(one.start + more * (one.start >= part.stop), one.stop + more * (one.stop >= part.stop))
             for name, one in self.splits.items()
         }
-        return Index(repeated(self.keys), repeated(self.paths), repeated(self.labels), self.classes, moved)
+        return Index(
+            repeated(self.keys),
+            repeated(self.paths),
+            repeated(self.labels),
+            repeated(self.groups),
+            self.classes,
+            moved,
+        )
+
+
+def units_of(groups: np.ndarray) -> np.ndarray:
+    """Return ints (N,), the same for images of one of `groups` (N,); each that stands alone has its own."""
+    _, units = np.unique(groups, return_inverse=True)
+    alone = np.flatnonzero(groups == b"")
+    units[alone] = len(groups) + alone
+    return units
 
 
 class Values(Protocol):
@@ -73,7 +90,8 @@ class RowFile:
             raise self._damaged() from None
         try:
             header = self._file.attrs["header"].decode()
-            columns = {name: self._file[name][()] for name in ("keys", "paths", "labels", "digests")}
+            grouped = ["groups"] if "groups" in self._file else []
+            columns = {name: self._file[name][()] for name in ["keys", "paths", "labels", "digests", *grouped]}
             self._rows = self._file["rows"]
             self.digest: str = self._file.attrs["digest"].decode()
             sound = digest_of(header, columns) == self.digest
@@ -87,6 +105,7 @@ class RowFile:
             keys=columns["keys"],
             paths=columns["paths"],
             labels=columns["labels"],
+            groups=columns.get("groups", np.full(len(columns["keys"]), b"")),
             classes=tuple(self.made_of.pop("classes")),
             splits={name: slice(*part) for name, part in sorted(parts.items(), key=lambda item: item[1])},
         )

@@ -61,6 +61,7 @@ def writing(
             "paths": index.paths,
             "labels": index.labels,
             "digests": writer.digests,
+            **({"groups": index.groups} if index.groups.any() else {}),
         }
         for name, column in columns.items():
             file.create_dataset(name, data=column, track_times=False)

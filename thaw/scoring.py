@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
-from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
+from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score, top_k_accuracy_score
 
 from thaw.bootstrap import resampled_macro_f1, resampled_t
 
@@ -71,7 +71,8 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
         accuracy=correct / len(labels),
         accuracy_low=accuracy[0],
         accuracy_high=accuracy[1],
-        balanced_accuracy=float(balanced_accuracy_score(labels, predicted)),
+        # The balanced accuracy of scikit-learn, without its warnings of classes that have no image.
+        balanced_accuracy=float(recall_score(labels, predicted, labels=np.unique(labels), average="macro")),
         macro_f1=f1,
         macro_f1_low=f1_bounds[0],
         macro_f1_high=f1_bounds[1],
@@ -83,9 +84,8 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
 
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean F1 of all classes; 0 counts for one that has no image and is never predicted."""
-    classes = np.arange(probabilities.shape[1])
-    return float(f1_score(labels, probabilities.argmax(axis=1), labels=classes, average="macro", zero_division=0.0))
+    """Return the mean F1 of the classes that are there or predicted, as scikit-learn's default is."""
+    return float(f1_score(labels, probabilities.argmax(axis=1), average="macro", zero_division=0.0))
 
 
 def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

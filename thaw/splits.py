@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.model_selection import train_test_split
 
 from thaw.errors import UserError
 from thaw.manifest import SPLITS
@@ -72,29 +72,41 @@ def _units(members: list[Member]) -> dict[str, list[int]]:
 
 
 def _stratified(members: list[Member], classes: set[str], split: Split) -> list[str]:
-    """Assign at random within each class; a unit is of its first image's class.
+    """Assign at random within each class; a unit of several classes is of the one that the fewest units have.
 
     Of a class of n images, round(n * share) go to test and to validation, at least one to each split; units that do
     not divide as evenly give more.
     """
     assigned = [""] * len(members)
-    by_class: dict[str, list[list[int]]] = {label: [] for label in classes}
-    for places in _units(members).values():
-        by_class[members[places[0]].label].append(places)
-    for number, label in enumerate(sorted(classes)):
-        units = by_class[label]
-        count = sum(len(places) for places in units)
-        if len(units) < 3:
-            apart = "" if count == len(units) else f", which belong together in {len(units)}"
+    units = list(_units(members).values())
+    has = Counter(label for label, _ in {(member.label, member.unit) for member in members})
+    for label in sorted(classes):
+        if has[label] < 3:
+            count = sum(member.label == label for member in members)
+            apart = "" if count == has[label] else f", which belong together in {has[label]}"
             raise UserError(
                 f"class {label!r} has {count} usable image{'s' * (count != 1)}{apart}; training, validation and test "
                 "need one each: add images or remove the class"
             )
+    by_class = _by_class(members, units)
+    for number, label in enumerate(sorted(classes)):
+        mine = by_class.get(label, [])
+        count = sum(len(places) for places in mine)
         shares = {"test": split.test or 0, "validation": split.validation or 0}
-        for split_name, places in _dealt(units, count, shares, [split.seed, number]):
+        for split_name, places in _dealt(mine, count, shares, [split.seed, number]):
             for place in places:
                 assigned[place] = split_name
     return assigned
+
+
+def _by_class(members: list[Member], units: list[list[int]]) -> dict[str, list[list[int]]]:
+    """Return the units of each class; one of several classes is of that which the fewest units have."""
+    classes = [sorted({members[place].label for place in places}) for places in units]
+    has = Counter(label for labels in classes for label in labels)
+    by_class: dict[str, list[list[int]]] = {}
+    for places, labels in zip(units, classes, strict=True):
+        by_class.setdefault(min(labels, key=has.__getitem__), []).append(places)
+    return by_class
 
 
 def _dealt(
@@ -116,27 +128,21 @@ def _dealt(
 
 
 def _shuffled(members: list[Member], split: Split) -> list[str]:
-    """Assign as `train_test_split` does on the paths in order: at random, whatever the classes."""
-    places = np.arange(len(members))
-    units = [member.unit for member in members]
-    alone = len(set(units)) == len(units)
-
-    def divide(among: np.ndarray, size: float | int) -> tuple[np.ndarray, np.ndarray]:
-        if alone:
-            rest, taken = train_test_split(among, test_size=size, random_state=split.seed)
-            return rest, taken
-        share = size if isinstance(size, float) else size / len(among)
-        by_group = GroupShuffleSplit(n_splits=1, test_size=share, random_state=split.seed)
-        ((rest, taken),) = by_group.split(among, groups=[units[place] for place in among])
-        return among[rest], among[taken]
-
-    try:
-        rest, test = divide(places, split.test or 0.0)
-        train, validation = divide(rest, max(1, round(len(members) * (split.validation or 0.0))))
-    except ValueError as error:
-        raise UserError(f"dataset.split: {len(members)} images cannot be divided so: {error}") from None
-    assigned = np.empty(len(members), dtype=object)
-    assigned[train], assigned[validation], assigned[test] = "train", "validation", "test"
+    """Assign at random, whatever the classes; if all images stand alone, as `train_test_split` does on their paths."""
+    assigned = np.full(len(members), "train", dtype=object)
+    units = list(_units(members).values())
+    if len(units) < len(members):
+        shares = {"test": split.test or 0, "validation": split.validation or 0}
+        for split_name, places in _dealt(units, len(members), shares, [split.seed]):
+            assigned[places] = split_name
+    else:
+        try:
+            rest, test = train_test_split(np.arange(len(members)), test_size=split.test or 0.0, random_state=split.seed)
+            count = max(1, round(len(members) * (split.validation or 0.0)))
+            _, validation = train_test_split(rest, test_size=count, random_state=split.seed)
+        except ValueError as error:
+            raise UserError(f"dataset.split: {len(members)} images cannot be divided so: {error}") from None
+        assigned[validation], assigned[test] = "validation", "test"
     return [str(one) for one in assigned]
 
 
@@ -157,13 +163,17 @@ def _stable(member: Member, split: Split) -> str:
 
 
 def _given(members: list[Member], split: Split) -> list[str]:
-    """Take the splits that are given, and a validation share of each class's training images if none is."""
+    """Take the splits that are given, and a validation share of each class's training images if none is.
+
+    A unit that is not wholly for training stays where it is.
+    """
     assigned = [member.given or "" for member in members]
     if split.validation is None:
         return assigned
     units = [places for places in _units(members).values() if all(assigned[place] == "train" for place in places)]
+    by_class = _by_class(members, units)
     for number, label in enumerate(sorted({member.label for member in members})):
-        mine = [places for places in units if members[places[0]].label == label]
+        mine = by_class.get(label, [])
         count = sum(len(places) for places in mine)
         if len(mine) < 2:
             continue

@@ -19,12 +19,14 @@ from thaw.errors import UserError
 def run(stage: Callable[..., None]) -> None:
     """Call `stage` with the command line's arguments, one for each of its parameters.
 
-    A parameter annotated `Path` gets a `Path`, every other one the text itself. A `UserError` ends
-    the process with status 1 and its message alone. How long a success took is kept; see `durations`.
+    A parameter annotated `Path` gets a `Path`, every other one the text itself; one with a default may be left out.
+    A `UserError` ends the process with status 1 and its message alone. How long a success took is kept; see
+    `durations`.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(stage))
     for parameter in inspect.signature(stage).parameters.values():
-        parser.add_argument(parameter.name, type=Path if parameter.annotation is Path else str)
+        kind = Path if parameter.annotation in (Path, Path | None) else str
+        parser.add_argument(parameter.name, type=kind, nargs=None if parameter.default is parameter.empty else "?")
     arguments = parser.parse_args()
     try:
         stage(**vars(arguments))

@@ -26,6 +26,7 @@ def index_of(rows: list[Row]) -> Index:
         keys=np.array([row.sha256.encode() for row in rows], dtype="S64"),
         paths=np.array([row.path.encode() for row in rows]),
         labels=np.array([number[row.label] for row in rows], dtype=np.int32),
+        groups=np.array([row.group.encode() for row in rows]),
         classes=classes,
         splits=splits_of(rows),
     )
