@@ -227,7 +227,9 @@ def test_an_augmentation_keeps_size_and_range_and_is_the_same_twice(name: str) -
 RANDOM = [name for name in LAYERS if "seed" in signature("layers", name).arguments]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("name", [*(f"augmentation {name}" for name in AUGMENTING), *(f"head {name}" for name in RANDOM)])
+@pytest.mark.parametrize(
+    "name", [*(f"augmentation {name}" for name in AUGMENTING), *(f"head {name}" for name in RANDOM)]
+)
 def test_a_training_with_random_layers_is_the_same_twice(name: str) -> None:
     place, _, layer = name.partition(" ")
     weights = []
@@ -248,7 +250,10 @@ def test_no_other_layer_augments(check: Callable[[Tree], list[str]]) -> None:
 def test_an_augmentation_on_another_scale_is_refused(name: str, check: Callable[[Tree], list[str]]) -> None:
     layer = {name: {**(spec(name)[name] if isinstance(spec(name), dict) else {}), "value_range": [0.0, 1.0]}}
     (found,) = check(with_variants({"new": {"augmentation": [layer]}}))
-    assert found == f"variants.new.augmentation.0.{name}.value_range: expected [0, 255], as pixels are here, got [0.0, 1.0]"
+    assert (
+        found
+        == f"variants.new.augmentation.0.{name}.value_range: expected [0, 255], as pixels are here, got [0.0, 1.0]"
+    )
 
 
 SCHEDULES: dict[str, Tree] = {

@@ -1,4 +1,4 @@
-"""Same inputs, same bytes: two clones in different folders, on machines that are set up differently, write one dvc.lock."""
+"""Same inputs, same bytes: clones in other folders, on machines that are set up in other ways, write one dvc.lock."""
 
 import json
 import os

@@ -9,8 +9,10 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 # What is set on a machine for Keras, TensorFlow, JAX, XLA, oneDNN and OpenVINO is no input of a stage: it is forgotten
 # before one of them is loaded, but for where they compute, what they print, and where they keep what they fetch.
 _MACHINES = ("DNNL_", "JAX_", "KERAS_", "NVIDIA_TF32_OVERRIDE", "ONEDNN_", "OPENVINO_", "OV_", "TF_", "XLA_")
-_KEPT = ("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR")
-_KEPT += ("JAX_PLATFORM", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "XLA_PYTHON_CLIENT_")
+_KEPT = (
+    *("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"),
+    *("JAX_PLATFORM", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "XLA_PYTHON_CLIENT_"),
+)
 for _name in [name for name in os.environ if name.startswith(_MACHINES) and not name.startswith(_KEPT)]:
     del os.environ[_name]
 if "XLA_FLAGS" in os.environ:  # of which only those remain that say where something is

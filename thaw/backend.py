@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from thaw.errors import UserError
@@ -65,8 +66,8 @@ def _without_configuration() -> Iterator[None]:
             del os.environ["KERAS_HOME"]
     if home is not None:
         os.environ["KERAS_HOME"] = home
-    base = os.path.expanduser("~")  # noqa: PTH111: as Keras does it
-    keras.src.backend.config._KERAS_DIR = home or os.path.join(base if os.access(base, os.W_OK) else "/tmp", ".keras")
+    base = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")  # as Keras does it
+    keras.src.backend.config._KERAS_DIR = home or str(base / ".keras")
 
 
 with quiet(), uncollected():

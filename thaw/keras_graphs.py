@@ -17,7 +17,7 @@ from thaw.models import without_random_layers
 from thaw.stage import announce
 
 TOLERANCE = 1e-3
-"""Of the largest value: what is computed in another order differs by some 1e-6, what is computed wrongly by far more."""
+"""Of the largest value: what is computed in another order differs by some 1e-6, what is another network by far more."""
 
 
 def runs_on_openvino() -> bool:

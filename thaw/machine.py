@@ -29,9 +29,13 @@ def backend(*others: str) -> str:
     """
     name = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if name not in (*BACKENDS, *others):
-        raise UserError(f"KERAS_BACKEND: expected tensorflow or jax, got {name!r}; `unset KERAS_BACKEND` gives tensorflow")
+        raise UserError(
+            f"KERAS_BACKEND: expected tensorflow or jax, got {name!r}; `unset KERAS_BACKEND` gives tensorflow"
+        )
     if importlib.util.find_spec(name) is None:
-        raise UserError(f"KERAS_BACKEND: {name} is not installed: `python -m pip install {name}`, or name another backend")
+        raise UserError(
+            f"KERAS_BACKEND: {name} is not installed: `python -m pip install {name}`, or name another backend"
+        )
     return name
 
 

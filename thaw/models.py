@@ -160,5 +160,7 @@ def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
     about = model_file.check(path)
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     if weight := not_finite(model):
-        raise UserError(f"{path}: numbers of the weight {weight} are not finite; train it anew, at a smaller learning rate")
+        raise UserError(
+            f"{path}: numbers of the weight {weight} are not finite; train it anew, at a smaller learning rate"
+        )
     return model, about

@@ -62,8 +62,8 @@ def problems(
     if len(x.shape) != 2:
         yield (
             "head",
-            f"it ends in {_size(x)} for each image, not in one number for each class: put Flatten, or a global pooling, "
-            "before the last layer",
+            f"it ends in {_size(x)} for each image, not in one number for each class: put Flatten, or a global "
+            "pooling, before the last layer",
         )
 
 

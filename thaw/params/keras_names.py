@@ -58,9 +58,7 @@ _PARTS = "takes other layers, which params.yaml cannot give it: list those layer
 _UNREPEATABLE = "draws from Python's own random numbers, so that no run repeats another"
 _CROPS = "gives another size in training than in inference: give the tensors pixels of that size, with resize: crop"
 _CYCLE = "hands on its input as its output, of which Keras can build no network"
-_OF_PIXELS = (
-    "reckons with pixels 0-255, and a head gets normalized ones or activations: put it into augmentation, or leave it out"
-)
+_OF_PIXELS = "reckons with pixels 0-255, and a head gets others: put it into augmentation, or leave it out"
 _WRITES = (
     "writes files or sends data that dvc.yaml does not declare; to keep the best epoch's weights use "
     "{EarlyStopping: {monitor: val_loss, restore_best_weights: true}}; learning curves are written in any case"
@@ -84,7 +82,9 @@ UNUSABLE = {
         **dict.fromkeys(("ReversibleEmbedding", "StringLookup", "TextVectorization"), _TEXT),
         **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), _TEXT),
         **dict.fromkeys(("AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Solarization"), _OF_PIXELS),
-        **dict.fromkeys(("RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter"), _OF_PIXELS),
+        **dict.fromkeys(
+            ("RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter"), _OF_PIXELS
+        ),
         **dict.fromkeys(("RandomContrast", "RandomElasticTransform", "RandomErasing"), _OF_PIXELS),
         **dict.fromkeys(("RandomGaussianBlur", "RandomHue", "RandomInvert"), _OF_PIXELS),
         **dict.fromkeys(("RandomPosterization", "RandomSaturation", "RandomSharpness"), _OF_PIXELS),

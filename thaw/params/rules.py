@@ -171,8 +171,8 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
         elif takes_logits and str(_name(fit["loss"])).startswith("Binary"):
             yield (
                 f"{here}.fit.loss",
-                f"{_name(fit['loss'])} with from_logits takes each class by itself, but the model's end is a softmax over "
-                "all: take CategoricalCrossentropy, or leave from_logits out",
+                f"{_name(fit['loss'])} with from_logits takes each class by itself, but the model ends in a softmax "
+                "over all: take CategoricalCrossentropy, or leave from_logits out",
             )
         elif takes_logits and not ends_in_logits(head):
             yield f"{here}.fit.loss", "from_logits: the head's last layer has an activation: leave one of them out"
