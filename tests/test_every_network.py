@@ -1,0 +1,67 @@
+"""Every network of keras.applications that the check accepts runs on a CPU, and right."""
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thaw import keras_graphs
+from thaw.backbones import build
+from thaw.backend import inference, keras
+from thaw.boundary import prefix, tail
+from thaw.engine import OpenVinoEngine
+from thaw.keras_engine import engine
+from thaw.models import assemble
+from thaw.normalization import Normalization, pretrained_with
+from thaw.params.architectures import boundaries, known_architectures, smallest_pixels
+from thaw.params.backbones import Backbone
+from thaw.training import add_head
+
+NETWORKS = [name for name in known_architectures() if name != "none"]
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What Keras makes of each model that is converted, as TensorFlow runs it."""
+    functions: list[Any] = []
+
+    def kept(model: keras.Model) -> Any:
+        functions.append(inference(model))
+        return functions[-1]
+
+    monkeypatch.setattr(keras_graphs, "inference", kept)
+    yield functions
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def same(found: np.ndarray, expected: np.ndarray) -> None:
+    assert np.isfinite(expected).all()
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_gives_what_keras_gives(name: str, traced: list[Any]) -> None:
+    side = max(32, smallest_pixels(name))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3)).astype(np.uint8)
+    network = build(Backbone(architecture=name, weights="none"))
+    body = assemble(network, side, side, Normalization.of(pretrained_with(name) or "none"), "avg")
+
+    top = engine(body)
+    assert isinstance(top, OpenVinoEngine)
+    features = traced[-1](pixels.astype(np.float32)).numpy()
+    same(top(pixels), features)
+
+    # Logits of a random network may be so large that rounding alone decides on probabilities.
+    model = add_head(body, [{"Dense": {"units": "classes", "activation": "softmax"}}], 3)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel / np.abs(features).max(), bias])
+    expected = model.layers[-1](features).numpy()
+    known = boundaries(name, include_top=False)
+    boundary = known[len(known) // 2]
+    activations = engine(prefix(model, boundary))(pixels)
+    for scores in (engine(model)(pixels), engine(tail(model, boundary))(activations)):
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
