@@ -53,6 +53,8 @@ def main(
     counts = Counter(row.split for row in rows)
     sizes = ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
     announce(f"{len(rows)} images of {len(class_names(rows))} classes: {sizes}; {len(found.skipped)} left out")
+    for note in found.notes:
+        announce(note)
     leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
     if leaks:
         announce(f"warning: {leaks} pairs that look alike are in different splits: see {near_duplicates}")
