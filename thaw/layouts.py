@@ -96,11 +96,11 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     unnamed = sorted({*files} - used - {image.path for image in images} - {one.path for one in beside})
     if unnamed:
         by = {"csv": TABLE, "npy": "the layout npy"}.get(dataset.layout, "dataset.split.folders")
-        notes.append(f"{_count(unnamed)} that {by} does not name: not used, such as {unnamed[0]!r}")
+        notes.append(f"{_count(unnamed)} not used: {by} does not name them, such as {unnamed[0]!r}")
     if ignored:
         shown = min(ignored).relative_to(folder).as_posix()
         notes.append(
-            f"{_count(ignored)} that are hidden, or that desktops, network storage and tools leave behind: ignored, "
+            f"{_count(ignored)} ignored: hidden, or left behind by desktops, network storage or tools, "
             f"such as {shown!r}"
         )
     return Listing(
@@ -140,7 +140,7 @@ def _require_tracked(ignored: list[Path]) -> None:
         if path.name == ".dvc":
             raise UserError(f"{path.parent}: a DVC project of its own, which DVC leaves out; remove {path}")
         if path.suffix == ".dvc" and not tracked.exists():
-            raise UserError(f"{tracked}: not here, but {path.name} says that DVC has it: `dvc pull {path}` gets it")
+            raise UserError(f"{tracked}: not here, but {path.name} says that DVC has it; `dvc pull` gets it")
 
 
 def _require_text(folder: Path, images: list[Labelled], beside: list[Skipped]) -> None:
@@ -338,7 +338,8 @@ def _table(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Skipped
                 elif not (folder / name).is_file():
                     raise UserError(f"{where}: {folder / name}: no such file{_respelled(folder, name)}")
                 else:
-                    beside.append(Skipped(name, f"line {reader.line_num} of {TABLE} names it, but it is a hidden file"))
+                    reason = "names it, but it is hidden, or left behind by other programs"
+                    beside.append(Skipped(name, f"line {reader.line_num} of {TABLE} {reason}"))
     except FileNotFoundError:
         tables = [one for one in files if one.lower().endswith((".csv", ".tsv")) and "/" not in one]
         hint = f"; {tables[0]} would have to be named so" if tables else ""
@@ -353,11 +354,12 @@ def _table(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Skipped
 
 
 def _require_columns(path: Path, found: list[str]) -> None:
-    is_double = len({*found}) < len(found)
-    if not is_double and {*COLUMNS[:2]} <= {*found} <= {*COLUMNS}:
+    hint = ""
+    if len({*found}) < len(found):
+        hint = "; a column is there twice"
+    elif {*COLUMNS[:2]} <= {*found} <= {*COLUMNS}:
         return
-    hint = "; a column is there twice" if is_double else ""
-    if len(found) == 1 and (separator := next((one for one in ";\t|" if one in found[0]), "")):
+    elif len(found) == 1 and (separator := next((one for one in ";\t|" if one in found[0]), "")):
         hint = f"; separate values by commas, not by {separator!r}"
     elif {*COLUMNS[:2]} <= {one.strip().lower() for one in found} <= {*COLUMNS}:
         hint = "; write the names without spaces and capital letters"
