@@ -15,6 +15,7 @@ from PIL import Image
 
 from thaw import dataset as module
 from thaw.errors import UserError
+from thaw.files import files_at
 from thaw.images import pixels
 from thaw.labels import alike
 from thaw.layouts import Labelled, Skipped
@@ -333,6 +334,18 @@ def test_links_to_files_and_to_the_data_set_are_followed_as_dvc_does(folder):
     (folder / "oak" / "link.png").symlink_to(draw(folder.parent / "elsewhere" / "far.png", "far"))
     (folder.parent / "linked").symlink_to(folder)
     assert "oak/link.png" in {row.path for row in collect(folder.parent / "linked", FAIL)[0]}
+
+
+def test_predictions_walk_as_data_sets_are_walked(folder):
+    (folder / "oak" / "@eaDir").mkdir()
+    draw(folder / "oak" / "@eaDir" / "0.png", "thumbnail")
+    files = [folder / "oak" / f"{number}.png" for number in range(5)]
+    assert files_at([folder / "oak", files[0]]) == files
+    (folder / "oak" / "loop").symlink_to(folder)
+    with pytest.raises(UserError, match="loop: a link to a folder"):
+        files_at([folder])
+    (folder.parent / "shortcut").symlink_to(folder / "pine")
+    assert len(files_at([folder.parent / "shortcut"])) == 5
 
 
 # Classes

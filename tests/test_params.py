@@ -1299,6 +1299,21 @@ def around(tree: Tree, path: tuple[Any, ...]) -> Any:
     return node
 
 
+def test_a_path_is_one_folder_to_dvc_and_the_system(
+    errors: Callable[[Tree], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk" / "inner").mkdir(parents=True)
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    (tmp_path / "data" / "raw" / "linked").symlink_to(tmp_path / "disk" / "inner")
+    (tmp_path / "shortcut").symlink_to("data")
+    monkeypatch.chdir(tmp_path)
+    assert errors(edited({"dataset.path": "data/raw/linked"})) == []
+    (problem,) = errors(edited({"dataset.path": "data/raw/linked/../photos"}))
+    assert problem.endswith("another folder to DVC than to the system: write 'data/raw/photos'")
+    (problem,) = errors(edited({"dataset.path": "shortcut/tensors"}))
+    assert "the pipeline writes there" in problem
+
+
 def test_every_key_of_every_schema_is_among_what_is_varied(errors: Callable[[Tree], list[str]]) -> None:
     assert errors(EVERYTHING) == []
     waiting: list[tuple[Any, list[Any]]] = [
