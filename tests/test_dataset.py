@@ -652,11 +652,13 @@ def test_the_manifest_stage_refuses_a_name_that_is_not_utf8(params, folder):
 
 def test_the_manifest_stage_lists_what_it_skips(params, folder):
     params.write_text(PARAMS.replace("layout:", "on_bad_image: skip\n  layout:"))
-    (folder / "oak" / "bad.png").touch()
+    for name in ("bad.png", "Thumbs.db"):
+        (folder / "oak" / name).touch()
     outcome = run_manifest(params, folder)
     assert outcome.returncode == 0, outcome.stderr
     assert (params.parent / "skipped.csv").read_text() == "path,reason\noak/bad.png,the file has no bytes\n"
     assert "10 images of 2 classes: 6 for train, 2 for validation, 2 for test; 1 left out" in outcome.stdout
+    assert "1 file ignored: hidden, or left behind by desktops" in outcome.stdout
 
 
 @pytest.mark.parametrize(

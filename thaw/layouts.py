@@ -4,7 +4,7 @@ import csv
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -113,9 +113,8 @@ def _from_zero(least: int) -> str:
     return f"; numbers begin with {least} here, but with 0 in dataset.classes: subtract {least}" if least > 0 else ""
 
 
-def _count(found: Iterable[object]) -> str:
-    number = len(list(found))
-    return f"{number} file{'s' * (number != 1)}"
+def _count(found: Sized) -> str:
+    return f"{len(found)} file{'s' * (len(found) != 1)}"
 
 
 def _doubtful(images: list[Labelled]) -> Iterator[str]:
