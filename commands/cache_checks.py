@@ -1,4 +1,4 @@
-"""Whether there is room for what the pipeline makes: memory, disk, DVC's cache."""
+"""Whether DVC sees the data, and there is room for what the pipeline makes: memory, disk, DVC's cache."""
 
 import shutil
 from pathlib import Path
@@ -8,8 +8,10 @@ import psutil
 from dvc.repo import Repo
 from dvc_objects.fs.generic import test_links
 
-from commands.findings import Finding, State, amount
+from commands import lock
+from commands.findings import Finding, State, amount, shortened
 from commands.sizes import Sizes
+from thaw.files import files_below
 
 BASE_MEMORY = 1.5e9
 """Bytes of a process that has loaded Keras and trains a small network."""
@@ -17,6 +19,19 @@ OF_A_SOLVER = 3
 """A solver holds all rows as float32, and again as float64."""
 MUCH = 1e9
 """Bytes whose second copy is worth a word."""
+
+
+def check_data(repo: Repo, folder: Path) -> Finding:
+    """Whether DVC sees every file of the data set: of what a .dvcignore leaves out, it notices no change."""
+    if not folder.is_dir():
+        return Finding("data", State.OK, f"{folder} is not here")
+    files, _ = files_below(folder)
+    seen = {lock.spelled(one) for one in repo.dvcignore.find(repo.fs, repo.fs.abspath(str(folder)))}
+    unseen = [path for one in files if (path := lock.spelled(str(one))) not in seen]
+    if unseen:
+        text = f"{len(unseen)} files that stages read are left out by .dvcignore, so that no change of them is noticed"
+        return Finding("data", State.ERROR, f"{text}; move them away, or mend .dvcignore: {shortened(unseen)}")
+    return Finding("data", State.OK, f"DVC sees the {len(files)} files of {folder}")
 
 
 def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:

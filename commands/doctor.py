@@ -7,7 +7,7 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from commands import lock
-from commands.cache_checks import check_cache, check_disk, check_memory
+from commands.cache_checks import check_cache, check_data, check_disk, check_memory
 from commands.findings import Finding, State, checked
 from commands.machine_checks import check_keras, check_openvino, check_packages, check_python, starting_keras
 from commands.rehashing import rehash
@@ -52,6 +52,7 @@ def examine(objects: bool = False) -> Iterator[Finding]:
         if pipeline.state is State.OK:
             params = read_yaml(PARAMS)
             yield checked("OpenVINO", lambda: check_openvino(params))
+            yield checked("data", lambda: check_data(repo, Path(params["dataset"]["path"])))
             yield checked("cache", lambda: check_cache(repo))
         yield checked("credentials", lambda: check_secrets(repo))
         remote = checked("remote", lambda: check_remote(repo))

@@ -1,5 +1,6 @@
 """dvc.lock: what every stage's last run read and wrote."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,8 +57,13 @@ def _stages(text: str, name: str) -> dict[str, Any]:
 
 
 def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:
-    """Return the MD5 of a stage's `deps` or `outs` by path."""
-    return {one["path"]: one["md5"] for one in entry.get(kind, [])}
+    """Return the MD5 of a stage's `deps` or `outs` by path, as `spelled` does it."""
+    return {spelled(one["path"]): one["md5"] for one in entry.get(kind, [])}
+
+
+def spelled(path: str) -> str:
+    """Return a path as seen from the project's folder: without slashes at its end or twice, . and needless .. in it."""
+    return Path(os.path.relpath(path)).as_posix()
 
 
 def params(entry: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from dvc_data.hashfile.hash import file_md5
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
+from dvc_objects.errors import ObjectFormatError
 
 from commands import lock
 
@@ -250,12 +251,26 @@ class _Planning:
             return None
         return self._results[path] if written == [path] else self._folder(path, written)
 
-    def _folder(self, path: str, written: list[str]) -> str:
-        """Return the hash of a folder into which stages write, beside what else is in it."""
+    def _folder(self, path: str, written: list[str]) -> str | None:
+        """Return the hash of a folder into which stages write, beside what else is in it; None if that is not known."""
         fs, tree = self._repo.fs, Tree()
-        root = fs.join(self._repo.root_dir, *path.split("/"))
+        root = fs.abspath(path)
         files = {"/".join(fs.relparts(file, root)): file for file in self._repo.dvcignore.find(fs, root)}
-        results = {out.removeprefix(f"{path}/"): self._results[out] for out in written}
+        results: dict[str, str | None] = {}
+        for out in written:
+            name, value = out.removeprefix(f"{path}/"), self._results[out]
+            is_folder = value is not None and value.endswith(".dir")
+            if is_folder and self._files.get(out) == value:
+                continue
+            files = {file: where for file, where in files.items() if not file.startswith(f"{name}/")}
+            if not is_folder:
+                results[name] = value
+                continue
+            try:
+                inside = Tree.load(self._repo.cache.local, HashInfo("md5", value))
+            except (FileNotFoundError, ObjectFormatError):
+                return None
+            results |= {"/".join((name, *key)): info.value for key, _, info in inside}
         for name in {**files, **results}:
             value = results[name] if name in results else file_md5(files[name], fs)
             tree.add(tuple(name.split("/")), None, HashInfo("md5", value))
@@ -275,7 +290,7 @@ class _Planning:
         return sorted(out for out in self._writers if out.startswith(f"{path}/"))
 
     def _path(self, output: Output) -> str:
-        return "/".join(self._repo.fs.relparts(output.fs_path, self._repo.root_dir))
+        return lock.spelled(output.fs_path)
 
 
 def _leaves(values: dict[str, Any], address: str) -> dict[str, Any]:

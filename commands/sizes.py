@@ -6,6 +6,7 @@ from typing import Any
 
 from dvc.repo import Repo
 
+from commands import lock
 from thaw.manifest import read_manifest
 
 MANIFEST = Path("data/manifest.csv")
@@ -48,5 +49,7 @@ def _images(repo: Repo, dataset: str) -> tuple[int, int] | None:
     if MANIFEST.exists():
         rows = read_manifest(MANIFEST)
         return len(rows), sum(row.split == "train" for row in rows)
-    found = [out.meta.nfiles for out in repo.index.outs if str(out) == dataset and out.meta and out.meta.nfiles]
+    path = lock.spelled(dataset)
+    outs = [out for out in repo.index.outs if lock.spelled(out.fs_path) == path]
+    found = [out.meta.nfiles for out in outs if out.meta and out.meta.nfiles]
     return (found[0], found[0]) if found else None

@@ -55,6 +55,8 @@ def main(
     counts = Counter(row.split for row in rows)
     sizes = ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
     announce(f"{len(rows)} images of {len(class_names(rows))} classes: {sizes}; {len(found.skipped)} left out")
+    for note in found.notes:
+        announce(note)
     for split, loss in (("validation", "no choice heeds them"), ("test", "the scores say nothing of them")):
         absent = [label for label in class_names(rows) if not of_class[label, split]]
         if absent:

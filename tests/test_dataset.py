@@ -15,7 +15,9 @@ from PIL import Image
 
 from thaw import dataset as module
 from thaw.errors import UserError
+from thaw.files import files_at
 from thaw.images import pixels
+from thaw.labels import alike
 from thaw.layouts import Labelled, Skipped
 from thaw.manifest import SPLITS, Row
 from thaw.params.dataset import Dataset, Split
@@ -147,20 +149,55 @@ def test_a_folder_that_cannot_be_read_is_named_not_passed_over(folder, monkeypat
     assert message(folder, SKIP) == f"{folder / 'oak' / 'locked'}: cannot be read: Permission denied"
 
 
-@pytest.mark.parametrize(
-    "name", ["Thumbs.db", "THUMBS.DB", "desktop.ini", ".DS_Store", "oak/Thumbs.db", "oak/.hidden.png", "oak/.git/HEAD"]
-)
-def test_hidden_files_and_thumbnails_are_ignored(folder, name):
-    path = folder / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"not an image")
-    rows, left_out = collect(folder, FAIL)
-    assert (len(rows), left_out) == (10, [])
+LEFT_BEHIND = [
+    *(
+        "Thumbs.db",
+        "THUMBS.DB",
+        "ehthumbs.db",
+        "desktop.ini",
+        ".DS_Store",
+        "._0.png",
+        "Icon\r",
+        ".hidden.png",
+        "~$a.docx",
+    ),
+    *("0.png:Zone.Identifier", "0.png\uf03aZone.Identifier", "0.png~", ".gitignore", "0.png.dvc", "0.dvc"),
+    *("@eaDir/0.png/SYNOPHOTO_THUMB_M.png", "#recycle/0.png", "$RECYCLE.BIN/0.png", "System Volume Information/0.png"),
+    *("__MACOSX/._0.png", "lost+found/0.png", "@Recycle/0.png", ".@__thumb/0.png", "@tmp/0.png", "#snapshot/0.png"),
+    *(".ipynb_checkpoints/0.png", "__pycache__/0.png", ".git/HEAD", ".Trash-1000/0.png", "Network Trash Folder/0.png"),
+]
 
 
-def test_a_hidden_folder_is_no_class(folder):
-    draw(folder / ".cache" / "0.png", 0)
-    assert {row.label for row in collect(folder, FAIL)[0]} == set(CLASSES)
+@pytest.mark.parametrize("place", [".", "oak", "oak/more"])
+@pytest.mark.parametrize("name", LEFT_BEHIND, ids=ascii)
+def test_what_desktops_storage_and_tools_leave_behind_is_ignored_and_counted(folder, name, place):
+    draw(folder / "oak" / "more" / "deep.png", "deep")
+    draw(folder / place / name, name)
+    for tracked in ("0.png", "0"):  # by the files that end in .dvc
+        draw(folder / place / tracked, f"{place} {tracked}")
+    with writing_thumbnails(folder.parent / "thumbnails.zip") as thumbnails:
+        found = module.collect(folder, SKIP, thumbnails)
+    assert not any(name in path for path in (*(row.path for row in found.rows), *(one.path for one in found.skipped)))
+    (note,) = found.notes
+    first = (Path(place) / name.partition("/")[0]).as_posix()
+    assert note == (f"1 file ignored: hidden, or left behind by desktops, network storage or tools, such as {first!r}")
+
+
+def test_an_image_that_is_still_in_a_cloud_is_a_bad_file(folder):
+    (folder / "oak" / ".5.png.icloud").write_bytes(b"bplist00")
+    assert f"{folder / 'oak' / '.5.png.icloud'}: not an image" in message(folder)
+
+
+@pytest.mark.parametrize("name", ["birch.dvc", "oak/9.png.dvc"])
+def test_what_dvc_has_but_is_not_here_is_named(folder, name):
+    (folder / name).write_text("outs: []")
+    expected = f"{folder / name}".removesuffix(".dvc") + f": not here, but {Path(name).name} says that DVC has it; "
+    assert message(folder) == expected + "`dvc pull` gets it"
+
+
+def test_a_dvc_project_inside_a_data_set_is_refused(folder):
+    (folder / "oak" / "cloned" / ".dvc").mkdir(parents=True)
+    assert message(folder).startswith(f"{folder / 'oak' / 'cloned'}: a DVC project of its own, which DVC leaves out")
 
 
 @pytest.mark.parametrize(
@@ -282,10 +319,166 @@ def test_a_folder_without_permission_is_named(folder, monkeypatch):
     assert f"{folder}: cannot be read: Permission denied" in message(folder)
 
 
-def test_images_in_a_linked_folder_are_read(folder):
+@pytest.mark.parametrize("place", ["birch", "oak/more", "oak/more/yet"])
+@pytest.mark.parametrize("target", ["elsewhere", "images/pine", "images"])
+def test_a_link_to_a_folder_is_refused_since_dvc_does_not_follow_it(folder, place, target):
     draw(folder.parent / "elsewhere" / "far.png", "far")
-    (folder / "oak" / "more").symlink_to(folder.parent / "elsewhere")
-    assert "oak/more/far.png" in {row.path for row in collect(folder, FAIL)[0]}
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).symlink_to(folder.parent / target)
+    text = message(folder, SKIP)
+    assert text.startswith(f"{folder / place}: a link to a folder, behind which DVC does not look")
+    assert "cp -rL" in text
+
+
+def test_links_to_files_and_to_the_data_set_are_followed_as_dvc_does(folder):
+    (folder / "oak" / "link.png").symlink_to(draw(folder.parent / "elsewhere" / "far.png", "far"))
+    (folder.parent / "linked").symlink_to(folder)
+    assert "oak/link.png" in {row.path for row in collect(folder.parent / "linked", FAIL)[0]}
+
+
+def test_predictions_walk_as_data_sets_are_walked(folder):
+    (folder / "oak" / "@eaDir").mkdir()
+    draw(folder / "oak" / "@eaDir" / "0.png", "thumbnail")
+    files = [folder / "oak" / f"{number}.png" for number in range(5)]
+    assert files_at([folder / "oak", files[0]]) == files
+    (folder / "oak" / "loop").symlink_to(folder)
+    with pytest.raises(UserError, match="loop: a link to a folder"):
+        files_at([folder])
+    (folder.parent / "shortcut").symlink_to(folder / "pine")
+    assert len(files_at([folder.parent / "shortcut"])) == 5
+
+
+# Classes
+
+
+@pytest.mark.parametrize(
+    "others",
+    [("OAK",), ("oak ",), (" oak", "Oak"), ("o\u200bak",), ("\uff4f\uff41\uff4b",), ("\ufeffoak",), ("Oa\u212a",)],
+    ids=ascii,
+)
+def test_classes_that_look_the_same_are_refused_with_their_folders(folder, others):
+    for label in others:
+        draw(folder / label / "0.png", label)
+    text = message(folder, SKIP)
+    assert text.startswith(f"{folder}: these classes look the same: ")
+    for label in ("oak", *others):
+        assert f"{label!r} (the folder {label})" in text
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(("1", "01"), ("1", "1.0"), ("10", "10."), ("-2", "-02.0"), ("0", "00"), ("caf\u00e9", "cafe\u0301")),
+        *(("STRASSE", "stra\u00dfe"), ("silver birch", "silver  birch"), ("silver birch", "silver\u00a0birch")),
+    ],
+)
+def test_labels_that_look_the_same_are_found(one, other):
+    assert alike(["x", one, "y", other]) == [[one, other]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("A", "a"),
+        ("1", "10"),
+        ("1.5", "15"),
+        ("0.1", "1"),
+        ("oak", "oak2"),
+        ("-1", "1"),
+        ("oak_1", "oak-1"),
+        ("\u00e9", "e"),
+    ],
+)
+def test_labels_that_look_different_are_told_apart(one, other):
+    assert alike([one, other]) == []
+
+
+@pytest.mark.parametrize(
+    "label", ["birch ", "\u00a0birch", "bir\u200bch", "birch\ufeff", "bir\u202ech", "bir\u2028ch"], ids=ascii
+)
+def test_a_class_with_something_that_nobody_sees_is_refused(folder, label):
+    draw(folder / label / "0.png", 0)
+    text = message(folder, SKIP)
+    assert f"the class {label!r} (the folder {label}) " in text
+    assert "begins or ends with a space" in text or "that cannot be seen" in text
+
+
+@pytest.mark.parametrize(
+    "label", ["نیم\u200cفاصله", "👩\u200d🌾", "silver\u00a0birch", "苹果", "e\u0301rable"], ids=ascii
+)
+def test_classes_in_any_language_are_accepted(folder, label):
+    for number in range(3):
+        draw(folder / label / f"{number}.png", number)
+    assert label in {row.label for row in collect(folder, FAIL)[0]}
+
+
+def test_classes_are_numbered_by_name_where_none_are_listed(folder):
+    rows, _ = collect(folder, FAIL)
+    assert {(row.label, row.number) for row in rows} == {("oak", 0), ("pine", 1)}
+
+
+@pytest.mark.parametrize(
+    ("names", "meant"),
+    [
+        (("train", "valid", "test"), "{train: train, validation: valid, test: test}}"),
+        (("Training", "Validation", "Testing"), "{train: Training, validation: Validation, test: Testing}}"),
+        (("train", "test"), "{train: train, test: test}, validation: 0.2}"),
+        (("train", "val"), "{train: train, test: val}, validation: 0.2}"),
+        (("training_set", "test_set"), "{train: training_set, test: test_set}, validation: 0.2}"),
+        (("TRAIN", "dev", "holdout", "unlabelled"), "{train: TRAIN, validation: dev, test: holdout}}"),
+        (("dev", "test"), "{train: ..., validation: dev, test: test}}"),
+    ],
+)
+def test_folders_of_splits_are_not_taken_for_classes(tmp_path, names, meant):
+    for name in names:
+        draw(tmp_path / name / "oak" / "0.png", name)
+    text = message(tmp_path, SKIP)
+    assert "are folders of splits, not of classes; you probably mean dataset.split: {method: given, folders: " in text
+    assert text.endswith(meant)
+
+
+@pytest.mark.parametrize("names", [("train", "bus"), ("test", "control"), ("train", "training shoes")])
+def test_a_class_may_be_named_as_splits_are(tmp_path, names):
+    for name in names:
+        for number in range(3):
+            draw(tmp_path / name / f"{number}.png", f"{name} {number}")
+    assert {row.label for row in collect(tmp_path, FAIL)[0]} == set(names)
+
+
+def test_splits_inside_of_classes_are_not_mixed(folder):
+    for split in ("Train", "test"):
+        draw(folder / "oak" / split / "0.png", split)
+    assert message(folder).startswith(f"{folder / 'oak'}: the folders in this class are those of splits")
+
+
+def test_a_path_one_level_too_high_or_too_low_is_named(folder):
+    assert message(folder.parent).endswith(
+        f"the only folder is 'images', and classes seem to be in there: set dataset.path: {folder}"
+    )
+    assert message(folder / "oak").endswith(
+        "if this is the folder of one class, dataset.path is the folder that it is in"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "layout"),
+    [(("labels.csv", "0.png"), "csv"), (("train_images.npy",), "npy"), (("0_a.png", "1_b.png"), "label_prefix")],
+)
+def test_the_layout_that_is_probably_meant_is_named(tmp_path, names, layout):
+    for name in names:
+        draw(tmp_path / name, name)
+    assert message(tmp_path).endswith(f"set dataset.layout: {layout}")
+
+
+def test_folders_of_the_same_names_in_every_class_are_worth_a_line(folder):
+    for one in ("2023", "2024"):
+        for label in ("north", "south"):
+            draw(folder.parent / "sites" / one / label / "0.png", f"{one} {label}")
+            draw(folder.parent / "sites" / one / label / "1.png", f"{one} {label} 1")
+    with writing_thumbnails(folder.parent / "thumbnails.zip") as thumbnails:
+        (note,) = module.collect(folder.parent / "sites", FAIL, thumbnails).notes
+        assert note.startswith("warning: the classes are 2023, 2024, and each holds the folders north, south")
+        assert module.collect(folder, FAIL, thumbnails).notes == []
 
 
 @pytest.mark.parametrize(("file_format", "name"), [("PNG", "0.jpg"), ("JPEG", "0.txt"), ("TIFF", "0")])
@@ -521,11 +714,13 @@ def test_the_manifest_stage_refuses_a_name_that_is_not_utf8(params, folder):
 
 def test_the_manifest_stage_lists_what_it_skips(params, folder):
     params.write_text(PARAMS.replace("layout:", "on_bad_image: skip\n  layout:"))
-    (folder / "oak" / "bad.png").touch()
+    for name in ("bad.png", "Thumbs.db"):
+        (folder / "oak" / name).touch()
     outcome = run_manifest(params, folder)
     assert outcome.returncode == 0, outcome.stderr
     assert (params.parent / "skipped.csv").read_text() == "path,reason\noak/bad.png,the file has no bytes\n"
     assert "10 images of 2 classes: 6 for train, 2 for validation, 2 for test; 1 left out" in outcome.stdout
+    assert "1 file ignored: hidden, or left behind by desktops" in outcome.stdout
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import h5py
 import pytest
 
 from commands import cache_checks
-from commands.cache_checks import check_cache, check_disk, check_memory
+from commands.cache_checks import check_cache, check_data, check_disk, check_memory
 from commands.doctor import check_pipeline
 from commands.findings import Finding, State, checked
 from commands.machine_checks import check_keras, check_openvino, check_packages, check_python, starting_keras
@@ -276,6 +276,50 @@ def test_a_solver_of_more_than_the_memory_is_an_error() -> None:
     assert found.state is State.OK  # what reads midway takes a batch at a time
     found = check_memory(PARAMS, Sizes({}, {"bottleneck": 10**15}))
     assert found.state is State.ERROR
+
+
+@pytest.mark.parametrize(
+    ("patterns", "path", "unseen"),
+    [
+        ("*.bin", "folder", []),
+        ("2.txt", "folder", ["folder/2.txt"]),
+        ("/folder/1.txt", "./folder/", ["folder/1.txt"]),
+        ("folder/", "folder", ["folder/1.txt", "folder/2.txt"]),
+    ],
+)
+def test_files_that_dvc_is_told_to_leave_out_are_named(
+    toy: Project, patterns: str, path: str, unseen: list[str]
+) -> None:
+    (toy.folder / ".dvcignore").write_text(f"{patterns}\n")
+    with opened(toy) as repo:
+        found = check_data(repo, Path(path))
+    assert found.state is (State.ERROR if unseen else State.OK)
+    assert found.text.endswith(", ".join(unseen) if unseen else "DVC sees the 2 files of folder")
+
+
+def test_links_in_a_data_set_are_named(toy: Project) -> None:
+    (toy.folder / "folder" / "linked").symlink_to(toy.folder.parent)
+    with opened(toy) as repo:
+        found = checked("data", lambda: check_data(repo, Path("folder")))
+    assert (found.about, found.state) == ("data", State.ERROR)
+    assert found.text.startswith("folder/linked: a link to a folder")
+
+
+def test_images_are_those_of_the_data_set_however_it_is_spelled(toy: Project) -> None:
+    for name in ("raw.txt.dvc", "raw.txt"):
+        (toy.folder / name).unlink()
+    shutil.rmtree(toy.folder / "folder")
+    (toy.folder / "dvc.yaml").unlink()
+    (toy.folder / "photos").mkdir()
+    for number in range(3):
+        (toy.folder / "photos" / f"{number}.png").write_text(str(number))
+    dvc(toy, "add", "--quiet", "photos")
+    (toy.folder / "dvc.yaml").write_text("stages: {}\n")
+    for path in ("photos", "photos/", "./photos", str(toy.folder / "photos")):
+        with opened(toy) as repo:
+            found = sizes(repo, {**PARAMS, "dataset": {"path": path}}, {})
+        assert found is not None
+        assert found.tensors == {"small": 3 * 3 * 40 * 40}
 
 
 def test_sizes_are_those_of_the_files(finished: Project) -> None:

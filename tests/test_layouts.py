@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+import unicodedata
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ from tests.test_dataset import draw
 from thaw import dataset as module
 from thaw.dataset import Collection
 from thaw.errors import UserError
-from thaw.manifest import Row
+from thaw.manifest import Row, class_names, read_manifest, write_manifest
 from thaw.near_duplicates import components, similar_pairs
 from thaw.params.dataset import Dataset
 from thaw.params.tensors import Tensors
 from thaw.splits import Member, assign
-from thaw.tensors import decode_all
+from thaw.tensors import decode_all, index_of
 from thaw.thumbnails import reading_thumbnails, writing_thumbnails
 
 GIVEN = {"method": "given", "folders": {"train": "Train", "test": "Test"}, "validation": 0.25}
@@ -140,6 +141,57 @@ def test_a_name_that_tells_no_class_is_a_bad_file(folder: Path, name: str, reaso
     ]
 
 
+@pytest.mark.parametrize("order", [("plum", "fig", "kiwi"), ("kiwi", "fig", "plum")])
+def test_the_order_of_classes_is_the_models(folder: Path, order: tuple[str, ...]) -> None:
+    for number in range(9):
+        draw(folder / "names" / f"{number % 3}_{number}.png", number)
+    (folder / "arrays").mkdir()
+    arrays(folder / "arrays", train_labels=np.arange(20) % 3)
+    for name, dataset in (("names", {"layout": "label_prefix"}), ("arrays", ARRAYS)):
+        rows = collect(folder / name, **dataset, classes=list(order)).rows
+        write_manifest(folder / "manifest.csv", rows)
+        read = read_manifest(folder / "manifest.csv")
+        assert class_names(read) == order
+        index = index_of(read)
+        assert index.classes == order
+        assert [order[number] for number in index.labels] == [row.label for row in read]
+        assert all(row.number == order.index(row.label) for row in read)
+
+
+NO_ZERO = "numbers begin with 1 here, but with 0 in dataset.classes: subtract 1"
+NO_GAP = "leave out such names, and number the other classes without a gap"
+
+
+@pytest.mark.parametrize("bad", ["fail", "skip"])
+@pytest.mark.parametrize(
+    ("classes", "numbers", "named", "hint"),
+    [
+        (["fig", "kiwi", "plum", "lime"], (1, 2, 3), "'fig' (number 0)", NO_ZERO),
+        (["fig", "kiwi", "plum"], (1, 2, 3), "'fig' (number 0)", NO_ZERO),
+        (["fig", "kiwi", "plum"], (0, 2), "'kiwi' (number 1)", NO_GAP),
+        (["fig", "kiwi", "plum", "lime"], (0, 1), "'plum' (number 2), 'lime' (number 3)", NO_GAP),
+    ],
+)
+@pytest.mark.parametrize("layout", ["label_prefix", "npy"])
+def test_a_listed_class_without_an_image_is_named(
+    folder: Path, layout: str, classes: list[str], numbers: tuple[int, ...], named: str, hint: str, bad: str
+) -> None:
+    for number in range(12):
+        draw(folder / f"{numbers[number % len(numbers)]}_{number}.png", number)
+    arrays(folder, train_labels=np.array(numbers * 10)[:20], test_labels=np.array(numbers * 4)[:4])
+    dataset = {"layout": layout} if layout == "label_prefix" else ARRAYS
+    text = refused(folder, **dataset, classes=classes, on_bad_image=bad)
+    assert hint in text
+    assert named in text or (layout, "the classes have the numbers 0 to 2, not 3" in text) == ("npy", True)
+
+
+def test_a_listed_class_of_which_no_image_can_be_used_is_named(folder: Path) -> None:
+    food(folder)
+    for path in folder.glob("*/0_*.png"):
+        path.write_bytes(b"")
+    assert refused(folder, **FOOD, on_bad_image="skip").startswith("class 'Bread' has 0 usable images")
+
+
 # A table
 
 
@@ -247,11 +299,31 @@ def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path
         ("path,label", ",elm", "labels.csv:12: the path is empty"),
         ("path,label", "x.png", "labels.csv:12: expected 2 values"),
         ("path,label", "x.png,elm,3", "labels.csv:12: expected 2 values"),
+        ("path,label", "./photos/1.png,ash", "labels.csv:12: './photos/1.png' is there twice, before in line 3"),
+        ("path,label", "photos//2.png,elm", "labels.csv:12: 'photos//2.png' is there twice, before in line 4"),
+        ("path,label", "photos\\new.png,elm", "no such file; write 'photos/new.png'"),
+        ("path,label", " photos/new.png,elm", "no such file; write 'photos/new.png'"),
+        ("path,label", "photos/new.png,Elm", "these classes look the same: 'elm' (line 2), 'Elm' (line 12); write"),
+        ("path,label", "photos/new.png,elm ", "these classes look the same: 'elm' (line 2), 'elm ' (line 12); write"),
+        ("path,label", "photos/new.png, oak", "the class ' oak' (line 12) begins or ends with a space"),
+        ("path,label", 'photos/new.png,"o\tak"', r"the class 'o\tak' (line 12) has control characters"),
+        ("path,label", "photos/new.png,\ufeffoak", "(line 12) has control characters, or others that cannot be seen"),
+        ("path,label,label", "photos/new.png,a,b", "got path, label, label; a column is there twice"),
+        ("path,label,path", "photos/new.png,a,b", "a column is there twice"),
+        ("path;label", "photos/new.png;a", "got path;label; separate values by commas, not by ';'"),
+        ("path\tlabel", "photos/new.png\ta", r"separate values by commas, not by '\t'"),
+        ("Path, label", "photos/new.png,a", "got Path, ' label'; write the names without spaces and capital letters"),
+        (
+            "path,label,group",
+            "photos/new.png,a,tree 1 ",
+            "labels.csv:2: the group 'tree 1 ' begins or ends with a space",
+        ),
     ],
 )
 def test_a_mistake_in_a_table_is_named_with_its_line(folder: Path, header: str, line: str, words: str) -> None:
     rows = lines() if header == "path,label" else []
     table(folder, [*rows, line], header)
+    draw(folder / "photos" / "new.png", "new")
     assert words.format(folder=folder) in refused(folder, **TABLE)
 
 
@@ -263,6 +335,50 @@ def test_an_unknown_split_and_a_table_without_splits_are_named(folder: Path) -> 
     assert refused(folder, layout="csv", split=given) == f"{folder}: there are no images for the split 'train'"
     (folder / "labels.csv").unlink()
     assert "labels.csv: no such file" in refused(folder, **TABLE)
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+def test_a_path_may_have_another_form_of_unicode_than_the_file(folder: Path, written: Any, stored: Any) -> None:
+    name = "photos/b\u00e4ume.png"
+    table(folder, [*lines(), f"{unicodedata.normalize(written, name)},elm"])
+    draw(folder / unicodedata.normalize(stored, name), "trees")
+    assert unicodedata.normalize(stored, name) in {row.path for row in collect(folder, **TABLE).rows}
+
+
+def test_paths_are_spelled_in_one_way(folder: Path) -> None:
+    table(folder, [line.replace("photos/", "./photos//") for line in lines()])
+    assert {row.path for row in collect(folder, **TABLE).rows} == {f"photos/{number}.png" for number in range(10)}
+
+
+@pytest.mark.parametrize("name", ["photos/.hidden.png", "@eaDir/0.png", "photos/__pycache__/0.png"])
+def test_a_row_that_names_what_is_ignored_is_a_bad_file(folder: Path, name: str) -> None:
+    table(folder, [*lines(), f"{name},elm"])
+    draw(folder / name, name)
+    reason = "line 12 of labels.csv names it, but it is hidden, or left behind by other programs"
+    assert f"{folder / name}: {reason}" in refused(folder, **TABLE)
+    found = collect(folder, **TABLE, on_bad_image="skip")
+    assert [(one.path, one.reason) for one in found.skipped] == [(name, reason)]
+
+
+def test_a_table_of_another_name_is_named(folder: Path) -> None:
+    table(folder, lines())
+    (folder / "labels.csv").rename(folder / "train.csv")
+    assert refused(folder, **TABLE).endswith("reads paths and labels from it; train.csv would have to be named so")
+
+
+@pytest.mark.parametrize("layout", ["csv", "npy", "class_folders", "label_prefix"])
+def test_files_that_nothing_names_are_counted(folder: Path, layout: str) -> None:
+    dataset, by = {
+        "csv": (TABLE, "labels.csv"),
+        "npy": (ARRAYS, "the layout npy"),
+        "class_folders": ({"split": GIVEN}, "dataset.split.folders"),
+        "label_prefix": (FOOD, "dataset.split.folders"),
+    }[layout]
+    {"csv": lambda at: table(at, lines()), "npy": arrays, "class_folders": lights, "label_prefix": food}[layout](folder)
+    assert collect(folder, **dataset).notes == []
+    for number in range(3):
+        draw(folder / "valid" / "red" / f"{number}.png", f"valid {number}")
+    assert collect(folder, **dataset).notes == [f"3 files not used: {by} does not name them, such as 'valid/red/0.png'"]
 
 
 # Arrays
@@ -323,11 +439,41 @@ def test_ids_have_names_and_ids_without_are_in_order(folder: Path) -> None:
         ({"test_images": np.zeros((4, 6, 5, 3), int)}, "test_images.npy: expected pixels 0-255 as uint8, got int64"),
         ({"test_images": np.full((4, 6, 5, 3), 0.5)}, "test_images.npy#0: its values are not whole numbers from 0 to"),
         ({"test_images": np.array([None] * 4)}, "test_images.npy: no array of numbers"),
+        ({"train_labels": np.array([None] * 20)}, "train_labels.npy: no array of numbers"),
+        ({"train_labels": np.zeros(20)}, "save labels.astype(int)"),
+        (
+            {"train_labels": np.eye(2)[np.arange(20) % 2]},
+            "got float64 (20, 2); if each row has a 1 for its class, save",
+        ),
+        ({"train_labels": np.array(["ash", "elm"] * 10)}, "save numbers, and list the names in dataset.classes"),
+        ({"train_labels": np.array(3)}, "expected whole numbers of shape (n,), got int64 ()"),
+        ({"train_images": np.array(3)}, "train_images.npy: expected images of shape"),
+        ({"train_labels": np.arange(20) % 2 + 1, "test_labels": np.array([1, 2, 1, 2])}, NO_ZERO),
+        ({"train_labels": np.array([10**15] * 20)}, f"not {10**15}"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(folder: Path, changed: dict[str, np.ndarray], words: str) -> None:
     arrays(folder, **changed)
     assert words in refused(folder, **ARRAYS, classes=["ash", "elm"])
+
+
+@pytest.mark.parametrize("name", ["train_images", "train_labels", "test_images", "test_labels"])
+@pytest.mark.parametrize("content", ["archive", "damaged archive"])
+def test_an_archive_named_as_an_array_is_named(folder: Path, name: str, content: str) -> None:
+    arrays(folder)
+    with (folder / f"{name}.npy").open("wb") as file:
+        np.savez(file, x=np.arange(20))
+        file.truncate(None if content == "archive" else 40)
+    assert refused(folder, **ARRAYS) == (
+        f"{folder / name}.npy: an archive of arrays (.npz); save each of them in a file of its own by numpy.save"
+    )
+
+
+def test_the_order_of_an_arrays_bytes_does_not_matter(folder: Path) -> None:
+    made = arrays(folder)
+    expected = collect(folder, **ARRAYS).rows
+    arrays(folder, train_images=np.asfortranarray(made["train_images"]))
+    assert collect(folder, **ARRAYS).rows == expected
 
 
 def test_missing_and_broken_arrays_are_named(folder: Path) -> None:

@@ -253,8 +253,16 @@ SCHEMA = {
             {"dataset.path": path},
             ["dataset.path: the pipeline writes there: give the images a folder of their own, such as data/raw/<name>"],
         )
-        for path in (".", "data", "raw/../data/")
+        for path in (
+            *(".", "data", "raw/../data/", "..", "/", "data/raw", "./data/raw/", "data/tensors/x", "metrics/photos"),
+            *("models", "exports", ".dvc/cache", str(Path.cwd()), f"{Path.cwd()}/data//tensors"),
+        )
     },
+    "home": ({"dataset.path": "~/photos"}, ["dataset.path: ~ is not replaced by your home folder: write that out"]),
+    "remote path": (
+        {"dataset.path": "s3://bucket/photos"},
+        ["dataset.path: expected a folder; `dvc import-url` fetches what is elsewhere"],
+    ),
     "date": (
         {"features.midway.layer": date(2024, 5, 1)},
         [
@@ -632,6 +640,47 @@ RELATIONS = {
         NUMBERED | {"dataset.classes": ["a", "a"]},
         ["dataset.classes: a name is there twice"],
     ),
+    **{
+        f"classes that look the same, {classes}": (
+            NUMBERED | {"dataset.classes": classes},
+            [f"dataset.classes: {classes[0]!r} and {classes[1]!r} look the same: give each class a name of its own"],
+        )
+        for classes in (["fig", "Fig"], ["fig", "fig "], ["1", "01"], ["caf\u00e9", "cafe\u0301"])
+    },
+    "a class with a space at its end": (
+        NUMBERED | {"dataset.classes": ["fig ", "kiwi"]},
+        ["dataset.classes: 'fig ' begins or ends with a space: write it without"],
+    ),
+    **{
+        f"folders of splits, {folders}": (
+            {"dataset.split": {"method": "given", "folders": folders}},
+            [f"dataset.split.folders: {problem}"],
+        )
+        for folders, problem in (
+            (
+                {"train": "train", "validation": "test", "test": "test"},
+                "validation and test are the same folder, 'test': give each split one of its own",
+            ),
+            (
+                {"train": "train", "validation": "./test/", "test": "test"},
+                "validation and test are the same folder, './test/': give each split one of its own",
+            ),
+            (
+                {"train": "images", "test": "images/test"},
+                "test ('images/test') lies in train ('images'): give each split one of its own",
+            ),
+            ({"train": ".", "test": "test"}, "test ('test') lies in train ('.'): give each split one of its own"),
+            (
+                {"train": "/mnt/train", "test": "test"},
+                "train: '/mnt/train' is not below dataset.path; expected a path relative to that folder",
+            ),
+            (
+                {"train": "train", "test": "../test"},
+                "test: '../test' is not below dataset.path; expected a path relative to that folder",
+            ),
+            ({"train": "a\\b", "test": "test"}, "train: write 'a/b', with / between folders"),
+        )
+    },
     "one class": (NUMBERED | {"dataset.classes": ["a"]}, ['dataset.classes: expected 2 or more values, got ["a"]']),
     "too many bits": (
         {"dataset.near_duplicates": 33},
@@ -1092,6 +1141,17 @@ RIGHT = {
     "the test split for validation": {
         "variants.full.fit": TRAINED | {"train_on": ["train", "validation"], "validate_on": "test"}
     },
+    **{
+        f"a path that is spelled {path}": {"dataset.path": path}
+        for path in (
+            "data/raw/x/",
+            "./data/raw/x",
+            "data//raw/x",
+            "data/raw/../raw/x",
+            "../x",
+            f"{Path.cwd()}/data/raw/x",
+        )
+    },
     "a path with spaces": {"dataset.path": "data/raw/my photos (2024)"},
 }
 
@@ -1239,6 +1299,21 @@ def around(tree: Tree, path: tuple[Any, ...]) -> Any:
     for step in path[:-1]:
         node = node[step]
     return node
+
+
+def test_a_path_is_one_folder_to_dvc_and_the_system(
+    errors: Callable[[Tree], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk" / "inner").mkdir(parents=True)
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    (tmp_path / "data" / "raw" / "linked").symlink_to(tmp_path / "disk" / "inner")
+    (tmp_path / "shortcut").symlink_to("data")
+    monkeypatch.chdir(tmp_path)
+    assert errors(edited({"dataset.path": "data/raw/linked"})) == []
+    (problem,) = errors(edited({"dataset.path": "data/raw/linked/../photos"}))
+    assert problem.endswith("another folder to DVC than to the system: write 'data/raw/photos'")
+    (problem,) = errors(edited({"dataset.path": "shortcut/tensors"}))
+    assert "the pipeline writes there" in problem
 
 
 def test_every_key_of_every_schema_is_among_what_is_varied(errors: Callable[[Tree], list[str]]) -> None:

@@ -14,10 +14,14 @@ from pathlib import Path
 import pytest
 
 from commands import plan
-from commands.planning import Action
+from commands.planning import Action, Kind
 from tests.conftest import ROOT, Project
 from tests.planned import plan_in, repro_as_planned
+from tests.test_dataset import draw
+from tests.toy import dvc
 from thaw.errors import UserError
+from thaw.layouts import listing
+from thaw.params.dataset import Dataset, Split
 from thaw.stage import durations
 
 PIPELINE = """
@@ -278,3 +282,113 @@ def test_nobody_has_to_read_on() -> None:
     command = f"{shlex.quote(sys.executable)} -m commands plan --json | true"
     done = subprocess.run(command, shell=True, cwd=ROOT, text=True, capture_output=True, check=True)
     assert "Traceback" not in done.stderr
+
+
+# Data sets: DVC, the plan and what reads images have to agree
+
+DATASET = Dataset(path="raw/set", layout="class_folders", split=Split(method="stable", test=0.2, validation=0.2))
+
+
+def with_data(project: Project, path: str) -> Path:
+    """Have a project's one stage read a folder of two classes; return the folder."""
+    for label in ("ash", "elm"):
+        for number in range(3):
+            draw(project.folder / "raw" / "set" / label / f"{number}.png", f"{label} {number}")
+    text = f'stages:\n  list:\n    cmd: ls "{path}" > listed\n    deps: ["{path}"]\n    outs: [listed]\n'
+    (project.folder / "dvc.yaml").write_text(text)
+    for name in ("dvc.lock", "raw.dvc", ".gitignore"):
+        (project.folder / name).unlink()
+    return project.folder / "raw" / "set"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "raw/set",
+        "raw/set/",
+        "./raw/set",
+        "raw//set",
+        "raw/../raw/set",
+        "{project}/raw/set",
+        "{project}/../set",
+        "../set",
+    ],
+)
+def test_a_data_set_may_be_spelled_in_any_way(project: Project, path: str) -> None:
+    folder = with_data(project, path.format(project=project.folder))
+    shutil.copytree(folder, project.folder.parent / "set")
+    dvc(project, "repro")
+    assert actions() == {}
+    for base in (folder, project.folder.parent / "set"):
+        draw(base / "ash" / "3.png", "new")
+    ((reason,),) = (step.reasons for step in plan_in(Path()).steps)
+    assert (reason.kind, reason.name) == (Kind.FILE, "../set" if "../set" in path else "raw/set")
+    assert reason.old != reason.new
+
+
+def test_class_folders_may_be_tracked_each_by_itself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = with_data(project, "raw/set")
+    shutil.copy(ROOT / "data" / "raw" / ".gitignore", "raw")
+    dvc(project, "add", "raw/set/ash", "raw/set/elm")
+    dvc(project, "repro")
+    assert actions() == {}
+    git(project.folder, "add", ".")
+    git(project.folder, "commit", "--quiet", "--message", "classes")
+    copy = clone(project, project.folder.parent, monkeypatch)
+    dvc(copy, "remote", "add", "--default", "store", str(project.folder / ".dvc" / "cache"))
+    assert not (copy.folder / "raw/set/ash").exists()
+    assert actions() == {}
+    monkeypatch.chdir(project.folder)
+    draw(folder / "ash" / "new.png", "new")
+    assert [*actions()] == ["list"]
+    dvc(project, "repro")
+    assert actions() == {}
+
+
+def edited_behind(kind: str, folder: Path) -> Path:
+    """Put something into a data set, and return the file that it comes from."""
+    elsewhere, place = folder.parents[1].parent / "elsewhere", folder / "ash" / "more"
+    file = draw(elsewhere / "far.png", "far")
+    if kind == "a file":
+        return draw(folder / "ash" / "3.png", "3")
+    if kind == "a link to a file":
+        place.symlink_to(file)
+    if kind == "a link to a folder":
+        place.symlink_to(elsewhere)
+    if kind == "a link as a class":
+        (folder / "oak").symlink_to(elsewhere)
+    if kind == "a link as the data set":
+        folder.rename(elsewhere / "set")
+        folder.symlink_to(elsewhere / "set")
+        return elsewhere / "set" / "ash" / "0.png"
+    if kind == "a DVC project":
+        (place / ".dvc").mkdir(parents=True)
+        return draw(place / "near.png", "near")
+    return file
+
+
+SEEN = ("a file", "a link to a file", "a link as the data set")
+
+
+@pytest.mark.parametrize("kind", [*SEEN, "a link to a folder", "a link as a class", "a DVC project"])
+def test_what_dvc_does_not_see_change_is_refused(project: Project, kind: str) -> None:
+    folder = with_data(project, "raw/set")
+    file = edited_behind(kind, folder)
+    dvc(project, "repro")
+    draw(file, "changed")
+    assert (actions() != {}) == (kind in SEEN)
+    if kind in SEEN:
+        assert file.resolve() in {(folder / one.path).resolve() for one in listing(folder, DATASET).images}
+    else:
+        with pytest.raises(UserError, match="DVC"):
+            listing(folder, DATASET)
+
+
+def test_links_into_dvcs_cache_are_files_as_any(project: Project) -> None:
+    folder = with_data(project, "raw/set")
+    before = listing(folder, DATASET)
+    for command in ("repro", "add raw/set", "config cache.type symlink", "checkout --relink --force", "repro"):
+        dvc(project, *command.split())
+    assert (folder / "ash" / "0.png").is_symlink()
+    assert listing(folder, DATASET) == before
+    assert actions() == {}

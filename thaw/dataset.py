@@ -35,6 +35,8 @@ class Collection:
     rows: list[Row]
     skipped: list[Skipped]
     near_duplicates: list[Pair]
+    notes: list[str]
+    """Lines about what else was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,10 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
         UserError: there are no images or too few of a class; or, with `on_bad_image: fail`, a file cannot be
             used; equal bytes in two classes are never accepted silently.
     """
-    files, beside = listing(folder, dataset)
+    listed = listing(folder, dataset)
+    files = listed.images
     first: dict[str, _Read] = {}
-    bad, repeated = beside, []
+    bad, repeated = listed.beside, []
     contradicted: set[str] = set()
     groups: dict[str, set[str]] = {}  # of all files with a digest, those that are left out too
     for one in progress(_read_all(folder, files, dataset), len(files), "reading images"):
@@ -88,8 +91,8 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
     usable = sorted((one for digest, one in first.items() if digest not in contradicted), key=lambda one: one.file.path)
     if dataset.split.method == "given":
         require_whole_groups(folder, ((group, one.file) for one in usable for group in groups[one.digest]))
-    rows, pairs = _split(usable, groups, {file.label for file in files}, dataset)
-    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs)
+    rows, pairs = _split(usable, groups, listed.classes, dataset)
+    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs, listed.notes)
 
 
 def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
@@ -110,7 +113,7 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
 
 
 def _split(
-    usable: list[_Read], groups: dict[str, set[str]], classes: set[str], dataset: Dataset
+    usable: list[_Read], groups: dict[str, set[str]], classes: list[str], dataset: Dataset
 ) -> tuple[list[Row], list[Pair]]:
     """Assign images to splits: those of a group, and those that look alike, to the same one."""
     first = second = distances = np.empty(0, np.int64)
@@ -135,9 +138,17 @@ def _split(
         Member(one.file.path, one.file.label, one.digest, str(number), one.file.split)
         for one, number in zip(usable, component, strict=True)
     ]
-    assigned = assign(members, classes, dataset.split)
+    assigned = assign(members, {*classes}, dataset.split)
+    numbers = {label: number for number, label in enumerate(classes)}
     rows = [
-        Row(one.file.path, one.file.label, split, one.digest, "" if is_alone else names[int(number)])
+        Row(
+            one.file.path,
+            one.file.label,
+            split,
+            one.digest,
+            "" if is_alone else names[int(number)],
+            numbers[one.file.label],
+        )
         for one, split, number, is_alone in zip(usable, assigned, component, alone, strict=True)
     ]
     pairs = [Pair(rows[one], rows[other], int(bits)) for one, other, bits in zip(first, second, distances, strict=True)]

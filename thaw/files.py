@@ -11,18 +11,35 @@ from typing import NoReturn
 
 from thaw.errors import UserError
 
-IGNORED = {"thumbs.db", "desktop.ini"}
+# In lower case.
+IGNORED = {
+    *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    *("__macosx", "icon\r", "network trash folder", "temporary items", "lost+found"),
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@sharebin", "@tmp", "__pycache__"),
+}
+# Copies that editors keep, what DVC says of data beside them, where Windows has a download from: also as WSL writes it.
+IGNORED_ENDS = ("~", ".dvc", ":zone.identifier", "\uf03azone.identifier")
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder, at any depth, except those that `is_ignored` names.
+def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files in a folder, at any depth, and the files and folders in it that `is_ignored` names.
 
     Raises:
-        UserError: a folder cannot be read.
+        UserError: a folder cannot be read, or is a link.
     """
-    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        yield from (Path(parent) / name for name in sorted(names) if not is_ignored(name))
+    files: list[Path] = []
+    ignored: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        ignored += [Path(parent) / name for name in sorted([*folders, *names]) if is_ignored(name)]
+        folders[:] = sorted(one for one in folders if not is_ignored(one))
+        for one in folders:
+            if (Path(parent) / one).is_symlink():
+                raise UserError(
+                    f"{Path(parent) / one}: a link to a folder, behind which DVC does not look, so that changes there "
+                    "would go unseen; put the files themselves in its place, such as by cp -rL"
+                )
+        files += [Path(parent) / name for name in sorted(names) if not is_ignored(name)]
+    return files, ignored
 
 
 def files_at(paths: Iterable[Path]) -> list[Path]:
@@ -37,15 +54,20 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
             path.stat()
         except OSError as error:
             refuse(error)
-        files |= dict.fromkeys(files_below(path) if path.is_dir() else [path])
+        files |= dict.fromkeys(files_below(path)[0] if path.is_dir() else [path])
     if not files:
         raise UserError(f"{', '.join(map(str, paths))}: no files are there")
     return list(files)
 
 
 def is_ignored(name: str) -> bool:
-    """Say whether a file is hidden, or is what desktops leave behind."""
-    return name.startswith(".") or name.lower() in IGNORED
+    """Say whether a file or a folder is hidden, or is what desktops, network storage and tools leave behind.
+
+    What stands for a file that is still in a cloud is not: a data set would be smaller than it seems.
+    """
+    lower = name.lower()
+    is_hidden = lower.startswith((".", "~$")) and not lower.endswith(".icloud")
+    return is_hidden or lower in IGNORED or lower.endswith(IGNORED_ENDS)
 
 
 def refuse(error: OSError) -> NoReturn:

@@ -9,7 +9,7 @@ from thaw.errors import UserError
 from thaw.files import write_csv
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ["path", "label", "split", "sha256", "group"]
+COLUMNS = ["path", "label", "number", "split", "sha256", "group"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,18 @@ class Row:
     """Of its bytes."""
     group: str = ""
     """Of images that belong together; empty for one that stands alone."""
+    number: int = 0
+    """Of the class: which of a model's outputs is its probability."""
 
 
 def write_manifest(path: Path, rows: list[Row]) -> None:
     """Write rows as CSV, sorted by split (training, validation, test), then by path."""
     ordered = sorted(rows, key=lambda row: (SPLITS.index(row.split), row.path))
-    write_csv(path, COLUMNS, [[row.path, row.label, row.split, row.sha256, row.group] for row in ordered])
+    write_csv(
+        path,
+        COLUMNS,
+        [[row.path, row.label, str(row.number), row.split, row.sha256, row.group] for row in ordered],
+    )
 
 
 def read_manifest(path: Path) -> list[Row]:
@@ -47,7 +53,14 @@ def read_manifest(path: Path) -> list[Row]:
                 )
             # Many rows share their class, their split and their group.
             rows = [
-                Row(row["path"], intern(row["label"]), intern(row["split"]), row["sha256"], intern(row["group"]))
+                Row(
+                    row["path"],
+                    intern(row["label"]),
+                    intern(row["split"]),
+                    row["sha256"],
+                    intern(row["group"]),
+                    int(row["number"]),
+                )
                 for row in reader
             ]
     except FileNotFoundError:
@@ -58,8 +71,8 @@ def read_manifest(path: Path) -> list[Row]:
 
 
 def class_names(rows: list[Row]) -> tuple[str, ...]:
-    """Return the classes in the order in which they are numbered: by name."""
-    return tuple(sorted({row.label for row in rows}))
+    """Return the classes in the order of their numbers."""
+    return tuple(label for _, label in sorted({(row.number, row.label) for row in rows}))
 
 
 def splits_of(rows: list[Row]) -> dict[str, slice]:

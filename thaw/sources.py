@@ -51,6 +51,12 @@ def array(path: Path) -> np.ndarray:
         UserError: it is missing, or no array of numbers.
     """
     try:
+        with path.open("rb") as file:
+            is_archive = file.read(2) == b"PK"
+        if is_archive:
+            raise UserError(
+                f"{path}: an archive of arrays (.npz); save each of them in a file of its own by numpy.save"
+            )
         stat = path.stat()
         return _mapped(path, stat.st_mtime_ns, stat.st_size)
     except FileNotFoundError:

@@ -1,14 +1,23 @@
 """`dataset`: where the images are, and how they are split."""
 
+import os
 import posixpath
+from itertools import permutations
+from pathlib import PurePath, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from thaw.labels import alike, unreadable
 from thaw.params import Entry, Seed
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(min_length=1)]
+# Where the pipeline and its tools write; data sets are below data/raw.
+WRITTEN = (
+    *(f"data/{name}" for name in ("features", "history", "mistakes", "per_class", "predictions", "reliability")),
+    *("data/tensors", "dvc_plots", "exports", "metrics", "models", ".dvc", ".git", ".thaw"),
+)
 
 
 class Folders(Entry):
@@ -17,6 +26,23 @@ class Folders(Entry):
     train: Name
     validation: Name | None = None
     test: Name
+
+    @model_validator(mode="after")
+    def are_folders_of_their_own(self) -> "Folders":
+        given = {split: name for split in ("train", "validation", "test") if (name := getattr(self, split))}
+        for split, name in given.items():
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError(
+                    f"{split}: {name!r} is not below dataset.path; expected a path relative to that folder"
+                )
+            if "\\" in name:
+                raise ValueError(f"{split}: write {name.replace(chr(92), '/')!r}, with / between folders")
+        for (split, name), (other, inside) in permutations(given.items(), 2):
+            if PurePosixPath(name) == PurePosixPath(inside):
+                raise ValueError(f"{split} and {other} are the same folder, {name!r}: give each split one of its own")
+            if PurePosixPath(inside).is_relative_to(name):
+                raise ValueError(f"{other} ({inside!r}) lies in {split} ({name!r}): give each split one of its own")
+        return self
 
 
 class Split(Entry):
@@ -77,8 +103,23 @@ class Dataset(Entry):
 
     @field_validator("path")
     @classmethod
+    def is_one_folder_to_all(cls, path: str) -> str:
+        """The shell, DVC and Python take it for the same folder."""
+        plain = posixpath.normpath(path)
+        if "://" in path:
+            raise ValueError("expected a folder; `dvc import-url` fetches what is elsewhere")
+        if path.startswith("~"):
+            raise ValueError("~ is not replaced by your home folder: write that out")
+        if os.path.realpath(path) != os.path.realpath(plain):
+            raise ValueError(f"behind a link, .. is another folder to DVC than to the system: write {plain!r}")
+        return path
+
+    @field_validator("path")
+    @classmethod
     def is_not_where_outputs_go(cls, path: str) -> str:
-        if posixpath.normpath(path) in (".", "data", "models", "metrics"):
+        real, *written = (PurePath(os.path.realpath(one)) for one in (path, *WRITTEN))
+        holds = any(one.is_relative_to(real) for one in (*written, PurePath(os.path.realpath("data/raw"))))
+        if holds or any(real.is_relative_to(one) for one in written):
             raise ValueError(
                 "the pipeline writes there: give the images a folder of their own, such as data/raw/<name>"
             )
@@ -96,6 +137,11 @@ class Dataset(Entry):
             )
         if classes and len(set(classes)) < len(classes):
             raise ValueError("a name is there twice")
+        for group in alike(classes or []):
+            raise ValueError(f"{' and '.join(map(repr, group))} look the same: give each class a name of its own")
+        for name in classes or []:
+            if reason := unreadable(name):
+                raise ValueError(f"{name!r} {reason}: write it without")
         return classes
 
     @field_validator("split")

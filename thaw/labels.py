@@ -1,0 +1,40 @@
+"""Labels as a person reads them."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+# Words of some languages and some emoji are joined, or kept apart, by these.
+JOINERS = "\u200c\u200d"
+
+
+def unreadable(label: str) -> str | None:
+    """Return what a person does not see of a label; None if all can be seen."""
+    if label != label.strip():
+        return "begins or ends with a space"
+    if any(
+        unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp") and one not in JOINERS for one in label
+    ) or label != label.strip(JOINERS):
+        return "has control characters, or others that cannot be seen"
+    return None
+
+
+def alike(labels: Iterable[str]) -> list[list[str]]:
+    """Return the labels that a person would take for the same, those of each in one list."""
+    groups: dict[str, list[str]] = {}
+    for label in dict.fromkeys(labels):
+        groups.setdefault(_look(label), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _look(label: str) -> str:
+    """Return what labels that look the same have in common: not spaces, upper case, Unicode's form, zeros of a number.
+
+    Of one letter, the case is what it shows: data sets of handwriting tell A from a.
+    """
+    seen = "".join(one for one in unicodedata.normalize("NFKC", label) if unicodedata.category(one) != "Cf")
+    words = " ".join(seen.split())
+    number = re.fullmatch(r"\+?(-?)0*([0-9]+?)(?:\.([0-9]*?)0*)?", words)
+    if number:
+        return f"{number[1]}{number[2]}.{number[3] or ''}"
+    return words if len(words) == 1 else unicodedata.normalize("NFKC", words.casefold())
