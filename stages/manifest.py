@@ -13,6 +13,8 @@ from thaw.thumbnails import Thumbnails, draw_grid, writing_thumbnails
 
 SAMPLES = 8
 SAMPLED_CLASSES = 12
+FEW_BITS = 14
+"""Of 16, as cameras save that have no more: the images are shown at a fourth of their brightness, or less."""
 
 
 def main(
@@ -53,6 +55,13 @@ def main(
     counts = Counter(row.split for row in rows)
     sizes = ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
     announce(f"{len(rows)} images of {len(class_names(rows))} classes: {sizes}; {len(found.skipped)} left out")
+    dark = [bits for bits in found.used_bits if bits <= FEW_BITS]
+    if dark:
+        share = f"1/{2 ** (16 - max(dark))}"
+        announce(
+            f"warning: {len(dark)} of {len(found.used_bits)} images with 16 bits a channel use no more than "
+            f"{max(dark)} of them, and are shown at {share} of their brightness: save them scaled to 16 bits"
+        )
     leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
     if leaks:
         announce(f"warning: {leaks} pairs that look alike are in different splits: see {near_duplicates}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.images import UnreadableImageError, decode
+from thaw.images import UnreadableImageError, decode, used_bits
 from thaw.layouts import Labelled, Skipped, listing
 from thaw.manifest import Row
 from thaw.near_duplicates import components, perceptual_hash, similar_pairs
@@ -36,6 +36,8 @@ class Collection:
     rows: list[Row]
     skipped: list[Skipped]
     near_duplicates: list[Pair]
+    used_bits: list[int]
+    """How many of their bits a channel those images use that have 16, in any order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class _Read:
     """Why it cannot be used, if it cannot."""
     hash: int = 0
     thumbnail: bytes = b""
+    used_bits: int | None = None
+    """Of 16 bits a channel, if it has as many."""
 
 
 def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collection:
@@ -86,7 +90,8 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
     bad += [Skipped(first[digest].file.path, "the same bytes as a file in another class") for digest in contradicted]
     usable = sorted((one for digest, one in first.items() if digest not in contradicted), key=lambda one: one.file.path)
     rows, pairs = _split(usable, {file.label for file in files}, dataset)
-    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs)
+    bits = [one.used_bits for one in usable if one.used_bits is not None]
+    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs, bits)
 
 
 def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
@@ -101,7 +106,7 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
         except UnreadableImageError as error:
             return _Read(file, reason=str(error))
         looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
-        return _Read(file, digest, "", looks, thumbnail(image))
+        return _Read(file, digest, "", looks, thumbnail(image), used_bits(source, image))
 
     return on_all_cores(read_one, files)
 
