@@ -118,12 +118,17 @@ def visible_gpus() -> list[str]:
 
 def _run(stage: str, environment: dict[str, str]) -> bool:
     """Run one stage by DVC, again while another process has its files, and show what it prints behind its name."""
-    environment = os.environ | environment | {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | environment | {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     while True:
         command = [*DVC, "--single-item", stage]
         lines = []
         with subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
