@@ -33,6 +33,7 @@ def main(base: str, md: bool = False) -> None:
 
     Predictions of then and now come from DVC's cache, or else from the remote.
     """
+    lock.check_params()
     with lock.opened() as repo:
         found = review(repo, base)
         stale = outdated(plan(repo, obtainable=True))

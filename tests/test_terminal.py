@@ -1,16 +1,23 @@
-"""What whoever starts a stage or a command sees: every character, and of Ctrl-C nothing."""
+"""What whoever starts a stage or a command sees: every character, Thaw's errors before DVC's, and of Ctrl-C nothing."""
 
+import copy
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from commands import doctor, lock, plan, repro, review
 from commands.__main__ import COMMANDS
-from tests.conftest import ROOT
+from tests.conftest import PARAMS, ROOT, Project
+from tests.toy import dvc, git
+from thaw.errors import UserError
 
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
 INTERRUPTED = """
@@ -84,3 +91,112 @@ run(stage)
     shown = NAMES.encode(codec, errors="backslashreplace")
     assert done.stderr == (b"error: " if "raise" in how else b"") + shown + b"\n"
     assert done.stdout == (b"" if "raise" in how else shown + b"\n")
+
+
+@pytest.fixture
+def project(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project of this repository's dvc.yaml and params that a test may break, in which the test runs."""
+    project = Project(tmp_path / "a project", plain)
+    project.folder.mkdir()
+    git(project.folder, "init", "--quiet")
+    dvc(project, "init", "--quiet")
+    shutil.copy(ROOT / "dvc.yaml", project.folder)
+    project.write_params(PARAMS)
+    monkeypatch.chdir(project.folder)
+    return project
+
+
+def look_at_pipeline() -> None:
+    with lock.opened() as repo:
+        doctor.check_pipeline(repo)
+
+
+CALLS: dict[str, Callable[[], Any]] = {
+    "plan": plan.main,
+    "review": lambda: review.main("HEAD"),
+    "repro": lambda: repro.main(2),
+    "doctor": look_at_pipeline,
+}
+
+
+def without(*address: str) -> Callable[[dict[str, Any]], Any]:
+    """Return what removes an entry."""
+
+    def change(params: dict[str, Any]) -> None:
+        for key in address[:-1]:
+            params = params[key]
+        del params[address[-1]]
+
+    return change
+
+
+BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    **{
+        ".".join(address): (without(*address), f"{'.'.join(address)}: this (key|section) is missing")
+        for address in [
+            *((section,) for section in PARAMS),
+            ("dataset", "path"),
+            ("features", "midway", "tensors"),
+            ("features", "midway", "backbone"),
+            ("variants", "half", "start"),
+            ("variants", "half", "inputs"),
+        ]
+    },
+    **{
+        f"{section} is {value}": (
+            lambda params, section=section, value=value: params.update({section: value}),
+            f"{section}: ",
+        )
+        for section in PARAMS
+        for value in (None, [], 5)
+    },
+    "an entry is nothing": (lambda params: params["variants"].update(half=None), "variants.half: expected a mapping"),
+    "a path is a number": (lambda params: params["dataset"].update(path=5), "dataset.path: expected text, got the num"),
+}
+TEXTS = {
+    "is empty": (b"", "params.yaml: the file is empty"),
+    "has a tab": (b"dataset:\n\tpath: 5\n", "params.yaml:2: not valid YAML"),
+    "has an unknown tag": (b"dataset: !what 5\n", "params.yaml:1: not valid YAML"),
+    "is not UTF-8": (b"# b\xe4ume\n", "params.yaml:1: not UTF-8"),
+    "has a key twice": (b"a: 1\na: 2\n", "params.yaml:2: not valid YAML"),
+    "is a list": (b"- 5\n", "expected sections such as dataset: and variants:"),
+    "is missing": (None, "params.yaml: no such file"),
+}
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_all_errors_of_params_are_told_before_dvc_complains_of_one(command: str, project: Project) -> None:
+    for change, expected in BROKEN.values():
+        params = copy.deepcopy(PARAMS)
+        change(params)
+        params["unknown"] = {}
+        project.write_params(params)
+        with pytest.raises(
+            UserError, match=rf"(?s)params\.yaml: \d errors, .*unknown: unknown section.*\n  {expected}"
+        ):
+            CALLS[command]()
+    for content, expected in TEXTS.values():
+        project.params.unlink(missing_ok=True)
+        if content is not None:
+            project.params.write_bytes(content)
+        with pytest.raises(UserError, match=expected):
+            CALLS[command]()
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_outside_of_git_every_command_says_what_to_do(command: str, project: Project) -> None:
+    """As in a downloaded ZIP file of the repository."""
+    shutil.rmtree(".git")
+    with pytest.raises(UserError, match=r"is not a git repository; `git init` makes it one, `dvc config --local core"):
+        CALLS[command]()
+    dvc(project, "config", "--local", "core.no_scm", "true")
+    if command == "review":
+        with pytest.raises(
+            UserError, match="HEAD: no such commit, for this is not a Git repository; clone the project"
+        ):
+            CALLS[command]()
+    else:
+        look_at_pipeline()
+    git(project.folder, "init", "--quiet")
+    dvc(project, "config", "--local", "--unset", "core.no_scm")
+    look_at_pipeline()
