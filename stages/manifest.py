@@ -9,7 +9,7 @@ from thaw.manifest import SPLITS, Row, class_names, write_manifest
 from thaw.params import read_entry
 from thaw.params.dataset import Dataset
 from thaw.stage import announce, run
-from thaw.thumbnails import Thumbnails, draw_grid, writing_thumbnails
+from thaw.thumbnails import Thumbnails, draw_grid, drawable, writing_thumbnails
 
 SAMPLES = 8
 SAMPLED_CLASSES = 12
@@ -49,8 +49,12 @@ def main(
     of_class = Counter((row.label, row.split) for row in rows)
     write_csv(
         distribution,
-        ["class", "split", "images"],
-        [[label, split, str(of_class[label, split])] for label in class_names(rows) for split in SPLITS],
+        ["number", "class", "split", "images"],
+        [
+            [str(number), label, split, str(of_class[label, split])]
+            for number, label in enumerate(class_names(rows))
+            for split in SPLITS
+        ],
     )
     counts = Counter(row.split for row in rows)
     sizes = ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
@@ -69,11 +73,11 @@ def main(
 
 def draw_samples(samples: Path, rows: list[Row], pictures: Thumbnails) -> None:
     """Draw some training images of each class, the same ones for the same images."""
-    drawn = []
-    for label in class_names(rows)[:SAMPLED_CLASSES]:
+    drawn, classes = [], class_names(rows)[:SAMPLED_CLASSES]
+    for label, title in zip(classes, drawable(classes), strict=True):
         mine = sorted(row.sha256 for row in rows if row.label == label and row.split == "train")
-        drawn.append((label, [(pictures[digest], "") for digest in mine[:SAMPLES]]))
-    draw_grid(samples, drawn)
+        drawn.append((title, [(pictures[digest], "") for digest in mine[:SAMPLES]]))
+    draw_grid(samples, drawn, classes)
 
 
 if __name__ == "__main__":

@@ -466,6 +466,17 @@ def test_the_manifest_stage_lists_what_it_skips(params, folder):
     assert "10 images of 2 classes: 6 for train, 2 for validation, 2 for test; 1 left out" in outcome.stdout
 
 
+def test_the_manifest_stage_numbers_the_classes_and_draws_names_of_any_script(params, folder):
+    (folder / "oak").rename(folder / "яблоко")
+    (folder / "pine").rename(folder / "苹果")
+    outcome = run_manifest(params, folder)
+    assert outcome.returncode == 0, outcome.stderr
+    with (params.parent / "class_distribution.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["number"], row["class"], row["split"], row["images"]) for row in csv.DictReader(file)]
+    splits = (("train", "3"), ("validation", "1"), ("test", "1"))
+    assert rows == [(number, name, *split) for number, name in (("0", "яблоко"), ("1", "苹果")) for split in splits]
+
+
 @pytest.mark.parametrize(("bits", "share"), [(10, "1/64"), (12, "1/16"), (14, "1/4"), (15, None), (16, None)])
 def test_the_manifest_stage_warns_of_images_that_use_few_of_their_bits(params, folder, bits, share):
     for number, path in enumerate(sorted((folder / "pine").iterdir())):
