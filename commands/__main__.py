@@ -2,8 +2,6 @@
 
 import argparse
 import inspect
-import os
-import sys
 from importlib import import_module
 
 from thaw.stage import in_terminal
@@ -35,12 +33,7 @@ def main() -> None:
         command = import_module(f"commands.{called.command}")
         parser = argparse.ArgumentParser(prog=f"thaw {called.command}", description=inspect.getdoc(command.main))
         command.add_arguments(parser)
-        try:
-            command.main(**vars(parser.parse_args(called.arguments)))
-            sys.stdout.flush()
-        except BrokenPipeError:  # nobody reads on, as behind `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
+        command.main(**vars(parser.parse_args(called.arguments)))
 
 
 if __name__ == "__main__":

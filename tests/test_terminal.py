@@ -93,6 +93,13 @@ run(stage)
     assert done.stdout == (b"" if "raise" in how else shown + b"\n")
 
 
+def test_nobody_has_to_read_what_a_stage_prints() -> None:
+    stage = "from thaw.stage import run; run(lambda: [print('a line') for _ in range(100_000)])"
+    command = f"'{sys.executable}' -c \"{stage}\" | true"
+    done = subprocess.run(command, shell=True, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stderr == ""
+
+
 @pytest.fixture
 def project(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project of this repository's dvc.yaml and params that a test may break, in which the test runs."""
@@ -200,3 +207,13 @@ def test_outside_of_git_every_command_says_what_to_do(command: str, project: Pro
     git(project.folder, "init", "--quiet")
     dvc(project, "config", "--local", "--unset", "core.no_scm")
     look_at_pipeline()
+
+
+def test_a_plan_is_printed_in_a_terminal_of_any_encoding(project: Project) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["dataset"]["path"] = "data/raw/苹果"
+    project.write_params(params)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "commands", "plan"]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
+    assert r"data/raw/\u82f9\u679c" in done.stdout

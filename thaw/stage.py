@@ -4,6 +4,7 @@ import argparse
 import csv
 import inspect
 import io
+import os
 import shlex
 import signal
 import sys
@@ -30,8 +31,8 @@ def run(stage: Callable[..., None]) -> None:
         parser.add_argument(parameter.name, type=Path if parameter.annotation is Path else str)
     with in_terminal():
         stage(**vars(parser.parse_args()))
-    with suppress(OSError):  # without it, only estimates are lost
-        _keep_duration(_age())
+        with suppress(OSError):  # without it, only estimates are lost
+            _keep_duration(_age())
 
 
 @contextmanager
@@ -47,8 +48,12 @@ def in_terminal() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # nobody reads on, as behind `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again does not want to wait
         sys.exit(130)
