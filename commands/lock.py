@@ -40,7 +40,7 @@ def opened() -> Iterator[Repo]:
 
 @contextmanager
 def complaining() -> Iterator[None]:
-    """Make a `UserError` of what DVC has to complain about."""
+    """Make a `UserError` of what DVC has to complain about, and of files that it cannot read."""
     try:
         yield
     except SCMError as error:
@@ -50,6 +50,8 @@ def complaining() -> Iterator[None]:
         raise UserError(f"{error}{remedy}") from None
     except DvcException as error:
         raise UserError(str(error)) from None
+    except OSError as error:  # such as of a link that leads nowhere, which DVC follows
+        raise UserError(f"{error.filename or 'DVC'}: cannot be read: {error.strerror or error}") from None
 
 
 def stages_now() -> dict[str, Any]:

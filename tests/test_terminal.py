@@ -190,6 +190,15 @@ def test_all_errors_of_params_are_told_before_dvc_complains_of_one(command: str,
             CALLS[command]()
 
 
+@pytest.mark.parametrize("command", ["plan", "repro"])
+def test_a_file_that_dvc_cannot_read_is_named(command: str, project: Project) -> None:
+    trees = Path("data/raw/trees/oak")
+    trees.mkdir(parents=True)
+    (trees / "1.png").symlink_to("nowhere.png")
+    with pytest.raises(UserError, match=r"oak/1\.png: cannot be read: No such file or directory"):
+        CALLS[command]()
+
+
 @pytest.mark.parametrize("command", CALLS)
 def test_outside_of_git_every_command_says_what_to_do(command: str, project: Project) -> None:
     """As in a downloaded ZIP file of the repository."""
