@@ -2,11 +2,9 @@
 
 import argparse
 import inspect
-import os
-import sys
 from importlib import import_module
 
-from thaw.errors import UserError
+from thaw.stage import in_terminal
 
 COMMANDS = {
     "doctor": "say whether machine, data and remote are in order, and how to mend what is not",
@@ -20,7 +18,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Start the command that the command line names. A `UserError` ends it with status 1 and its message alone."""
+    """Start the command that the command line names; a `UserError` and Ctrl-C end it as they end a stage."""
     parser = argparse.ArgumentParser(
         prog="thaw",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -31,19 +29,11 @@ def main() -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
     called = parser.parse_args()
 
-    command = import_module(f"commands.{called.command}")
-    parser = argparse.ArgumentParser(prog=f"thaw {called.command}", description=inspect.getdoc(command.main))
-    command.add_arguments(parser)
-    try:
+    with in_terminal():
+        command = import_module(f"commands.{called.command}")
+        parser = argparse.ArgumentParser(prog=f"thaw {called.command}", description=inspect.getdoc(command.main))
+        command.add_arguments(parser)
         command.main(**vars(parser.parse_args(called.arguments)))
-        sys.stdout.flush()
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except BrokenPipeError:  # nobody reads on, as behind `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

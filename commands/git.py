@@ -5,6 +5,11 @@ import subprocess
 from thaw.errors import UserError
 
 
+def is_here() -> bool:
+    """Say whether the current folder is in a Git repository."""
+    return _git("rev-parse", "--git-dir") is not None
+
+
 def require_commit(rev: str) -> str:
     """Return the full name of a commit.
 
@@ -12,6 +17,10 @@ def require_commit(rev: str) -> str:
         UserError: there is no such commit, or no Git repository.
     """
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
+    if found is None and not is_here():
+        raise UserError(
+            f"{rev}: no such commit, for this is not a Git repository; clone the project to have its commits"
+        )
     if found is None:
         raise UserError(f"{rev}: no such commit; `git fetch` gets those of a remote, `git branch -a` lists branches")
     return found.decode().strip()

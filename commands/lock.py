@@ -1,4 +1,4 @@
-"""dvc.lock: what every stage's last run read and wrote."""
+"""The project as DVC sees it; and dvc.lock: what every stage's last run read and wrote."""
 
 import os
 from collections.abc import Iterator
@@ -8,24 +8,51 @@ from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.scm import SCMError
 from dvc.utils.serialize import ParseError, parse_yaml
 
 from commands import git
 from thaw.errors import UserError
+from thaw.params.check import check
 
 LOCK = "dvc.lock"
+PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
+CHECK = f"python -m stages.check {PARAMS}"
+
+
+def check_params() -> None:
+    """Check params.yaml as the pipeline's stages do, before DVC reads dvc.yaml, which stops at the first error.
+
+    Raises:
+        UserError: its message lists every error.
+    """
+    if PIPELINE.is_file() and CHECK in PIPELINE.read_text(encoding="utf-8"):
+        check(PARAMS)
 
 
 @contextmanager
 def opened() -> Iterator[Repo]:
     """Open the project in the current folder; what DVC has to complain about becomes a `UserError`."""
-    if not Path("dvc.yaml").is_file():
-        raise UserError("dvc.yaml: no such file; run this in the project's folder")
+    if not PIPELINE.is_file():
+        raise UserError(f"{PIPELINE}: no such file; run this in the project's folder")
+    with complaining(), Repo(".") as repo:
+        yield repo
+
+
+@contextmanager
+def complaining() -> Iterator[None]:
+    """Make a `UserError` of what DVC has to complain about, and of files that it cannot read."""
     try:
-        with Repo(".") as repo:
-            yield repo
+        yield
+    except SCMError as error:
+        remedy = (
+            "" if git.is_here() else "; `git init` makes it one, `dvc config --local core.no_scm true` does without"
+        )
+        raise UserError(f"{error}{remedy}") from None
     except DvcException as error:
         raise UserError(str(error)) from None
+    except OSError as error:  # such as of a link that leads nowhere, which DVC follows
+        raise UserError(f"{error.filename or 'DVC'}: cannot be read: {error.strerror or error}") from None
 
 
 def stages_now() -> dict[str, Any]:

@@ -32,6 +32,7 @@ def main(base: str | None = None, form: str | None = None, check: bool = False) 
 
     A stage `may run` if what it reads comes from one that runs: it does if that then writes something else than before.
     """
+    lock.check_params()
     reference = lock.stages_at(base) if base else None
     with lock.opened() as repo:
         found = plan(repo, reference, obtainable=check)

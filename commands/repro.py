@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.utils.serialize import load_yaml, modify_yaml
 
+from commands.lock import LOCK, check_params, complaining
 from thaw.errors import UserError
 
-LOCK = "dvc.lock"
 PAUSE = 3
 """Seconds until a file that another of DVC's processes reads or writes is tried again."""
 # What DVC says then.
@@ -35,7 +34,9 @@ def main(jobs: int) -> None:
 
     Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one.
     """
-    needs, changed = _stages()
+    check_params()
+    with complaining():
+        needs, changed = _stages()
     before = _in_lock()
     gpus = visible_gpus()
     ran: set[str] = set()
@@ -68,8 +69,6 @@ def _stages() -> tuple[dict[str, set[str]], set[str]]:
         except LockError as error:
             print(error, flush=True)
             time.sleep(PAUSE)
-        except DvcException as error:
-            raise UserError(str(error)) from None
 
 
 def side_by_side(needs: Mapping[str, set[str]], jobs: int, run: Callable[[str, int], bool]) -> list[str]:
@@ -118,12 +117,17 @@ def visible_gpus() -> list[str]:
 
 def _run(stage: str, environment: dict[str, str]) -> bool:
     """Run one stage by DVC, again while another process has its files, and show what it prints behind its name."""
-    environment = os.environ | environment | {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | environment | {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     while True:
         command = [*DVC, "--single-item", stage]
         lines = []
         with subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:

@@ -10,9 +10,9 @@ from commands import git, lock
 from commands.planning import outdated, plan
 from commands.reviewing import MANIFEST, THUMBNAILS, Compared, Flip, Review, review
 from commands.tables import table
-from thaw.manifest import read_manifest
+from thaw.manifest import class_names, read_manifest
 from thaw.significance import Difference, verdict
-from thaw.thumbnails import draw_grid, reading_thumbnails
+from thaw.thumbnails import draw_grid, drawable, reading_thumbnails
 
 SHEET = Path("dvc_plots", "flipped.jpg")
 PICTURES = 8
@@ -33,6 +33,7 @@ def main(base: str, md: bool = False) -> None:
 
     Predictions of then and now come from DVC's cache, or else from the remote.
     """
+    lock.check_params()
     with lock.opened() as repo:
         found = review(repo, base)
         stale = outdated(plan(repo, obtainable=True))
@@ -114,16 +115,24 @@ def draw_flips(compared: list[Compared]) -> Path | None:
     manifest, thumbnails = Path(MANIFEST), Path(THUMBNAILS)
     if not rows or not manifest.exists() or not thumbnails.exists():
         return None
-    digests = {row.path: row.sha256 for row in read_manifest(manifest)}
-    if any(flip.path not in digests for _, flips in rows for flip in flips):
+    images = read_manifest(manifest)
+    digests = {row.path: row.sha256 for row in images}
+    classes = class_names(images)
+    names = dict(zip(classes, drawable(classes), strict=True))
+    flipped = [flip for _, flips in rows for flip in flips]
+    if any(flip.path not in digests or not {flip.old, flip.new} <= names.keys() for flip in flipped):
         return None  # it is of other images than dvc.lock
     with reading_thumbnails(thumbnails) as pictures:
         draw_grid(
             SHEET,
             [
-                (title, [(pictures[digests[flip.path]], f"was {flip.old}\nnow {flip.new}") for flip in flips])
+                (
+                    title,
+                    [(pictures[digests[flip.path]], f"was {names[flip.old]}\nnow {names[flip.new]}") for flip in flips],
+                )
                 for title, flips in rows
             ],
+            classes,
         )
     return SHEET
 

@@ -20,7 +20,7 @@ from thaw.predictions import Predictions, write_predictions
 from thaw.row_file import RowFile, units_of
 from thaw.scoring import Bin, per_class, reliability, score, top_k_accuracy
 from thaw.stage import announce, run
-from thaw.thumbnails import draw_grid, reading_thumbnails
+from thaw.thumbnails import draw_grid, drawable, reading_thumbnails
 from thaw.trained import trained
 
 BATCH = 32
@@ -101,14 +101,16 @@ def draw_mistakes(mistakes: Path, predicted: Predictions, digests: list[str], th
     of_own_class = predicted.probabilities[wrong, predicted.labels[wrong]]
     worst = wrong[np.argsort(of_own_class, kind="stable")][: PICTURES * 3]
     title = f"{len(wrong)} of {len(digests)} test images are taken for another class; the worst first"
+    names = drawable(predicted.classes)
     with reading_thumbnails(thumbnails) as pictures:
         drawn = []
         for image in worst:
             guess = int(predicted.probabilities[image].argmax())
-            caption = f"{predicted.classes[guess]} ({predicted.probabilities[image, guess]:.0%})"
-            drawn.append((pictures[digests[image]], f"{caption}\nis {predicted.classes[predicted.labels[image]]}"))
+            caption = f"{names[guess]} ({predicted.probabilities[image, guess]:.0%})"
+            drawn.append((pictures[digests[image]], f"{caption}\nis {names[predicted.labels[image]]}"))
     starts = range(0, max(len(drawn), 1), PICTURES)
-    draw_grid(mistakes, [(title if start == 0 else "", drawn[start : start + PICTURES]) for start in starts])
+    rows = [(title if start == 0 else "", drawn[start : start + PICTURES]) for start in starts]
+    draw_grid(mistakes, rows, predicted.classes)
 
 
 def _rounded(tree: Any) -> Any:

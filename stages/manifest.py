@@ -9,12 +9,14 @@ from thaw.manifest import SPLITS, Row, class_names, write_manifest
 from thaw.params import read_entry
 from thaw.params.dataset import Dataset
 from thaw.stage import announce, run
-from thaw.thumbnails import Thumbnails, draw_grid, writing_thumbnails
+from thaw.thumbnails import Thumbnails, draw_grid, drawable, writing_thumbnails
 
 SAMPLES = 8
 SAMPLED_CLASSES = 12
 MISSED = 5
 """Classes that a warning names."""
+FEW_BITS = 14
+"""Of 16, as cameras save that have no more: the images are shown at a fourth of their brightness, or less."""
 
 
 def main(
@@ -49,8 +51,12 @@ def main(
     of_class = Counter((row.label, row.split) for row in rows)
     write_csv(
         distribution,
-        ["class", "split", "images"],
-        [[label, split, str(of_class[label, split])] for label in class_names(rows) for split in SPLITS],
+        ["number", "class", "split", "images"],
+        [
+            [str(number), label, split, str(of_class[label, split])]
+            for number, label in enumerate(class_names(rows))
+            for split in SPLITS
+        ],
     )
     counts = Counter(row.split for row in rows)
     sizes = ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
@@ -63,6 +69,13 @@ def main(
             more = f" and {len(absent) - MISSED} more" if len(absent) > MISSED else ""
             named = ", ".join(map(repr, absent[:MISSED])) + more
             announce(f"warning: classes without an image in the {split} split: {named}: {loss}")
+    dark = [bits for bits in found.used_bits if bits <= FEW_BITS]
+    if dark:
+        share = f"1/{2 ** (16 - max(dark))}"
+        announce(
+            f"warning: {len(dark)} of {len(found.used_bits)} images with 16 bits a channel use no more than "
+            f"{max(dark)} of them, and are shown at {share} of their brightness: save them scaled to 16 bits"
+        )
     leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
     if leaks:
         announce(f"warning: {leaks} pairs that look alike are in different splits: see {near_duplicates}")
@@ -70,11 +83,11 @@ def main(
 
 def draw_samples(samples: Path, rows: list[Row], pictures: Thumbnails) -> None:
     """Draw some training images of each class, the same ones for the same images."""
-    drawn = []
-    for label in class_names(rows)[:SAMPLED_CLASSES]:
+    drawn, classes = [], class_names(rows)[:SAMPLED_CLASSES]
+    for label, title in zip(classes, drawable(classes), strict=True):
         mine = sorted(row.sha256 for row in rows if row.label == label and row.split == "train")
-        drawn.append((label, [(pictures[digest], "") for digest in mine[:SAMPLES]]))
-    draw_grid(samples, drawn)
+        drawn.append((title, [(pictures[digest], "") for digest in mine[:SAMPLES]]))
+    draw_grid(samples, drawn, classes)
 
 
 if __name__ == "__main__":

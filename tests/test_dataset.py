@@ -723,6 +723,32 @@ def test_the_manifest_stage_lists_what_it_skips(params, folder):
     assert "1 file ignored: hidden, or left behind by desktops" in outcome.stdout
 
 
+def test_the_manifest_stage_numbers_the_classes_and_draws_names_of_any_script(params, folder):
+    (folder / "oak").rename(folder / "яблоко")
+    (folder / "pine").rename(folder / "苹果")
+    outcome = run_manifest(params, folder)
+    assert outcome.returncode == 0, outcome.stderr
+    with (params.parent / "class_distribution.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["number"], row["class"], row["split"], row["images"]) for row in csv.DictReader(file)]
+    splits = (("train", "3"), ("validation", "1"), ("test", "1"))
+    assert rows == [(number, name, *split) for number, name in (("0", "яблоко"), ("1", "苹果")) for split in splits]
+
+
+@pytest.mark.parametrize(("bits", "share"), [(10, "1/64"), (12, "1/16"), (14, "1/4"), (15, None), (16, None)])
+def test_the_manifest_stage_warns_of_images_that_use_few_of_their_bits(params, folder, bits, share):
+    for number, path in enumerate(sorted((folder / "pine").iterdir())):
+        levels = np.random.default_rng(number).integers(0, 2**bits, (6, 8), np.uint16)
+        levels[0] = 2**bits - 1
+        Image.fromarray(levels).save(path)
+    outcome = run_manifest(params, folder)
+    assert outcome.returncode == 0, outcome.stderr
+    expected = (
+        f"warning: 5 of 5 images with 16 bits a channel use no more than {bits} of them, and are shown at {share} of"
+    )
+    assert (expected in outcome.stdout) == bool(share)
+    assert ("warning" in outcome.stdout) == bool(share)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

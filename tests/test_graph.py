@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, STAGES, Project
+from tests.toy import dvc
 from thaw.fingerprint import imports
 
 DECLARED: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
@@ -68,6 +69,49 @@ def test_a_stage_with_params_checks_all_of_them_first(name: str) -> None:
 def test_a_stage_that_needs_no_keras_does_not_import_it(name: str) -> None:
     graph = grimp.build_graph("stages", "thaw", include_external_packages=True, cache_dir=None)
     assert not graph.find_upstream_modules(f"stages.{name}") & {"keras", "tensorflow", "thaw.backend"}
+
+
+def test_git_ignores_what_stages_write_and_dvc_keeps_and_nothing_else_of_data(tmp_path: Path) -> None:
+    write_gitignore(tmp_path)
+    outs = [out for name in DECLARED for out in definition(name)["outs"] if isinstance(out, str)]
+    assert len(outs) > 12
+    ignored = [out.replace("${key}", "x") for out in outs]
+    kept = [
+        "data/labels.csv",
+        "data/x.dvc",
+        "data/x/oak.dvc",
+        "data/raw/x.dvc",
+        "data/raw/x/oak.dvc",
+        "data/raw/x/.gitignore",
+    ]
+    for path in (*ignored, *kept):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    command = ["git", "check-ignore", *ignored, *kept]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
+    assert done.stdout.split() == ignored
+
+
+@pytest.mark.parametrize("place", ["data/mine", "data/mine/oak", "data/raw/mine", "data/raw/mine/oak", "photos"])
+def test_images_can_be_added_to_dvc_wherever_they_are(place: str, plain: Path, tmp_path: Path) -> None:
+    write_gitignore(tmp_path)
+    project = Project(tmp_path, plain)
+    dvc(project, "init", "--quiet")
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / "1.png").write_text("an image")
+    dvc(project, "add", place)
+    command = ["git", "status", "--short", "--untracked-files=all"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
+    assert f"?? {place}.dvc" in done.stdout
+    assert "1.png" not in done.stdout
+
+
+def write_gitignore(folder: Path) -> None:
+    """Make a Git repository that ignores what this one does."""
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    for name in (".gitignore", "data/raw/.gitignore"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -2,8 +2,11 @@
 
 import io
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -14,10 +17,14 @@ from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from sklearn.datasets import load_sample_images
 
+from tests.conftest import ROOT
 from thaw import images
-from thaw.images import FORMATS, UnreadableImageError, decode, pixels
+from thaw.images import FORMATS, UnreadableImageError, decode, pixels, used_bits
+from thaw.near_duplicates import perceptual_hash
+from thaw.thumbnails import SIDE, draw_grid, thumbnail
 
 ORIENTATION = 0x0112
+SHOW = "from thaw.images import decode, pixels; decode(PATH.read_bytes()); pixels(PATH.read_bytes(), 8, 8, 'pad')"
 WHITE = (255, 255, 255)
 # What a viewer must do with the stored pixels, in the words of the EXIF standard's table.
 UPRIGHT = {
@@ -114,16 +121,85 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(file_format, order):
     assert pixels[1, 3].tolist() == list(WHITE)
 
 
-def test_sixteen_bit_rgb_png_is_scaled_not_clipped():
-    levels = np.array([[[0, 1000, 65535], [32768, 40000, 257]]], ">u2")
+def grey_tiff(values: np.ndarray, bits: int, is_negative: bool = False) -> bytes:
+    """Return a TIFF file of grey levels of 12 or 16 bits, which Pillow does not write."""
+    high, width = values.shape
+    if bits == 12:
+        text = "".join(f"{value:03x}" for value in values.ravel())
+        stored = bytes.fromhex(text)
+    else:
+        stored = values.astype("<u2").tobytes()
+    entries = {
+        256: width,
+        257: high,
+        258: bits,
+        259: 1,
+        262: int(not is_negative),
+        273: 8,
+        277: 1,
+        278: high,
+        279: len(stored),
+    }
+    listed = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in entries.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(stored)) + stored + struct.pack("<H", len(entries)) + listed + bytes(4)
+
+
+@pytest.mark.parametrize(("bits", "is_negative"), [(12, False), (16, False), (16, True)])
+def test_grey_levels_are_scaled_by_the_bits_that_a_tiff_file_says_it_has(bits, is_negative):
+    levels = np.array([[0, 1, 2**bits // 2, 2**bits - 1], [2**bits // 4, 99, 7, 0]], np.uint16)
+    bright = levels * (255 / (2**bits - 1))
+    expected = np.repeat((255 - bright if is_negative else bright)[..., None], 3, axis=2)
+    data = grey_tiff(levels, bits, is_negative)
+    np.testing.assert_allclose(shown(data), expected, atol=1)
+    np.testing.assert_array_equal(pixels(data, 2, 4, "pad"), shown(data))
+
+
+def test_a_tiff_file_of_another_depth_is_refused_with_what_to_do():
+    fourteen = grey_tiff(np.ones((2, 2), int), 16).replace(
+        struct.pack("<HHIH", 258, 3, 1, 16), struct.pack("<HHIH", 258, 3, 1, 14)
+    )
+    with pytest.raises(UnreadableImageError, match="such as 14 bits a channel: save it with 8 or 16"):
+        decode(fourteen)
+
+
+def sixteen_bits(brightest: int) -> Iterator[bytes]:
+    """Yield image files with 16 bits a channel, the brightest level being this one."""
+    levels = np.array([[0, brightest // 2], [1, brightest]], np.uint16)
+    yield encoded(Image.fromarray(levels), "PNG")
+    yield colour_png(np.repeat(levels[..., None], 3, axis=2))
+    for order in ("<u2", ">u2"):
+        yield encoded(Image.fromarray(levels.astype(order)), "TIFF")
+    yield encoded(Image.fromarray(levels.astype(np.int32)), "TIFF")
+
+
+@pytest.mark.parametrize(
+    ("brightest", "bits"), [(0, 8), (255, 8), (1023, 10), (4095, 12), (4096, 13), (16383, 14), (40000, 16), (65535, 16)]
+)
+def test_how_many_of_sixteen_bits_an_image_uses(brightest, bits):
+    for data in sixteen_bits(brightest):
+        assert used_bits(data, decode(data)) == bits
+
+
+def test_images_of_other_depths_use_none_of_sixteen_bits():
+    image = Image.new("RGB", (4, 4), (3, 3, 3))
+    for data in (np.asarray(image), *(encoded(image, one) for one in FORMATS), grey_tiff(np.ones((2, 2), int), 12)):
+        assert used_bits(data, decode(data)) is None
+
+
+def colour_png(levels: np.ndarray) -> bytes:
+    """Return a PNG file with 16 bits a channel, which Pillow does not write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
-    rows = zlib.compress(b"\0" + levels.tobytes())
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    np.testing.assert_allclose(shown(data), levels / 257, atol=1)
+    header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_sixteen_bit_rgb_png_is_scaled_not_clipped():
+    levels = np.array([[[0, 1000, 65535], [32768, 40000, 257]]], np.uint16)
+    np.testing.assert_allclose(shown(colour_png(levels)), levels / 257, atol=1)
 
 
 def test_the_transparent_level_of_a_sixteen_bit_grey_png_is_white():
@@ -268,6 +344,59 @@ def test_a_damaged_png_is_refused():
         decode(bytes(data))
 
 
+def test_a_fault_of_thaws_own_is_not_told_as_the_files(monkeypatch):
+    data = encoded(photo(1), "JPEG")
+    for function in ("_draft", "_to_rgb", "_resize"):
+        with monkeypatch.context() as broken:
+            broken.setattr(images, function, lambda *_: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                pixels(data, 8, 8, "pad")
+
+
+def test_an_image_is_turned_even_if_another_entry_of_its_exif_is_damaged():
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[0x011A] = 6, 72.0
+    stored = exif.tobytes()
+    # The resolution, which is a fraction, says to be a whole number: Pillow reads that, but cannot write it.
+    entry = stored.index(b"\x01\x1a\0\x05")
+    damaged = stored[:entry] + b"\x01\x1a\0\x0d" + stored[entry + 4 :]
+    assert shown(encoded(Image.new("RGB", (40, 24)), "JPEG", exif=damaged)).shape == (40, 24, 3)
+
+
+def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
+    """Return a PNG file with a chunk more behind its header."""
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return png[:33] + struct.pack(">I", len(content)) + kind + content + check + png[33:]
+
+
+def too_far(tiff: bytes, tag: int) -> bytes:
+    """Return a TIFF file in which an entry's value lies beyond the end."""
+    entry = tiff.index(struct.pack("<H", tag), struct.unpack("<I", tiff[4:8])[0])
+    return tiff[: entry + 4] + struct.pack("<II", 2**20, 2**24) + tiff[entry + 12 :]
+
+
+WARNED_OF = {
+    "damaged EXIF": encoded(
+        Image.new("RGB", (40, 24)), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x0f\0\x02\0\0\xff\0\0\0\xff\0"
+    ),
+    "an animation without frames": with_chunk(encoded(Image.new("RGB", (8, 8)), "PNG"), b"acTL", bytes(8)),
+    "an entry of TIFF that lies beyond its end": too_far(
+        encoded(Image.new("RGB", (8, 8)), "TIFF", description="a description"), 270
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WARNED_OF)
+def test_what_pillow_warns_of_but_shows_is_shown_without_a_word(name, tmp_path):
+    path = tmp_path / "image"
+    path.write_bytes(WARNED_OF[name])
+    for load in ("from PIL import Image; Image.open(PATH).convert('RGB').getexif()", SHOW):
+        code = f"import sys; from pathlib import Path; PATH = Path(sys.argv[1]); {load}"
+        command = [sys.executable, "-W", "always", "-c", code, str(path)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert ("Warning" in done.stderr) == (load is not SHOW), done.stderr
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("limit", [100, 40], ids=["Pillow only warns", "Pillow refuses"])
 def test_a_decompression_bomb_is_refused(monkeypatch, limit):
@@ -333,6 +462,47 @@ def test_resizing_is_nearly_pillows(method, height, width, interpolation):
     difference = differences(pixels(np.asarray(photo(1)), height, width, method, interpolation), expected)
     assert difference.mean() < 0.3
     assert difference.max() <= 10
+
+
+THIN = [(1, 1), (1, 2), (2, 1), (1, 5000), (5000, 1), (6, 2400), (2400, 6), (3, 5), (17, 300), (300, 9)]
+
+
+def thin_by_pillow(image: Image.Image, height: int, width: int, method: str, interpolation: str) -> np.ndarray:
+    """Return what Pillow makes of an image; as pad, which it leaves black where a line would be left, of one pixel."""
+    if method != "pad":
+        return by_pillow(image, height, width, method, interpolation)
+    inner = [max(1, side) for side in ImageOps.contain(image, (width, height)).size]
+    result = Image.new("RGB", (width, height))
+    resized = image.resize(inner, Image.Resampling[interpolation.upper()])
+    result.paste(resized, (round((width - inner[0]) / 2), round((height - inner[1]) / 2)))
+    return np.asarray(result)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "nearest"])
+@pytest.mark.parametrize("method", REFERENCES)
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("size", THIN, ids=str)
+def test_an_image_of_any_size_and_aspect_can_be_resized(size, file_format, orientation, method, interpolation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encoded(photo(1).resize(size), file_format, exif=exif, quality=95, subsampling=0)
+    for height, width in ((1, 1), (32, 32), (1, 40), (40, 1), (224, 8)):
+        expected = thin_by_pillow(decode(data), height, width, method, interpolation)
+        difference = differences(pixels(data, height, width, method, interpolation), expected)
+        assert difference.max() <= (0 if interpolation == "nearest" else 30 if file_format == "JPEG" else 6)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "RGBA", "CMYK"])
+@pytest.mark.parametrize("size", THIN, ids=str)
+def test_an_image_of_any_size_has_a_thumbnail_a_hash_and_a_place_in_a_picture(size, mode, tmp_path):
+    image = photo(1).resize(size)
+    data = encoded(image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode), "TIFF")
+    small = Image.open(io.BytesIO(thumbnail(decode(data, least=2 * SIDE))))
+    assert small.width <= SIDE
+    assert small.height <= SIDE
+    assert 0 <= perceptual_hash(decode(data)) < 2**64
+    draw_grid(tmp_path / "grid.jpg", [("thin", [(small, "one"), (Image.new("RGB", (1, 1)), "two")])])
 
 
 def test_an_image_of_the_wanted_size_stays_as_it_is():

@@ -177,3 +177,19 @@ def test_killed_and_run_again_a_stage_writes_the_bytes_of_one_that_never_was(war
     for name in ("v.keras", "v.csv"):
         assert (killed / "out" / name).read_bytes() == (undisturbed / "out" / name).read_bytes()
     assert not list(killed.glob(".thaw/training/*"))
+
+
+def test_interrupted_a_training_ends_without_a_word_and_goes_on_later(warm: Path, tmp_path: Path) -> None:
+    folder = prepare(tmp_path / "interrupted")
+    with subprocess.Popen(
+        [warm / "python", *STAGE], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as client:
+        while not list(folder.glob(".thaw/training/variants.v/state.npz")):
+            time.sleep(0.01)
+        os.kill(stage_of(client, folder), signal.SIGINT)
+        out, err = client.communicate()
+    assert (client.returncode, err) == (130, "")
+    assert "Traceback" not in out
+    assert [path.name for path in (folder / "out").iterdir()] == ["v.csv"]
+    again = subprocess.run([warm / "python", *STAGE], cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+    assert "an interrupted training goes on after epoch " in again.stdout

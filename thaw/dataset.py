@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.images import UnreadableImageError, decode
+from thaw.images import UnreadableImageError, decode, used_bits
 from thaw.layouts import SHOWN, Labelled, Skipped, listing, require_whole_groups
 from thaw.manifest import Row
 from thaw.near_duplicates import components, perceptual_hash, similar_pairs
@@ -37,6 +37,8 @@ class Collection:
     near_duplicates: list[Pair]
     notes: list[str]
     """Lines about what else was found."""
+    used_bits: list[int]
+    """How many of their bits a channel those images use that have 16, in any order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class _Read:
     """Why it cannot be used, if it cannot."""
     hash: int = 0
     thumbnail: bytes = b""
+    used_bits: int | None = None
+    """Of 16 bits a channel, if it has as many."""
 
 
 def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collection:
@@ -92,7 +96,8 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
     if dataset.split.method == "given":
         require_whole_groups(folder, ((group, one.file) for one in usable for group in groups[one.digest]))
     rows, pairs = _split(usable, groups, listed.classes, dataset)
-    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs, listed.notes)
+    bits = [one.used_bits for one in usable if one.used_bits is not None]
+    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs, listed.notes, bits)
 
 
 def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
@@ -107,7 +112,7 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
         except UnreadableImageError as error:
             return _Read(file, reason=str(error))
         looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
-        return _Read(file, digest, "", looks, thumbnail(image))
+        return _Read(file, digest, "", looks, thumbnail(image), used_bits(source, image))
 
     return on_all_cores(read_one, files)
 

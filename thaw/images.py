@@ -9,10 +9,13 @@ from typing import Literal
 
 import numpy as np
 from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+PNG, TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""What files of these formats begin with."""
 Resize = Literal["pad", "stretch", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 Box = tuple[float, float, float, float]
@@ -28,11 +31,23 @@ MARGIN = 2
 """A JPEG file is decoded at a fraction of its size only where this many pixels are left for each of the result."""
 FRACTIONS = (8, 4, 2)
 FILTERS = {"bicubic": FilterType.catmull_rom, "bilinear": FilterType.bilinear}
+TURN = Image.Transpose
+UPRIGHT = {
+    2: TURN.FLIP_LEFT_RIGHT,
+    3: TURN.ROTATE_180,
+    4: TURN.FLIP_TOP_BOTTOM,
+    5: TURN.TRANSPOSE,
+    6: TURN.ROTATE_270,
+    7: TURN.TRANSVERSE,
+    8: TURN.ROTATE_90,
+}
+"""What shows a stored image upright, by EXIF's orientation."""
 # By EXIF's orientation: whether rows become columns, and whether what is shown ends where the stored image begins.
 TURNED, FLIPPED_ACROSS, FLIPPED_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 
 # Pillow refuses twice `MAX_IMAGE_PIXELS` and warns of less, but a warning cannot be made an error in one thread only.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What else it warns of does not change what is shown: entries of EXIF, further frames, how transparency is stored.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class UnreadableImageError(Exception):
@@ -59,11 +74,26 @@ def decode(source: bytes | np.ndarray, least: int | None = None) -> Image.Image:
     """
     if isinstance(source, np.ndarray):
         return Image.fromarray(source).convert("RGB")
-    with _refusing():
-        image = _open(source)
-        if least:
-            _draft(image, min(image.size) / least)
-        return _load(image)
+    image = _open(source)
+    if least:
+        _draft(image, min(image.size) / least)
+    return _load(image)
+
+
+def used_bits(source: bytes | np.ndarray, shown: Image.Image) -> int | None:
+    """Return how many of its 16 bits a channel an image file uses: 12 where no level is above 4095.
+
+    Args:
+        source: the file's bytes, or pixels themselves, which have 8 bits.
+        shown: what `decode` made of them.
+
+    Returns:
+        8 to 16; None if the file has not so many bits a channel.
+    """
+    if isinstance(source, np.ndarray) or not source.startswith((PNG, *TIFF)):
+        return None
+    bits = source[24] if source.startswith(PNG) else _bits_of_tiff(_open(source))
+    return 8 + int(np.asarray(shown).max()).bit_length() if bits >= 16 else None
 
 
 def pixels(
@@ -93,17 +123,16 @@ def pixels(
     if isinstance(source, np.ndarray):
         image = decode(source)
         return _resize(image, (0, 0, *image.size), height, width, method, interpolation)
-    with _refusing():
-        image = _open(source)
-        across, down = image.size
-        turn, fraction = 1, 1
-        if isinstance(image, JpegImageFile) and interpolation != "nearest":
-            turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-            if turn in TURNED:
-                across, down = down, across
-            shrunk = (max if method == "pad" else min)(across / width, down / height)
-            fraction = _draft(image, shrunk / MARGIN)
-        image = _load(image)
+    image = _open(source)
+    across, down = image.size
+    turn, fraction = 1, 1
+    if isinstance(image, JpegImageFile) and interpolation != "nearest":
+        turn = _orientation(image)
+        if turn in TURNED:
+            across, down = down, across
+        shrunk = (max if method == "pad" else min)(across / width, down / height)
+        fraction = _draft(image, min(shrunk, across, down) / MARGIN)  # a line keeps one pixel of the result
+    image = _load(image)
     if fraction == 1:
         return _resize(image, (0, 0, *image.size), height, width, method, interpolation)
     # The last of the larger pixels may reach beyond what the file shows.
@@ -128,13 +157,27 @@ def _refusing() -> Iterator[None]:
         raise UnreadableImageError(f"truncated or damaged: {error}") from None
 
 
+@_refusing()
 def _open(data: bytes) -> Image.Image:
     if not data:
         raise UnreadableImageError("the file has no bytes")
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if data.startswith(TIFF):
+            reason = "truncated, or TIFF of a kind that is not read, such as 14 bits a channel: save it with 8 or 16"
+            raise UnreadableImageError(reason) from None
+        raise
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
     return image
+
+
+@_refusing()
+def _orientation(image: Image.Image) -> int:
+    """Return EXIF's; 1 if it has none."""
+    turn: int = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return turn
 
 
 def _draft(image: Image.Image, most: float) -> int:
@@ -148,20 +191,35 @@ def _draft(image: Image.Image, most: float) -> int:
 
 
 def _load(image: Image.Image) -> Image.Image:
-    image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    return _to_rgb(image)
+    with _refusing():
+        image.load()
+        turn = UPRIGHT.get(_orientation(image))
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = _to_8_bits(image)
+    # Pillow's exif_transpose would also write EXIF anew, and fail where an entry of no interest is damaged.
+    return _to_rgb(image if turn is None else image.transpose(turn))
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Return an image of whole numbers as one of 256 grey levels, what is transparent being white."""
+    values = np.asarray(image).astype(np.int64)
+    bits = 12 if _bits_of_tiff(image) == 12 else 16
+    is_negative = isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+    if values.min() < 0 or values.max() > 65535:
+        raise UnreadableImageError("its grey levels do not fit in 16 bits")
+    levels = values >> (bits - 8)
+    levels = np.where(values == image.info.get("transparency", -1), 255, 255 - levels if is_negative else levels)
+    return Image.fromarray(levels.astype(np.uint8))
+
+
+def _bits_of_tiff(image: Image.Image) -> int:
+    """Return the bits a channel that a TIFF file has; 1 of one that does not say it, as its standard has it."""
+    return int(np.ravel(image.tag_v2.get(BITSPERSAMPLE, 1))[0]) if isinstance(image, TiffImageFile) else 8
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image if "transparency" not in image.info else _on_white(image)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise UnreadableImageError("its grey levels do not fit in 16 bits")
-        levels = np.where(values == image.info.get("transparency", -1), 255, values >> 8)
-        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise UnreadableImageError("floating-point grey levels have no agreed brightness; convert it to 8 or 16 bits")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

@@ -3,11 +3,14 @@
 import argparse
 import csv
 import inspect
+import io
+import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,20 +23,41 @@ def run(stage: Callable[..., None]) -> None:
     """Call `stage` with the command line's arguments, one for each of its parameters.
 
     A parameter annotated `Path` gets a `Path`, every other one the text itself; one with a default may be left out.
-    A `UserError` ends the process with status 1 and its message alone. How long a success took is kept; see
-    `durations`.
+    A `UserError` ends the process with status 1 and its message alone, Ctrl-C with status 130 and without a word. How
+    long a success took is kept; see `durations`.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(stage))
     for parameter in inspect.signature(stage).parameters.values():
         kind = Path if parameter.annotation in (Path, Path | None) else str
         parser.add_argument(parameter.name, type=kind, nargs=None if parameter.default is parameter.empty else "?")
-    arguments = parser.parse_args()
+    with in_terminal():
+        stage(**vars(parser.parse_args()))
+        with suppress(OSError):  # without it, only estimates are lost
+            _keep_duration(_age())
+
+
+@contextmanager
+def in_terminal() -> Iterator[None]:
+    """Print in any terminal, and end the process as `run` says where that is not a success.
+
+    Characters that a terminal's encoding lacks are printed as escapes, such as \\u82f9.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is in a shell script's background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        stage(**vars(arguments))
+        yield
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
-    with suppress(OSError):  # without it, only estimates are lost
-        _keep_duration(_age())
+    except BrokenPipeError:  # nobody reads on, as behind `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again does not want to wait
+        sys.exit(130)
 
 
 def durations() -> dict[tuple[str, ...], float]:

@@ -1,9 +1,11 @@
 """Small pictures of all images, so that reports can show them where the images themselves are not."""
 
 import io
+import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -13,6 +15,7 @@ from thaw.files import replacing
 SIDE = 128
 CELL = 96
 EPOCH = (1980, 1, 1, 0, 0, 0)
+LEGEND = "class N: the font lacks its name, which has that number in class_distribution.csv"
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -55,15 +58,41 @@ def reading_thumbnails(path: Path) -> Iterator[Thumbnails]:
         yield Thumbnails(archive)
 
 
-def draw_grid(path: Path, rows: Iterable[tuple[str, list[tuple[Image.Image, str]]]]) -> None:
+def drawable(classes: Sequence[str]) -> list[str]:
+    """Return what a picture calls classes: their names, or `class N`, from 0, where its font cannot draw a name.
+
+    It has the characters of Latin, Greek, Cyrillic, Armenian and Georgian, and more; none of the scripts that are
+    written from right to left, or whose characters change with their neighbours.
+    """
+    return [name if _is_drawable(name) else f"class {number}" for number, name in enumerate(classes)]
+
+
+def _is_drawable(name: str) -> bool:
+    return all(
+        (one.isascii() or ord(one) in _characters())
+        and one.isprintable()
+        and not unicodedata.category(one).startswith("M")
+        and unicodedata.bidirectional(one) not in ("R", "AL", "AN")
+        for one in unicodedata.normalize("NFC", name)
+    )
+
+
+def draw_grid(
+    path: Path, rows: Iterable[tuple[str, list[tuple[Image.Image, str]]]], classes: Sequence[str] = ()
+) -> None:
     """Draw pictures in rows, each row with a title above it and each picture with a caption below; as JPEG.
+
+    What is too long for its place is cut in the middle.
 
     Args:
         path: where to.
         rows: a title, and pictures with their captions, which may have several lines.
+        classes: the names in them; where `drawable` made numbers of some, a line says so.
     """
-    font, line = ImageFont.load_default(12), 16
+    line = 16
     rows = list(rows)
+    if drawable(classes) != list(classes):
+        rows.append((LEGEND, []))
     columns = max((len(pictures) for _, pictures in rows), default=0)
     heights = []
     for _, pictures in rows:
@@ -73,12 +102,46 @@ def draw_grid(path: Path, rows: Iterable[tuple[str, list[tuple[Image.Image, str]
     draw = ImageDraw.Draw(sheet)
     top = 6
     for (title, pictures), height in zip(rows, heights, strict=True):
-        draw.text((6, top), title, fill="black", font=font)
+        _write(draw, (6, top), title, sheet.width - 12)
         for column, (picture, caption) in enumerate(pictures):
             left = 6 + column * (CELL + 6)
             cell = ImageOps.contain(picture.convert("RGB"), (CELL, CELL))
             sheet.paste(cell, (left + (CELL - cell.width) // 2, top + line + (CELL - cell.height) // 2))
-            draw.text((left, top + line + CELL), caption, fill="black", font=font)
+            _write(draw, (left, top + line + CELL), caption, CELL)
         top += height
     with replacing(path) as temporary:
         sheet.save(temporary, "JPEG", quality=85)
+
+
+def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, most: int) -> None:
+    """Write lines of text, each of `most` pixels or fewer."""
+    text = unicodedata.normalize("NFC", text)
+    font = ImageFont.load_default(12) if text.isascii() else _font()
+    lines = []
+    for line in text.splitlines():
+        kept, shown = len(line), line
+        while kept and font.getlength(shown) > most:
+            kept -= 1
+            shown = f"{line[: kept - kept // 2]}…{line[len(line) - kept // 2 :]}"
+        lines.append(shown)
+    draw.text(place, "\n".join(lines), fill="black", font=font)
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    # In the basic layout, text is the same on every machine, whatever libraries for other scripts it has.
+    return ImageFont.truetype(_font_file(), 11, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def _characters() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(_font_file()).get_charmap())
+
+
+def _font_file() -> str:
+    """Return the file of the font that Matplotlib brings along; to import it takes long, and few names need it."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))

@@ -1,0 +1,228 @@
+"""What whoever starts a stage or a command sees: every character, Thaw's errors before DVC's, and of Ctrl-C nothing."""
+
+import copy
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import doctor, lock, plan, repro, review
+from commands.__main__ import COMMANDS
+from tests.conftest import PARAMS, ROOT, Project
+from tests.toy import dvc, git
+from thaw.errors import UserError
+
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
+INTERRUPTED = """
+import os, runpy, signal, sys
+
+awaited, module = sys.argv[1:3]
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == awaited:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv[:3] = ["-m"]  # as it is while `python -m` looks for a module
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+"""Runs a module, and presses Ctrl-C when another one is about to be imported."""
+NAMES = "苹果, яблоко, ябълка, تفاح, pomme dapi à l’ancienne, \udce4, 🍎"
+
+
+@pytest.mark.parametrize(
+    ("awaited", "module", "arguments"),
+    [
+        *(("thaw", f"stages.{name}", []) for name in STAGES),
+        *((f"commands.{name}", "commands", [name]) for name in COMMANDS),
+    ],
+)
+def test_ctrl_c_while_modules_are_imported_ends_a_process_without_a_word(awaited, module, arguments):
+    command = [sys.executable, "-c", INTERRUPTED, awaited, module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_ctrl_c_while_a_stages_libraries_are_loaded_ends_it_without_a_word():
+    command = [sys.executable, "-m", "stages.train"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        while "numpy" not in Path(f"/proc/{process.pid}/maps").read_text():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate() == ("", None)
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize(("ignored", "code"), [(True, 0), (False, 130)])
+def test_who_ignores_ctrl_c_goes_on_ignoring_it(ignored, code):
+    """As a shell script's background jobs do."""
+    stage = "import os, signal; from thaw.stage import run; run(lambda: os.kill(os.getpid(), signal.SIGINT))"
+    prepare = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None
+    done = subprocess.run([sys.executable, "-c", stage], cwd=ROOT, preexec_fn=prepare, check=False)
+    assert done.returncode == code
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "ascii:strict"])
+@pytest.mark.parametrize("how", ["print(NAMES); print(NAMES, file=sys.stderr)", "raise UserError(NAMES)"])
+def test_names_are_printed_in_a_terminal_of_any_encoding(how, encoding):
+    stage = f"""
+import sys
+from thaw.errors import UserError
+from thaw.stage import run
+
+NAMES = {NAMES!a}
+
+def stage():
+    {how}
+
+run(stage)
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", stage], cwd=ROOT, env=environment, capture_output=True, check=False)
+    codec = encoding.split(":")[0]
+    shown = NAMES.encode(codec, errors="backslashreplace")
+    assert done.stderr == (b"error: " if "raise" in how else b"") + shown + b"\n"
+    assert done.stdout == (b"" if "raise" in how else shown + b"\n")
+
+
+def test_nobody_has_to_read_what_a_stage_prints() -> None:
+    stage = "from thaw.stage import run; run(lambda: [print('a line') for _ in range(100_000)])"
+    command = f"'{sys.executable}' -c \"{stage}\" | true"
+    done = subprocess.run(command, shell=True, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stderr == ""
+
+
+@pytest.fixture
+def project(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project of this repository's dvc.yaml and params that a test may break, in which the test runs."""
+    project = Project(tmp_path / "a project", plain)
+    project.folder.mkdir()
+    git(project.folder, "init", "--quiet")
+    dvc(project, "init", "--quiet")
+    shutil.copy(ROOT / "dvc.yaml", project.folder)
+    project.write_params(PARAMS)
+    monkeypatch.chdir(project.folder)
+    return project
+
+
+def look_at_pipeline() -> None:
+    with lock.opened() as repo:
+        doctor.check_pipeline(repo)
+
+
+CALLS: dict[str, Callable[[], Any]] = {
+    "plan": plan.main,
+    "review": lambda: review.main("HEAD"),
+    "repro": lambda: repro.main(2),
+    "doctor": look_at_pipeline,
+}
+
+
+def without(*address: str) -> Callable[[dict[str, Any]], Any]:
+    """Return what removes an entry."""
+
+    def change(params: dict[str, Any]) -> None:
+        for key in address[:-1]:
+            params = params[key]
+        del params[address[-1]]
+
+    return change
+
+
+BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    **{
+        ".".join(address): (without(*address), f"{'.'.join(address)}: this (key|section) is missing")
+        for address in [
+            *((section,) for section in PARAMS),
+            ("dataset", "path"),
+            ("features", "midway", "tensors"),
+            ("features", "midway", "backbone"),
+            ("variants", "half", "start"),
+            ("variants", "half", "inputs"),
+        ]
+    },
+    **{
+        f"{section} is {value}": (
+            lambda params, section=section, value=value: params.update({section: value}),
+            f"{section}: ",
+        )
+        for section in PARAMS
+        for value in (None, [], 5)
+    },
+    "an entry is nothing": (lambda params: params["variants"].update(half=None), "variants.half: expected a mapping"),
+    "a path is a number": (lambda params: params["dataset"].update(path=5), "dataset.path: expected text, got the num"),
+}
+TEXTS = {
+    "is empty": (b"", "params.yaml: the file is empty"),
+    "has a tab": (b"dataset:\n\tpath: 5\n", "params.yaml:2: not valid YAML"),
+    "has an unknown tag": (b"dataset: !what 5\n", "params.yaml:1: not valid YAML"),
+    "is not UTF-8": (b"# b\xe4ume\n", "params.yaml:1: not UTF-8"),
+    "has a key twice": (b"a: 1\na: 2\n", "params.yaml:2: not valid YAML"),
+    "is a list": (b"- 5\n", "expected sections such as dataset: and variants:"),
+    "is missing": (None, "params.yaml: no such file"),
+}
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_all_errors_of_params_are_told_before_dvc_complains_of_one(command: str, project: Project) -> None:
+    for change, expected in BROKEN.values():
+        params = copy.deepcopy(PARAMS)
+        change(params)
+        params["unknown"] = {}
+        project.write_params(params)
+        with pytest.raises(
+            UserError, match=rf"(?s)params\.yaml: \d errors, .*unknown: unknown section.*\n  {expected}"
+        ):
+            CALLS[command]()
+    for content, expected in TEXTS.values():
+        project.params.unlink(missing_ok=True)
+        if content is not None:
+            project.params.write_bytes(content)
+        with pytest.raises(UserError, match=expected):
+            CALLS[command]()
+
+
+@pytest.mark.parametrize("command", ["plan", "repro"])
+def test_a_file_that_dvc_cannot_read_is_named(command: str, project: Project) -> None:
+    trees = Path("data/raw/trees/oak")
+    trees.mkdir(parents=True)
+    (trees / "1.png").symlink_to("nowhere.png")
+    with pytest.raises(UserError, match=r"oak/1\.png: cannot be read: No such file or directory"):
+        CALLS[command]()
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_outside_of_git_every_command_says_what_to_do(command: str, project: Project) -> None:
+    """As in a downloaded ZIP file of the repository."""
+    shutil.rmtree(".git")
+    with pytest.raises(UserError, match=r"is not a git repository; `git init` makes it one, `dvc config --local core"):
+        CALLS[command]()
+    dvc(project, "config", "--local", "core.no_scm", "true")
+    if command == "review":
+        with pytest.raises(
+            UserError, match="HEAD: no such commit, for this is not a Git repository; clone the project"
+        ):
+            CALLS[command]()
+    else:
+        look_at_pipeline()
+    git(project.folder, "init", "--quiet")
+    dvc(project, "config", "--local", "--unset", "core.no_scm")
+    look_at_pipeline()
+
+
+def test_a_plan_is_printed_in_a_terminal_of_any_encoding(project: Project) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["dataset"]["path"] = "data/raw/苹果"
+    project.write_params(params)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "commands", "plan"]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
+    assert r"data/raw/\u82f9\u679c" in done.stdout
