@@ -47,8 +47,10 @@ def build(entry: Backbone) -> keras.Model:
 def _build_application(entry: Backbone) -> keras.Model:
     constructor = getattr(keras.applications, entry.architecture)
     weights = "imagenet" if entry.weights == "imagenet" else None
+    # Keras decides by the size for which it builds it which layers it has: without one, they fit no image.
+    size = {"input_shape": (331, 331, 3)} if entry.architecture == "NASNetLarge" else {}
     try:
-        network = constructor(weights=weights, include_top=entry.include_top)
+        network = constructor(weights=weights, include_top=entry.include_top, **size)
         return _as_pretrained(network) if entry.weights_are_a_file else network
     except Exception as error:  # Keras raises a bare Exception when it cannot fetch the weights
         if weights is None:

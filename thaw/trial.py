@@ -34,6 +34,7 @@ def problems(
     architecture: str = "none",
     include_top: bool = False,
     pooling: str | None = None,
+    source: str = "inputs",
 ) -> Iterator[Problem]:
     """Yield what Keras has to say against an entry: where in it, and what.
 
@@ -43,16 +44,19 @@ def problems(
         head: layers behind the network.
         architecture, include_top: of the network.
         pooling: behind it.
+        source: the key that says which images.
     """
     images = keras.Input((*pixels, 3))
     for number, spec in enumerate(augmentation):
         yield from (problem for _, problem in [_given(images, f"augmentation.{number}", spec)] if problem)
-    if not head:
+    if not head and architecture == "none":
         return
     try:
         x = _body(architecture, include_top, *pixels, pooling).output
     except Exception as error:  # each network has its own way to say that images are too small for it
-        yield "inputs", f"{architecture} cannot take images of {pixels[0]}x{pixels[1]} pixels: {reason(error)}"
+        yield source, f"{architecture} cannot take images of {pixels[0]}x{pixels[1]} pixels: {reason(error)}"
+        return
+    if not head:
         return
     for number, spec in enumerate(head):
         x, problem = _given(x, f"head.{number}", spec)

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from thaw.cache import cache_folder
+from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.rules import Entries, Problem
 from thaw.params.variants import Variant
+
+SIZED = ("NASNetLarge", "NASNetMobile")
+"""Networks that take images of some sizes only, as Keras builds them."""
 
 
 def tried(valid: Entries) -> Iterator[Problem]:
@@ -41,10 +45,11 @@ def tried(valid: Entries) -> Iterator[Problem]:
 
 
 def _of_features(features: Features, valid: Entries) -> dict[str, Any] | None:
-    tensors = valid["tensors"].get(features.tensors)
-    if not features.augmentation or not tensors:
+    tensors, backbone = valid["tensors"].get(features.tensors), valid["backbones"].get(features.backbone)
+    network = _network(backbone) if backbone and backbone.architecture in SIZED else {}
+    if not tensors or not (features.augmentation or network):
         return None
-    return {"pixels": tensors.pixels, "augmentation": features.augmentation, "head": []}
+    return {"pixels": tensors.pixels, "augmentation": features.augmentation, "head": [], **network, "source": "tensors"}
 
 
 def _of_variant(variant: Variant, valid: Entries) -> dict[str, Any] | None:
@@ -54,15 +59,17 @@ def _of_variant(variant: Variant, valid: Entries) -> dict[str, Any] | None:
     backbone = valid["backbones"].get(variant.start.removeprefix("backbones/"))
     if not tensors or not (variant.augmentation or (variant.head and backbone)):
         return None
-    network = {"architecture": backbone.architecture, "include_top": backbone.include_top} if backbone else {}
-    pooling = features.pooling if features else None
     return {
         "pixels": tensors.pixels,
         "augmentation": variant.augmentation,
         "head": variant.head or [],
-        **network,
-        "pooling": pooling,
+        **(_network(backbone) if backbone else {}),
+        "pooling": features.pooling if features else None,
     }
+
+
+def _network(backbone: Backbone) -> dict[str, Any]:
+    return {"architecture": backbone.architecture, "include_top": backbone.include_top}
 
 
 def _passed(entry: dict[str, Any]) -> Path:
