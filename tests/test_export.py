@@ -16,9 +16,11 @@ from thaw.backend import keras
 from thaw.boundary import prefix
 from thaw.errors import UserError
 from thaw.normalization import Normalization
+from thaw.training import add_head
 
 ABOUT = {"classes": list(CLASSES), "pixels": [48, 40], "resize": "crop", "interpolation": "bilinear"}
 FORMATS = list(export.ENDINGS)
+FINAL = {"Dense": {"units": "classes", "activation": "softmax"}}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,34 @@ def test_what_is_written_gives_the_probabilities_of_keras(
     assert json.loads(written.with_name(f"{name(format)}.json").read_text()) == ABOUT
     with_weights = {"small.bin"} if format == "openvino" else set()
     assert {one.name for one in written.parent.iterdir()} == {name(format), f"{name(format)}.json", *with_weights}
+
+
+RANDOM: dict[str, dict[str, Any]] = {
+    "AlphaDropout": {"rate": 0.3},
+    "Dropout": {"rate": 0.3},
+    "GaussianDropout": {"rate": 0.3},
+    "GaussianNoise": {"stddev": 0.3},
+    "RandomFlip": {},
+    "RandomPerspective": {},
+    "RandomRotation": {"factor": 0.2},
+    "RandomShear": {"x_factor": 0.2},
+    "RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2},
+    "RandomZoom": {"height_factor": 0.2},
+    "SpatialDropout2D": {"rate": 0.3},
+}
+"""What a head can have of them that takes a map; they do nothing in inference."""
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_random_layers_do_not_hinder_it(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = lite0.build(include_top=True)
+    body = models.assemble(prefix(network, "block_0"), 48, 40, Normalization.of("lite"), None)
+    head = [*({name: arguments} for name, arguments in RANDOM.items()), "GlobalAveragePooling2D", FINAL]
+    tensors = {key: value for key, value in ABOUT.items() if key != "classes"}
+    path = tmp_path / "random.keras"
+    models.save(add_head(body, head, len(CLASSES)), path, {"classes": ABOUT["classes"], "tensors": tensors})
+    export.main(path, format, tmp_path / f"out{export.ENDINGS[format]}", [])
+    assert "differs from" in capsys.readouterr().out
 
 
 def test_what_differs_is_not_written_and_what_was_there_stays(

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
+from commands.predict import main as predict
+from stages.evaluate import main as score_stage
+from stages.train import main as train_stage
+from tests.conftest import Project
 from tests.test_params import Tree, edited, errors  # noqa: F401
 from thaw import models
 from thaw.augmentation import Augmentation
@@ -102,9 +107,10 @@ LAYERS = list({getattr(keras.layers, name): name for name in public_classes("lay
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_that_is_accepted_is_trained_and_gives_what_keras_gives(
-    name: str, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = trained(head(name))
+    models.save(trained(head(name)), tmp_path / "model.keras", {})
+    model, _ = models.load(tmp_path / "model.keras")
     expected = model.predict(PIXELS, verbose=0)
     np.testing.assert_allclose(expected.sum(axis=1), 1, rtol=1e-5)
     fastest = engine(model)
@@ -318,3 +324,27 @@ def test_arguments_that_are_left_out_have_the_constructors_defaults() -> None:
     assert layer.get_config() == {**keras.layers.Rescaling(0.00392).get_config(), "name": layer.name}
     nested = keras_object({"Bidirectional": {"layer": {"LSTM": {"units": 5}}, "merge_mode": "sum"}}, "layers")
     assert (nested.forward_layer.units, nested.merge_mode) == (5, "sum")
+
+
+def test_a_training_is_not_lost_to_what_only_saves_time(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = tmp_path / "nothing.keras"
+    models.save(build(Backbone(architecture="none", weights="none")), nothing, {"backbone": {}})
+    inputs = (finished.folder / "data" / "tensors" / "small.h5").resolve()
+    thumbnails = (finished.folder / "data" / "thumbnails.zip").resolve()
+    monkeypatch.chdir(tmp_path)
+    layers = [{"Reshape": {"target_shape": [40, 120]}}, {"LSTM": {"units": 4}}, FINAL]
+    variant = {"start": "backbones/nothing", "inputs": "tensors/small", "head": layers, "fit": TINY}
+    params = tmp_path / "params.yaml"
+    with params.open("w", encoding="utf-8") as file:
+        YAML().dump({"variants": {"rnn": variant}, "evaluation": {"top_k": 2}}, file)
+    model, out = tmp_path / "rnn.keras", tmp_path / "out"
+    train_stage(params, "variants.rnn", nothing, inputs, model, out / "history.csv")
+    names = ("metrics.json", "predictions.csv", "classes.csv", "calibration.csv", "mistakes.jpg")
+    score_stage(params, "evaluation", "rnn", nothing, model, inputs, thumbnails, *(out / name for name in names))
+    predict(model, [finished.folder / "data" / "raw" / "trees"], out / "table.csv", 1)
+    assert {path.name for path in out.iterdir()} == {"history.csv", "table.csv", *names}
+    said = capsys.readouterr().out
+    assert said.count("computed by Keras, since OpenVINO cannot have this network: TensorList") == 3
+    assert "test images, with Keras" in said

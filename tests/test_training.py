@@ -1,21 +1,27 @@
 """Heads, freezing, the logistic solver and the scores, against independent references."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import top_k_accuracy_score
 
+from commands.export import main as export
+from commands.predict import main as predict
 from thaw import logistic, models, scoring
 from thaw.augmentation import Augmentation
 from thaw.backbones import build
 from thaw.backend import keras, read_ahead
 from thaw.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.boundary import prefix
+from thaw.checkpoint import Checkpoint
+from thaw.engine import finite
 from thaw.errors import UserError
 from thaw.normalization import Normalization
 from thaw.params.backbones import Backbone
@@ -24,6 +30,7 @@ from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Training
 from thaw.row_file import Index, RowFile
 from thaw.row_writer import writing
+from thaw.trained import trained
 from thaw.training import add_head, freeze, train
 from thaw.views import Views
 
@@ -481,3 +488,86 @@ def test_a_class_without_test_images_counts_where_it_is_predicted() -> None:
     labels, probabilities = np.array([0, 1]), np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]])
     assert scoring.score(labels, probabilities).macro_f1 == 1
     assert scoring.score(labels, probabilities[:, [0, 2, 1]]).macro_f1 == pytest.approx(1 / 3)
+
+
+OVERFLOWS: dict[str, dict[str, object]] = {
+    "the loss": {"optimizer": {"SGD": {"learning_rate": 1e30}}},
+    "with a callback that ends it": {"optimizer": {"SGD": {"learning_rate": 1e30}}, "callbacks": ["TerminateOnNaN"]},
+    "a weight alone": {"optimizer": {"SGD": {"learning_rate": 1e38}}, "steps_per_epoch": 1, "batch_size": 9},
+    "another loss": {"optimizer": {"Adam": {"learning_rate": 1e35}}, "loss": "MeanSquaredError"},
+    "in bfloat16": {"optimizer": {"SGD": {"learning_rate": 1e30}}, "precision": "bfloat16"},
+}
+
+
+@pytest.mark.parametrize("fit", OVERFLOWS.values(), ids=OVERFLOWS)
+def test_numbers_that_are_not_finite_end_a_training_in_their_epoch(fit: dict[str, object]) -> None:
+    model = small_network()
+    freeze(model, None, "frozen")
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
+    rows = everything(pixels, np.arange(9) % 3)
+    rate = float(next(iter(fit["optimizer"].values()))["learning_rate"])  # type: ignore[attr-defined]
+    with pytest.raises(UserError) as raised:
+        train(model, None, rows, Training(**{"epochs": 9, "batch_size": 3, **fit}), [])  # type: ignore[arg-type]
+    said = str(raised.value)
+    assert re.match(rf"epoch 1, learning rate {re.escape(f'{rate:g}')}: ", said)
+    assert re.search(r"(loss is (nan|inf)|the weight \S+ has a number that is not finite)", said)
+    assert "try a smaller learning_rate" in said
+
+
+def test_a_checkpoint_is_never_of_such_numbers(tmp_path: Path) -> None:
+    model = small_network()
+    freeze(model, None, "frozen")
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
+    fit = Training(epochs=2, batch_size=3, optimizer={"SGD": {"learning_rate": 1e30}})
+    with pytest.raises(UserError):
+        train(model, None, everything(pixels, np.arange(9) % 3), fit, [], Checkpoint(tmp_path / "state", "same"))
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.fixture(params=[np.nan, np.inf])
+def overflowed(request: pytest.FixtureRequest) -> keras.Model:
+    """A network of which one number of one weight is not finite."""
+    model = small_network()
+    kernel, bias = model.get_layer("last").get_weights()
+    kernel[0, 0, 0, 0] = request.param
+    model.get_layer("last").set_weights([kernel, bias])
+    return model
+
+
+def test_a_model_whose_weights_are_not_finite_is_not_written(overflowed: keras.Model, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.keras: not written, for numbers of the weight last/kernel are not"):
+        models.save(overflowed, tmp_path / "model.keras", {})
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_model_whose_weights_are_not_finite_is_not_accepted(
+    overflowed: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.keras"
+    about = {
+        "classes": ["ash", "elm", "fir"],
+        "tensors": {"pixels": [8, 8], "resize": "pad", "interpolation": "bicubic"},
+    }
+    monkeypatch.setattr("thaw.cache.DEFAULT_GIGABYTES", 0)
+    with monkeypatch.context() as before:
+        before.setattr(models, "not_finite", lambda model: None)
+        models.save(overflowed, path, about)
+    image = tmp_path / "image.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(image)
+    for use in (
+        lambda: models.load(path),  # where scoring, exporting, and training from a start begin
+        lambda: trained(path),
+        lambda: predict(path, [image], None, 1),
+        lambda: export(path, "saved_model", tmp_path / "out", []),
+    ):
+        with pytest.raises(UserError, match=r"model\.keras: numbers of the weight last/kernel are not finite"):
+            use()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["image.png", "model.keras"]
+
+
+def test_what_a_model_computes_has_to_be_finite() -> None:
+    batches = [np.zeros((2, 3), np.float32), np.full((2, 3), np.inf, np.float32)]
+    found = finite(iter(batches), "models/variants/full.keras")
+    assert next(found) is batches[0]
+    with pytest.raises(UserError, match=r"models/variants/full\.keras: computes numbers that are not finite"):
+        next(found)

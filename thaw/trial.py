@@ -59,7 +59,7 @@ def problems(
     if not head:
         return
     for number, spec in enumerate(head):
-        x, problem = _given(x, f"head.{number}", spec)
+        x, problem = _given(x, f"head.{number}", spec, is_kept=True)
         if problem:
             yield problem
             return
@@ -71,12 +71,21 @@ def problems(
         )
 
 
-def _given(x: Any, where: str, spec: Any) -> tuple[Any, Problem | None]:
-    """Return what a layer gives for `x`, and the problem if it gives nothing that others could take."""
+def _given(x: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, Problem | None]:
+    """Return what a layer gives for `x`, and the problem if it gives nothing that others could take.
+
+    Where a layer is kept in a model's file, it has to come out of it as it went in.
+    """
     try:
-        x = applied(keras_object(spec, "layers", CLASSES), x)
+        layer = keras_object(spec, "layers", CLASSES)
+        x = applied(layer, x)
     except UserError as error:
         return x, (where, str(error).removeprefix("params.yaml: "))
+    if is_kept:
+        try:
+            type(layer).from_config(layer.get_config())
+        except Exception as error:  # each layer has its own way to say so
+            return x, (where, f"Keras writes {type(layer).__name__} so that it cannot read it: {reason(error)}")
     if None in x.shape[1:]:
         return x, (where, f"the size of what it gives is not known, {_size(x)}: give numbers for it")
     return x, None
