@@ -67,7 +67,6 @@ RANDOM: dict[str, dict[str, Any]] = {
     "RandomFlip": {},
     "RandomPerspective": {},
     "RandomRotation": {"factor": 0.2},
-    "RandomShear": {"x_factor": 0.2},
     "RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2},
     "RandomZoom": {"height_factor": 0.2},
     "SpatialDropout2D": {"rate": 0.3},

@@ -58,6 +58,7 @@ _PARTS = "takes other layers, which params.yaml cannot give it: list those layer
 _UNREPEATABLE = "draws from Python's own random numbers, so that no run repeats another"
 _CROPS = "gives another size in training than in inference: give the tensors pixels of that size, with resize: crop"
 _CYCLE = "hands on its input as its output, of which Keras can build no network"
+_UNREADABLE = "is written into a model's file by Keras so that it cannot be read again: put it into augmentation"
 _OF_PIXELS = "reckons with pixels 0-255, and a head gets others: put it into augmentation, or leave it out"
 _WRITES = (
     "writes files or sends data that dvc.yaml does not declare; to keep the best epoch's weights use "
@@ -91,6 +92,7 @@ UNUSABLE = {
         "AugMix": _UNREPEATABLE,
         "Equalization": _CYCLE,
         "RandomCrop": _CROPS,
+        "RandomShear": _UNREADABLE,
     },
     "augmentation": {
         **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), _LABELS),
