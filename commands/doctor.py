@@ -9,7 +9,14 @@ from dvc.repo import Repo
 from commands import lock
 from commands.cache_checks import check_cache, check_data, check_disk, check_memory
 from commands.findings import Finding, State, checked
-from commands.machine_checks import check_keras, check_openvino, check_packages, check_python, starting_keras
+from commands.machine_checks import (
+    check_environment,
+    check_keras,
+    check_openvino,
+    check_packages,
+    check_python,
+    starting_keras,
+)
 from commands.rehashing import rehash
 from commands.remote_checks import check_pushed, check_remote, check_secrets
 from commands.sizes import sizes
@@ -47,6 +54,7 @@ def examine(objects: bool = False) -> Iterator[Finding]:
     with starting_keras() as keras, lock.opened() as repo:
         yield checked("Python", check_python)
         yield checked("packages", check_packages)
+        yield checked("environment", check_environment)
         pipeline = checked("pipeline", lambda: check_pipeline(repo))
         yield pipeline
         if pipeline.state is State.OK:

@@ -12,6 +12,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import thaw
 from commands.findings import INSTALL, Finding, State, shortened
 from thaw.engine import openvino
 from thaw.machine import versions
@@ -33,6 +34,14 @@ def check_python() -> Finding:
     other = f"is that of {prefix}" if prefix else "cannot be started"
     text = f"stages are run by `python`, which {other}, and not that of {sys.prefix}"
     return Finding("Python", State.ERROR, text, f"source {shlex.quote(sys.prefix)}/bin/activate")
+
+
+def check_environment() -> Finding:
+    """Whether the machine's environment sets what no result may depend on, and what is therefore forgotten."""
+    if thaw.FORGOTTEN:
+        text = f"set here, and ignored, since no result may depend on it: {shortened(thaw.FORGOTTEN)}"
+        return Finding("environment", State.WARNING, text)
+    return Finding("environment", State.OK, "sets nothing for Keras and its engines that results could depend on")
 
 
 def check_packages() -> Finding:

@@ -15,7 +15,14 @@ from commands import cache_checks
 from commands.cache_checks import check_cache, check_data, check_disk, check_memory
 from commands.doctor import check_pipeline
 from commands.findings import Finding, State, checked
-from commands.machine_checks import check_keras, check_openvino, check_packages, check_python, starting_keras
+from commands.machine_checks import (
+    check_environment,
+    check_keras,
+    check_openvino,
+    check_packages,
+    check_python,
+    starting_keras,
+)
 from commands.rehashing import rehash
 from commands.remote_checks import check_pushed, check_remote, check_secrets
 from commands.sizes import Sizes, sizes
@@ -365,6 +372,14 @@ def test_a_package_of_another_version_is_named(tmp_path: Path) -> None:
     assert "1 not as pinned: Scikit_Learn" in found.text
 
 
+def test_what_the_environment_sets_and_no_result_may_depend_on_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_environment().state is State.OK
+    monkeypatch.setattr("thaw.FORGOTTEN", ["TF_XLA_FLAGS"])
+    found = check_environment()
+    assert found.state is State.WARNING
+    assert found.text.endswith("no result may depend on it: TF_XLA_FLAGS")
+
+
 def test_bfloat16_is_warned_of_where_the_processor_has_it_not() -> None:
     asking = {"features": {"one": {"precision": "bfloat16"}}, "variants": {}}
     found = check_openvino(asking)
@@ -417,6 +432,7 @@ def test_the_command_says_all_of_it_and_fails_where_there_is_an_error(toy: Proje
     for about in (
         "Python",
         "packages",
+        "environment",
         "pipeline",
         "OpenVINO",
         "memory",

@@ -13,7 +13,8 @@ _KEPT = (
     *("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"),
     *("JAX_PLATFORM", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "XLA_PYTHON_CLIENT_"),
 )
-for _name in [name for name in os.environ if name.startswith(_MACHINES) and not name.startswith(_KEPT)]:
+FORGOTTEN = sorted(name for name in os.environ if name.startswith(_MACHINES) and not name.startswith(_KEPT))
+for _name in FORGOTTEN:
     del os.environ[_name]
 if "XLA_FLAGS" in os.environ:  # of which only those remain that say where something is
     _flags = os.environ["XLA_FLAGS"].split()
