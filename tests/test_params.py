@@ -1056,7 +1056,7 @@ RIGHT = {
                     "activation": "relu",
                     "kernel_initializer": "uniform",
                     "kernel_regularizer": {"L2": {"l2": 1e-4}},
-                    "bias_initializer": {"Identity": {"gain": 2.0}},
+                    "bias_initializer": {"Constant": {"value": 2.0}},
                     "bias_regularizer": None,
                     "dtype": "float32",
                 }
@@ -1352,6 +1352,7 @@ def test_whatever_a_key_is_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None
 def test_whatever_stands_anywhere_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = copy.deepcopy(EVERYTHING)
     monkeypatch.setattr("thaw.params.check.read_yaml", lambda path: tree)
+    monkeypatch.setattr("thaw.params.check.tried", lambda valid: ())  # which takes seconds, and gets only what is right
     refused = passed = 0
     for path in list(places(tree)):
         node = around(tree, path)
