@@ -50,6 +50,7 @@ KEPT = {
     "JAX_PLATFORMS": "cpu",
     "KERAS_BACKEND": "jax",
     "KERAS_HOME": "/weights",
+    "TF_CLI_CONFIG_FILE": "/terraform.rc",
     "TF_CPP_MIN_LOG_LEVEL": "0",
     "XLA_PYTHON_CLIENT_MEM_FRACTION": ".5",
 }

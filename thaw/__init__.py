@@ -12,6 +12,7 @@ _MACHINES = ("DNNL_", "JAX_", "KERAS_", "NVIDIA_TF32_OVERRIDE", "ONEDNN_", "OPEN
 _KEPT = (
     *("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"),
     *("JAX_PLATFORM", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "XLA_PYTHON_CLIENT_"),
+    *("TF_CLI_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_PLUGIN_", "TF_VAR_", "TF_WORKSPACE"),  # Terraform's
 )
 FORGOTTEN = sorted(name for name in os.environ if name.startswith(_MACHINES) and not name.startswith(_KEPT))
 for _name in FORGOTTEN:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from thaw.backend import keras, quiet
+from thaw.backend import inference, keras, quiet
+from thaw.keras_graphs import converted
 from thaw.models import without_random_layers
 
 NAMES = {"onnx": "onnx", "openvino": "openvino", "saved_model": "tf_saved_model", "tflite": "litert"}
@@ -26,6 +27,12 @@ def write(model: keras.Model, source: Path, format: str, path: Path) -> None:
         shutil.copyfile(source, path)
         return
     deployed = without_random_layers(model)
+    if format == "openvino" and keras.backend.backend() == "tensorflow":
+        with quiet():
+            graph = converted(inference(deployed))
+        for content, ending in zip(graph, (".xml", ".bin"), strict=True):
+            path.with_suffix(ending).write_bytes(content)
+        return
     if format == "onnx":
         deployed = _with_constants(deployed)
     deployed(np.zeros((1, *model.input.shape[1:]), np.float32))  # Keras exports nothing that was never called
