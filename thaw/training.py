@@ -34,9 +34,9 @@ def add_head(body: keras.Model, head: list[KerasSpec], classes: int) -> keras.Mo
         specs.append("Softmax")
     x = body.output
     for number, spec in enumerate(specs, start=1):
-        layer = keras_object(spec, "layers", classes)
-        layer.name = f"{HEAD}{number}_{type(layer).__name__.lower()}"
-        x = applied(layer, x)
+        built = keras_object(spec, "layers", classes)
+        config = {**built.get_config(), "name": f"{HEAD}{number}_{type(built).__name__.lower()}"}
+        x = applied(type(built).from_config(config), x)
     return keras.Model(body.input, x, name=body.name)
 
 
