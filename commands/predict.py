@@ -4,7 +4,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,8 @@ def main(model: Path, images: list[Path], out: Path | None, top: int) -> None:
     from thaw.trained import trained
 
     classifier = Classifier(model)
-    runner = trained(model)
+    with redirect_stdout(sys.stderr):  # what is said of the engine is no part of the table
+        runner = trained(model)
     print(f"{len(paths)} files, {len(classifier.classes)} classes, with {runner.name}", file=sys.stderr)
     top = min(top, len(classifier.classes))
     unreadable = []

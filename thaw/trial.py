@@ -17,9 +17,9 @@ from thaw.errors import UserError
 from thaw.keras_objects import applied, keras_object, reason
 from thaw.normalization import Normalization, pretrained_with
 from thaw.params.backbones import Backbone
+from thaw.params.rules import Problem
 
 CLASSES = 2
-Problem = tuple[str, str]
 
 
 def main() -> None:
@@ -48,7 +48,9 @@ def problems(
     """
     images = keras.Input((*pixels, 3))
     for number, spec in enumerate(augmentation):
-        yield from (problem for _, problem in [_given(images, f"augmentation.{number}", spec)] if problem)
+        _, problem = _given(images, f"augmentation.{number}", spec)
+        if problem:
+            yield problem
     if not head and architecture == "none":
         return
     try:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from thaw.cache import cache_folder
+from thaw.fingerprint import fingerprint
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.rules import Entries, Problem
 from thaw.params.variants import Variant
+from thaw.stage import announce
 
 SIZED = ("NASNetLarge", "NASNetMobile")
 """Networks that take images of some sizes only, as Keras builds them."""
@@ -25,7 +27,9 @@ def tried(valid: Entries) -> Iterator[Problem]:
     """Yield what Keras has to say against entries that are otherwise right."""
     wanted = {f"features.{name}": _of_features(one, valid) for name, one in valid["features"].items()}
     wanted |= {f"variants.{name}": _of_variant(one, valid) for name, one in valid["variants"].items()}
-    new = {address: one for address, one in wanted.items() if one and not _passed(one).exists()}
+    wanted = {address: one for address, one in wanted.items() if one}
+    code = fingerprint("thaw.trial", version("keras")) if wanted else ""
+    new = {address: one for address, one in wanted.items() if not _passed(one, code).exists()}
     if not new:
         return
     # It loads in half the time, and builds networks in a tenth.
@@ -35,13 +39,15 @@ def tried(valid: Entries) -> Iterator[Problem]:
         command, input=json.dumps([*new.values()]), env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        return  # Keras cannot be loaded here, as the stages will say
+        reason = next(reversed(done.stderr.strip().splitlines()), f"status {done.returncode}")
+        announce(f"warning: heads and augmentations could not be tried before anything runs: {reason}")
+        return
     for (address, one), found in zip(new.items(), json.loads(done.stdout.splitlines()[-1]), strict=True):
         yield from ((f"{address}.{where}", problem) for where, problem in found)
         if not found:
             with suppress(OSError):  # it is only asked again then
-                _passed(one).parent.mkdir(parents=True, exist_ok=True)
-                _passed(one).touch()
+                _passed(one, code).parent.mkdir(parents=True, exist_ok=True)
+                _passed(one, code).touch()
 
 
 def _of_features(features: Features, valid: Entries) -> dict[str, Any] | None:
@@ -72,7 +78,7 @@ def _network(backbone: Backbone) -> dict[str, Any]:
     return {"architecture": backbone.architecture, "include_top": backbone.include_top}
 
 
-def _passed(entry: dict[str, Any]) -> Path:
-    """Return the file that says that an entry passed."""
-    key = hashlib.sha256(json.dumps([entry, version("keras")], sort_keys=True).encode()).hexdigest()
+def _passed(entry: dict[str, Any] | None, code: str) -> Path:
+    """Return the file that says that an entry passed, with the code that tried it."""
+    key = hashlib.sha256(json.dumps([entry, code], sort_keys=True).encode()).hexdigest()
     return cache_folder() / "tried" / key
