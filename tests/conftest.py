@@ -93,7 +93,7 @@ class Project:
         return {**os.environ, "PATH": f"{self.python}{os.pathsep}{os.environ['PATH']}"}
 
     def dvc(self, *arguments: str) -> Outcome:
-        command = [sys.executable, "-m", "dvc", *arguments]
+        command = [str(self.python / "python"), "-m", "dvc", *arguments]
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, text=True, capture_output=True, check=False
         )

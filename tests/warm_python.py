@@ -35,7 +35,7 @@ def write_client(folder: Path, address: str) -> None:
 
 def serve(address: str) -> None:
     """Serve commands until killed; announce on standard output when ready."""
-    import dvc.repo  # noqa: F401
+    import dvc.cli  # noqa: F401
     import h5py  # noqa: F401
     import keras  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
