@@ -6,7 +6,7 @@ from PIL import Image
 
 from benchmarks.measuring import Comparison, Measured, in_turn
 from benchmarks.photos import VEHICLES, made_photo
-from thaw.images import pixels
+from thaw.images.decoding import pixels
 
 SIDE = 224
 RUNS = 5

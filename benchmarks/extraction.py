@@ -10,10 +10,10 @@ from benchmarks.measuring import Comparison, Measured, in_turn
 from benchmarks.networks import NETWORKS, Network
 from benchmarks.photos import photos
 from benchmarks.project import PIXELS, PRECISIONS, Project, forget, forget_rows
-from thaw.backend import keras
-from thaw.engine import Precision
-from thaw.keras_engine import engine
-from thaw.row_file import RowFile
+from thaw.engines.keras import engine
+from thaw.engines.openvino import Precision
+from thaw.formats.row_file import RowFile
+from thaw.networks.backend import keras
 
 RUNS = 2
 

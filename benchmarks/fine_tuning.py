@@ -12,22 +12,22 @@ import numpy as np
 from benchmarks.measuring import Comparison, Measured, Way, in_turn
 from benchmarks.networks import LITE0, VGG16, Network
 from benchmarks.project import PRECISIONS
-from thaw import models
-from thaw.backbones import build
-from thaw.backend import keras
-from thaw.batches import Rows
-from thaw.boundary import prefix
-from thaw.engine import Precision
-from thaw.keras_engine import engine
-from thaw.normalization import Normalization
+from stages.features.views import Views
+from thaw.backbones.building import build
+from thaw.engines.keras import engine
+from thaw.engines.openvino import Precision
+from thaw.formats.row_file import Index, RowFile
+from thaw.formats.row_writer import writing
+from thaw.images.normalization import Normalization
+from thaw.networks import models
+from thaw.networks.backend import keras
+from thaw.networks.boundary import prefix
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Training
-from thaw.row_file import Index, RowFile
-from thaw.row_writer import writing
-from thaw.training import add_head, freeze, train
-from thaw.views import Views
+from thaw.training.batches import Rows
+from thaw.training.training import add_head, freeze, train
 
 SIDE = 224
 CLASSES = ("a", "b", "c")

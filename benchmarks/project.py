@@ -10,12 +10,14 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from benchmarks.networks import Network
-from stages import features, manifest, tensors
-from thaw import models
-from thaw.backbones import build
-from thaw.backend import keras
-from thaw.engine import Precision
-from thaw.normalization import Normalization
+from stages import tensors
+from stages.features import __main__ as features
+from stages.manifest import __main__ as manifest
+from thaw.backbones.building import build
+from thaw.engines.openvino import Precision
+from thaw.images.normalization import Normalization
+from thaw.networks import models
+from thaw.networks.backend import keras
 from thaw.params.backbones import Backbone
 
 PIXELS = (224, 224)

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from benchmarks.measuring import Comparison, Measured, once
 from benchmarks.project import forget
 from benchmarks.recipe import ROOT, make_project, reproduce
-from thaw.history import read_history
+from thaw.formats.history import read_history
 
 # Each variant for itself, as notebooks do it: photos are read once, everything else runs in every epoch, until as many
 # validation photos are right as Thaw's variant has right. The network, its normalization and the split are given, so
@@ -24,8 +24,8 @@ import sys
 from pathlib import Path
 import keras
 import numpy as np
-from thaw import models
-from thaw.normalization import Normalization
+from thaw.networks import models
+from thaw.images.normalization import Normalization
 variant, target, photos = sys.argv[1], float(sys.argv[2]), Path("data/raw/vehicles")
 keras.utils.set_random_seed(0)
 body, _ = models.load(Path("models/backbones/lite0.keras"))

@@ -8,12 +8,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from thaw.backbones import build
-from thaw.backend import device, keras
+from stages.check.checking import check
+from thaw.backbones.building import build
 from thaw.errors import UserError
-from thaw.params import read_yaml
+from thaw.networks.backend import device, keras
 from thaw.params.backbones import Backbone
-from thaw.params.check import check
+from thaw.params.reading import read_yaml
 
 PARAMS = Path("params.yaml")
 

@@ -12,8 +12,8 @@ from dvc.scm import SCMError
 from dvc.utils.serialize import ParseError, parse_yaml
 
 from commands import git
+from stages.check.checking import check
 from thaw.errors import UserError
-from thaw.params.check import check
 
 LOCK = "dvc.lock"
 PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")

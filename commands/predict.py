@@ -36,8 +36,8 @@ def main(model: Path, images: list[Path], out: Path | None, top: int) -> None:
     if out and out.is_dir():
         raise UserError(f"{out}: a folder; give --out the name of a file")
     # Nobody waits for these to be imported to read --help or of a wrong path.
-    from thaw.classifier import Classifier, Unreadable
-    from thaw.trained import trained
+    from commands.classifier import Classifier, Unreadable
+    from thaw.engines.ready import trained
 
     classifier = Classifier(model)
     with redirect_stdout(sys.stderr):  # what is said of the engine is no part of the table

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from thaw.backbones import build
-from thaw.models import save
-from thaw.params import read_entry
+from thaw.backbones.building import build
+from thaw.networks.models import save
 from thaw.params.backbones import Backbone
+from thaw.params.reading import read_entry
 from thaw.stage import announce, run
 
 

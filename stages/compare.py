@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from thaw.comparison import against_best, ranking, table
+from stages.report.comparison import against_best, ranking, table
+from stages.report.learning_curves import draw_learning_curves
 from thaw.errors import UserError
 from thaw.files import write_text
-from thaw.history import read_history
-from thaw.learning_curves import draw_learning_curves
-from thaw.params import read_yaml
-from thaw.predictions import read_predictions
-from thaw.scoring import score
+from thaw.formats.history import read_history
+from thaw.formats.predictions import read_predictions
+from thaw.params.reading import read_yaml
+from thaw.scoring.scoring import score
 from thaw.stage import announce, run
 
 

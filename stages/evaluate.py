@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from thaw import model_file
-from thaw.engine import finite
+from thaw.engines.extraction import batched_predict
+from thaw.engines.openvino import finite
+from thaw.engines.ready import trained
 from thaw.errors import UserError
-from thaw.extraction import batched_predict
 from thaw.files import write_csv, write_text
-from thaw.overlap import ahead
-from thaw.params import read_entry
+from thaw.formats import model_file
+from thaw.formats.predictions import Predictions, write_predictions
+from thaw.formats.row_file import RowFile, units_of
+from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
 from thaw.params.evaluation import Evaluation
+from thaw.params.reading import read_entry
 from thaw.params.variants import Variant
-from thaw.predictions import Predictions, write_predictions
-from thaw.row_file import RowFile, units_of
-from thaw.scoring import Bin, per_class, reliability, score, top_k_accuracy
+from thaw.scoring.scoring import Bin, per_class, reliability, score, top_k_accuracy
 from thaw.stage import announce, run
-from thaw.thumbnails import draw_grid, drawable, reading_thumbnails
-from thaw.trained import trained
+from thaw.threads import ahead
 
 BATCH = 32
 DIGITS = 6
@@ -73,7 +73,7 @@ def main(
         )
     folds = wanted.cross_validation
     if folds and name in folds.variants:
-        from thaw.cross_validation import cross_validate  # loads scikit-learn
+        from stages.cross_validate.folding import cross_validate  # loads scikit-learn
 
         variant = Variant.model_validate(about["variant"])
         scores["cross_validation"] = asdict(cross_validate(f"variants.{name}", variant, start, rows, folds))

@@ -1,21 +1,28 @@
 """Decode and resize every image of the manifest, once."""
 
 import os
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from thaw.fingerprint import fingerprint
-from thaw.images import DECODER
-from thaw.manifest import read_manifest
-from thaw.normalization import Normalization
-from thaw.params import read_entry
+from thaw.errors import UserError
+from thaw.formats.manifest import Row, class_names, read_manifest, splits_of
+from thaw.formats.row_file import Index
+from thaw.formats.row_writer import writing
+from thaw.images.decoding import DECODER, UnreadableImageError, pixels
+from thaw.images.normalization import Normalization
+from thaw.images.reading import read
+from thaw.params.reading import read_entry
 from thaw.params.tensors import Tensors
 from thaw.progress import progress_by_rows
-from thaw.row_store import RowStore
-from thaw.row_writer import writing
+from thaw.reuse.fingerprint import fingerprint
+from thaw.reuse.row_store import RowStore, rows_at_a_time
 from thaw.stage import announce, run
-from thaw.tensors import decode_all, index_of
+from thaw.threads import on_all_cores
+
+BATCH = 32
 
 
 def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) -> None:
@@ -35,6 +42,48 @@ def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) 
             index.keys, lambda missing: decode_all(folder, [rows[number] for number in missing], wanted)
         )
         file.write(progress_by_rows(decoded, len(rows), "decoding"))
+
+
+def index_of(rows: list[Row]) -> Index:
+    """Return the index of a file with one row for each of a manifest's."""
+    classes = class_names(rows)
+    number = {name: index for index, name in enumerate(classes)}
+    return Index(
+        keys=np.array([row.sha256.encode() for row in rows], dtype="S64"),
+        paths=np.array([row.path.encode() for row in rows]),
+        labels=np.array([number[row.label] for row in rows], dtype=np.int32),
+        groups=np.array([row.group.encode() for row in rows]),
+        classes=classes,
+        splits=splits_of(rows),
+    )
+
+
+def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.ndarray]:
+    """Yield the pixels of each row's image, in order, decoded on all cores, some at a time.
+
+    Yields:
+        uint8 arrays (images, height, width, 3), RGB.
+
+    Raises:
+        UserError: a file is not what it was when the manifest was written.
+    """
+    height, width = tensors.pixels
+
+    def decode(row: Row) -> np.ndarray:
+        path = folder / row.path
+        try:
+            digest, source = read(folder, row.path)
+            if digest != row.sha256:
+                raise UnreadableImageError("changed since the manifest was written")
+            return pixels(source, height, width, tensors.resize, tensors.interpolation)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        except (UnreadableImageError, IndexError) as error:
+            raise UserError(f"{path}: {error}; run `dvc repro` to list the images anew") from None
+
+    decoded = on_all_cores(decode, rows)
+    while batch := list(islice(decoded, rows_at_a_time(height * width * 3, BATCH))):
+        yield np.stack(batch)
 
 
 if __name__ == "__main__":

@@ -6,22 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from thaw.backend import device, keras
-from thaw.batches import rows_of
-from thaw.cache import cache_folder
-from thaw.checkpoint import Checkpoint
-from thaw.fingerprint import fingerprint
-from thaw.graphs import place_of_trained
-from thaw.history import write_history
-from thaw.keras_graphs import keep_trained, runs_on_openvino
+from thaw.engines.converting import keep_trained, runs_on_openvino
+from thaw.engines.kept import place_of_trained
+from thaw.formats.history import write_history
+from thaw.formats.row_file import RowFile
 from thaw.machine import processor
-from thaw.models import count_parameters, save
-from thaw.params import read_entry
+from thaw.networks.backend import device, keras
+from thaw.networks.models import count_parameters, save
+from thaw.params.reading import read_entry
 from thaw.params.variants import Solver, Training, Variant
-from thaw.row_file import RowFile
+from thaw.reuse.fingerprint import fingerprint
+from thaw.reuse.folder import cache_folder
 from thaw.stage import announce, run
-from thaw.training import freeze, solve, train
-from thaw.variants import begin
+from thaw.training.batches import rows_of
+from thaw.training.checkpoint import Checkpoint
+from thaw.training.start import begin
+from thaw.training.training import freeze, solve, train
 
 
 def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, history: Path) -> None:

@@ -5,10 +5,10 @@ Run `python -m tests.boundary_table` after an upgrade of Keras; it takes some mi
 
 import json
 
-from thaw.backbones import build
-from thaw.backend import keras
-from thaw.boundary import boundaries
-from thaw.params.architectures import TABLE, known_architectures
+from stages.check.architectures import TABLE, known_architectures
+from thaw.backbones.building import build
+from thaw.networks.backend import keras
+from thaw.networks.boundary import boundaries
 from thaw.params.backbones import Backbone
 
 

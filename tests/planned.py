@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from commands import lock
-from commands.planning import Action, Kind, Plan, plan
+from commands.plan.steps import Action, Kind, Plan, plan
 from tests.conftest import Outcome, Project
 
 

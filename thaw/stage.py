@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from thaw.cache import cache_folder
 from thaw.errors import UserError
+from thaw.reuse.folder import cache_folder
 
 
 def run(stage: Callable[..., None]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from thaw.params import Entry, Seed
+from thaw.params.reading import Entry, Seed
 
 
 class Backbone(Entry):

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from thaw.labels import alike, unreadable
-from thaw.params import Entry, Seed
+from thaw.params.labels import alike, unreadable
+from thaw.params.reading import Entry, Seed
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(min_length=1)]

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from thaw.errors import UserError
-from thaw.params import Entry, Seed
+from thaw.params.reading import Entry, Seed
 
 LEAST = 3
 """Images of a class, or groups of them, without which there are no folds."""

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from thaw.params import Entry, Seed
 from thaw.params.keras_spec import KerasSpec
+from thaw.params.reading import Entry, Seed
 
 
 class Features(Entry):

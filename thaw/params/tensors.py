@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from thaw.params import Entry
+from thaw.params.reading import Entry
 
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 

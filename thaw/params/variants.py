@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PlainValidator, Tag, ValidationInfo, field_validator
 
-from thaw.params import Entry, Seed
 from thaw.params.keras_spec import KerasSpec
+from thaw.params.reading import Entry, Seed
 
 
 class Solver(Entry):

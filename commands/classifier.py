@@ -1,0 +1,93 @@
+"""A trained model as it is used: from image files to class probabilities."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from thaw.engines.openvino import Engine, finite
+from thaw.errors import UserError
+from thaw.formats import model_file
+from thaw.images.decoding import UnreadableImageError, pixels
+from thaw.threads import on_all_cores
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that shows no image, and why."""
+
+    path: Path
+    reason: str
+
+
+class Classifier:
+    """What images have to become for a variant's model, and what its numbers mean.
+
+    Raises:
+        UserError: the file is missing, damaged or not a variant's.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        about = model_file.read_about(path)
+        if "classes" not in about:
+            raise UserError(f"{path}: a backbone, which knows no classes; take a variant's model, from models/variants")
+        self.classes: list[str] = about["classes"]
+        tensors = about["tensors"]
+        self.about = {"classes": self.classes, **{key: tensors[key] for key in ("pixels", "resize", "interpolation")}}
+        """What has to be known to use the model elsewhere: it normalizes RGB pixels 0-255 itself."""
+
+    def pixels(self, source: bytes | np.ndarray) -> np.ndarray:
+        """Return an image as the variant's own images were made; uint8 (height, width, 3).
+
+        Raises:
+            UnreadableImageError: it is none.
+        """
+        height, width = self.about["pixels"]
+        return pixels(source, height, width, self.about["resize"], self.about["interpolation"])
+
+    def read(self, path: Path) -> np.ndarray | Unreadable:
+        """Return a file's image as `pixels` makes it."""
+        try:
+            return self.pixels(path.read_bytes())
+        except OSError as error:
+            return Unreadable(path, f"cannot be read: {error.strerror}")
+        except UnreadableImageError as error:
+            return Unreadable(path, str(error))
+
+    def classify(self, engine: Engine, paths: Iterable[Path]) -> Iterator[tuple[Path, np.ndarray] | Unreadable]:
+        """Yield what files show: the path and the class probabilities (classes,), or why there are none.
+
+        The images come in order, only some are read ahead.
+
+        Args:
+            engine: runs the model.
+            paths: files.
+        """
+        readable: deque[Path] = deque()
+        unreadable: list[Unreadable] = []
+
+        def batches() -> Iterator[np.ndarray]:
+            rows = []
+            for path, row in on_all_cores(lambda path: (path, self.read(path)), paths):
+                if isinstance(row, Unreadable):
+                    unreadable.append(row)
+                    continue
+                readable.append(path)
+                rows.append(row)
+                if len(rows) == BATCH:
+                    yield np.stack(rows)
+                    rows = []
+            if rows:
+                yield np.stack(rows)
+
+        for probabilities in finite(engine.stream(batches()), self._path):
+            for row in probabilities:
+                yield readable.popleft(), row
+            yield from unreadable
+            unreadable.clear()
+        yield from unreadable

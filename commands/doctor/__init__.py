@@ -1,0 +1,83 @@
+"""`thaw doctor`: say whether machine, data and remote are in order."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from dvc.repo import Repo
+
+from commands import lock
+from commands.doctor.findings import Finding, State, checked
+from commands.doctor.machine import (
+    check_environment,
+    check_keras,
+    check_openvino,
+    check_packages,
+    check_python,
+    starting_keras,
+)
+from commands.doctor.rehashing import rehash
+from commands.doctor.remotes import check_pushed, check_remote, check_secrets
+from commands.doctor.room import check_cache, check_data, check_disk, check_memory
+from commands.doctor.sizes import sizes
+from stages.check.checking import check
+from thaw.params.reading import read_yaml
+
+PARAMS = Path("params.yaml")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--rehash", action="store_true", help="hash every object in DVC's cache, and name the damaged")
+
+
+def main(rehash: bool = False) -> None:
+    """Say whether machine, data and remote are in order, and how to mend what is not.
+
+    The status is 1 if there is an error.
+    """
+    has_error = False
+    for finding in examine(rehash):
+        command = f": `{finding.command}`" if finding.command else ""
+        print(f"{finding.state:8} {finding.about}: {finding.text}{command}", flush=True)
+        has_error |= finding.state is State.ERROR
+    if has_error:
+        raise SystemExit(1)
+
+
+def examine(objects: bool = False) -> Iterator[Finding]:
+    """Yield what is found in the project in the current folder.
+
+    Args:
+        objects: hash those in DVC's cache, too.
+    """
+    with starting_keras() as keras, lock.opened() as repo:
+        yield checked("Python", check_python)
+        yield checked("packages", check_packages)
+        yield checked("environment", check_environment)
+        pipeline = checked("pipeline", lambda: check_pipeline(repo))
+        yield pipeline
+        if pipeline.state is State.OK:
+            params = read_yaml(PARAMS)
+            yield checked("OpenVINO", lambda: check_openvino(params))
+            yield checked("data", lambda: check_data(repo, Path(params["dataset"]["path"])))
+            yield checked("cache", lambda: check_cache(repo))
+        yield checked("credentials", lambda: check_secrets(repo))
+        remote = checked("remote", lambda: check_remote(repo))
+        yield remote
+        if remote.state is pipeline.state is State.OK:
+            yield checked("pushed", lambda: check_pushed(repo))
+        if objects and pipeline.state is State.OK:
+            yield from rehash(repo)
+        loaded, row_bytes = check_keras(keras)
+        yield loaded
+        if pipeline.state is State.OK and loaded.state is not State.ERROR:
+            yield checked("memory", lambda: check_memory(params, sizes(repo, params, row_bytes)))
+            yield checked("disk", lambda: check_disk(repo, sizes(repo, params, row_bytes)))
+
+
+def check_pipeline(repo: Repo) -> Finding:
+    """Whether params.yaml, dvc.lock and dvc.yaml can be read: nothing is known of the pipeline without."""
+    check(PARAMS)
+    lock.stages_now()
+    return Finding("pipeline", State.OK, f"{len(repo.index.stages)} stages; {PARAMS} has no errors")

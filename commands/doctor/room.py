@@ -1,0 +1,108 @@
+"""Whether DVC sees the data, and there is room for what the pipeline makes: memory, disk, DVC's cache."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psutil
+from dvc.repo import Repo
+from dvc_objects.fs.generic import test_links
+
+from commands import lock
+from commands.doctor.findings import Finding, State, amount, shortened
+from commands.doctor.sizes import Sizes
+from thaw.files import files_below
+
+BASE_MEMORY = 1.5e9
+"""Bytes of a process that has loaded Keras and trains a small network."""
+OF_A_SOLVER = 3
+"""A solver holds all rows as float32, and again as float64."""
+MUCH = 1e9
+"""Bytes whose second copy is worth a word."""
+
+
+def check_data(repo: Repo, folder: Path) -> Finding:
+    """Whether DVC sees every file of the data set: of what a .dvcignore leaves out, it notices no change."""
+    if not folder.is_dir():
+        return Finding("data", State.OK, f"{folder} is not here")
+    files, _ = files_below(folder)
+    seen = {lock.spelled(one) for one in repo.dvcignore.find(repo.fs, repo.fs.abspath(str(folder)))}
+    unseen = [path for one in files if (path := lock.spelled(str(one))) not in seen]
+    if unseen:
+        text = f"{len(unseen)} files that stages read are left out by .dvcignore, so that no change of them is noticed"
+        return Finding("data", State.ERROR, f"{text}; move them away, or mend .dvcignore: {shortened(unseen)}")
+    return Finding("data", State.OK, f"DVC sees the {len(files)} files of {folder}")
+
+
+def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
+    """Whether there is memory for the variants that hold all of their inputs; others read a batch at a time."""
+    memory = psutil.virtual_memory()
+    solved = [one["inputs"].removeprefix("features/") for one in params["variants"].values() if "solver" in one["fit"]]
+    held = max((found.features.get(name, 0) for name in solved), default=0) * OF_A_SOLVER if found else 0
+    needed = BASE_MEMORY + held
+    text = f"about {amount(needed)} needed, {amount(memory.available)} of {amount(memory.total)} free"
+    if needed > memory.total:
+        hint = "give what a solver reads pooling, or fewer views"
+        return Finding("memory", State.ERROR, f"{text}: {hint}")
+    if needed > memory.available:
+        return Finding("memory", State.WARNING, f"{text}: end what else is running")
+    return Finding("memory", State.OK, text)
+
+
+def check_disk(repo: Repo, found: Sizes | None) -> Finding:
+    """Whether there is room for tensors and features, twice where DVC's cache has copies."""
+    free = _free_bytes(repo)
+    if found is None:
+        text = f"{amount(free)} free; how much is needed is known once `dvc repro manifest` has run"
+        return Finding("disk", State.OK, text)
+    files = {f"data/tensors/{name}.h5": size for name, size in found.tensors.items()}
+    files |= {f"data/features/{name}.h5": size for name, size in found.features.items()}
+    times = 2 if _links(repo) == ["copy"] else 1
+    needed = times * sum(files.values())
+    here = times * sum(Path(path).stat().st_size for path in files if Path(path).exists())
+    copies = " with their copies in the cache" if times == 2 else ""
+    text = f"tensors and features take {amount(needed)}{copies}, {amount(here)} are here, {amount(free)} free"
+    if needed - here > free:
+        hint = "take fewer pixels, views or features, or remove from the cache what no commit names"
+        return Finding("disk", State.ERROR, f"{text}: {hint}", "dvc gc --all-commits")
+    return Finding("disk", State.OK, text)
+
+
+def _free_bytes(repo: Repo) -> int:
+    """Return what is free where DVC's cache is."""
+    return shutil.disk_usage(_existing(Path(repo.cache.local.path))).free
+
+
+def check_cache(repo: Repo) -> Finding:
+    """Whether what is in DVC's cache takes room once."""
+    links = _links(repo)
+    size = sum(out.meta.size or 0 for out in repo.index.outs if out.use_cache and out.meta)
+    if not links:
+        wanted = ", ".join(repo.cache.local.cache_types)
+        text = f"none of the configured links works here: {wanted}"
+        return Finding("cache", State.ERROR, text, "dvc config --local cache.type copy")
+    if links != ["copy"]:
+        return Finding("cache", State.OK, f"results are {links[0]}s to {repo.cache.local.path}")
+    text = f"results are copies of what is in {repo.cache.local.path}: their {amount(size)} are on the disk twice"
+    possible = _working(repo, ["reflink", "hardlink", "symlink"])
+    if size < MUCH or not possible:
+        return Finding("cache", State.OK, text)
+    command = f"dvc config --local cache.type {','.join(possible)} && dvc checkout --relink"
+    return Finding("cache", State.WARNING, text, command)
+
+
+def _links(repo: Repo) -> list[str]:
+    """Return the link that DVC makes from results to its cache: the first configured one that works."""
+    return _working(repo, repo.cache.local.cache_types)[:1]
+
+
+def _working(repo: Repo, links: list[str]) -> list[str]:
+    cache = _existing(Path(repo.cache.local.path))
+    return [
+        str(link)
+        for link in test_links(links, repo.cache.local.fs, str(cache), repo.fs, str(Path(repo.root_dir, "data")))
+    ]
+
+
+def _existing(path: Path) -> Path:
+    return next(one for one in (path, *path.parents) if one.exists())

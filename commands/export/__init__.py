@@ -1,0 +1,120 @@
+"""A trained model in another format."""
+
+import argparse
+import importlib.util
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thaw.errors import UserError
+from thaw.files import files_at, write_text
+
+if TYPE_CHECKING:
+    from commands.classifier import Classifier
+
+ENDINGS = {"keras": ".keras", "onnx": ".onnx", "openvino": ".xml", "saved_model": "", "tflite": ".tflite"}
+NEEDS = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "openvino": ("openvino",), "tflite": ("ai_edge_litert",)}
+INSTALL = "python -m pip install --constraint constraints.txt --editable '.[export]'"
+MOST_IMAGES = 64
+TOLERANCE = 1e-4
+"""The largest difference of a probability; other runtimes add in another order, which makes some 1e-6."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("model", type=Path, help="a variant's model, such as models/variants/full.keras")
+    parser.add_argument("--format", choices=ENDINGS, required=True, help="what to write")
+    parser.add_argument("--out", type=Path, help="where to; by default, into exports/, under the model's name")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        default=[],
+        help=f"files or folders of images to check it on, of which {MOST_IMAGES} are taken; "
+        "by default, two photos that come with scikit-learn, and parts of them",
+    )
+
+
+def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None:
+    """Write a trained model in another format, once that gives the same probabilities as Keras on real images.
+
+    Class names, and how images have to be resized, come beside it as JSON.
+    """
+    ending = ENDINGS[format]
+    out = out or Path("exports") / (model.stem + (ending or f"_{format}"))
+    _require(format, out)
+    files = files_at(images)[:MOST_IMAGES] if images else []
+    # TensorFlow takes seconds to import: nobody waits for it to read --help or of a wrong path.
+    from commands.classifier import Classifier
+    from commands.export.exporting import run, write
+    from thaw.engines.openvino import finite
+    from thaw.networks import models
+
+    classifier = Classifier(model)
+    network, _ = models.load(model)
+    pixels = (_read(classifier, files) if files else _photos(classifier)).astype(np.float32)
+    (expected,) = finite([network.predict(pixels, verbose=0)], model)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=out.parent) as folder:
+            written = Path(folder) / out.name
+            try:
+                write(network, model, format, written)
+                found = run(format, written, pixels)
+            except OSError:
+                raise
+            except Exception as error:  # converters raise nearly everything
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                raise UserError(f"{model}: cannot be converted to {format}: {reason}") from error
+            difference = float(np.abs(found - expected).max())
+            if not difference <= TOLERANCE:
+                raise UserError(
+                    f"{out}: not written, for it would give other probabilities than {model}: "
+                    f"they differ by up to {difference:.1e} on {len(pixels)} images"
+                )
+            write_text(written.with_name(f"{out.name}.json"), json.dumps(classifier.about, indent=1) + "\n")
+            if out.is_dir():
+                shutil.rmtree(out)
+            for one in sorted(Path(folder).iterdir(), key=lambda one: one == written):  # the model comes last
+                one.replace(out.parent / one.name)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+    print(f"{out}: differs from {model} by up to {difference:.1e} in a probability, on {len(pixels)} images")
+
+
+def _require(format: str, out: Path) -> None:
+    """Raise a UserError unless a format's packages are there, and the name of the file to write can be its."""
+    missing = [name for name in NEEDS.get(format, ()) if not importlib.util.find_spec(name)]
+    if missing:
+        raise UserError(f"the format {format} needs {', '.join(missing)}: {INSTALL}")
+    if ENDINGS[format] and out.suffix != ENDINGS[format]:
+        raise UserError(f"{out}: the name of a file of the format {format} ends in {ENDINGS[format]}")
+    if out.is_dir() if ENDINGS[format] else out.exists() and not (out / "saved_model.pb").exists():
+        raise UserError(f"{out}: there is something else of that name; give --out another one")
+
+
+def _read(classifier: "Classifier", files: list[Path]) -> np.ndarray:
+    from commands.classifier import Unreadable
+
+    pixels = []
+    for path in files:
+        read = classifier.read(path)
+        if isinstance(read, Unreadable):
+            raise UserError(f"{path}: {read.reason}; give --images files that show images")
+        pixels.append(read)
+    return np.stack(pixels)
+
+
+def _photos(classifier: "Classifier") -> np.ndarray:
+    """Return two photographs and the quarters of each."""
+    from sklearn.datasets import load_sample_images
+
+    parts = []
+    for photo in load_sample_images().images:
+        down, across = photo.shape[0] // 2, photo.shape[1] // 2
+        parts += [photo, photo[:down, :across], photo[:down, across:], photo[down:, :across], photo[down:, across:]]
+    return np.stack([classifier.pixels(part) for part in parts])

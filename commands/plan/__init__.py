@@ -1,0 +1,143 @@
+"""`thaw plan`: say what `dvc repro` would run, and why."""
+
+import argparse
+import json
+from dataclasses import asdict
+
+from commands import lock
+from commands.plan.steps import RUNNING, Action, Kind, Plan, Reason, Step, outdated, plan
+from commands.tables import table
+from thaw.errors import UserError
+from thaw.stage import durations
+
+MOST = 60
+"""Characters of a parameter's value."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--base", metavar="REV", help="give the reasons against this commit, not the last run")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="fail if dvc.lock is not up to date; its results need not be here, nor a remote",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON")
+    form.add_argument("--md", dest="form", action="store_const", const="md", help="print Markdown")
+
+
+def main(base: str | None = None, form: str | None = None, check: bool = False) -> None:
+    """Say which stages `dvc repro` would run, why, and for how long; nothing has to be pulled for it.
+
+    A stage `may run` if what it reads comes from one that runs: it does if that then writes something else than before.
+    """
+    lock.check_params()
+    reference = lock.stages_at(base) if base else None
+    with lock.opened() as repo:
+        found = plan(repo, reference, obtainable=check)
+    seconds = _seconds(found.steps)
+    print(as_json(found, seconds) if form == "json" else as_text(found, seconds, form == "md"))
+    if check and (stages := outdated(found)):
+        raise UserError(f"dvc.lock is not up to date for {', '.join(stages)}; `dvc repro`, then commit what it changed")
+
+
+def as_json(found: Plan, seconds: dict[str, float | None]) -> str:
+    """Return a plan as JSON."""
+    steps = [
+        {
+            "stage": step.stage,
+            "action": step.action,
+            "reasons": [asdict(reason) for reason in step.reasons],
+            "seconds": seconds[step.stage],
+        }
+        for step in found.steps
+    ]
+    tree = {"stages": steps, "command": command(found), "fetched": found.fetched, "missing": found.missing}
+    return json.dumps(tree, indent=2)
+
+
+def command(found: Plan) -> str:
+    """Return the command that does what was planned."""
+    return "dvc repro --pull --allow-missing" if found.incomplete else "dvc repro"
+
+
+def as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) -> str:
+    """Return a plan as text, or with a Markdown table."""
+    told = [step for step in found.steps if step.action is not Action.NOTHING or step.reasons]
+    rows = [[step.stage, says(step), "\n".join(says_why(reason) for reason in shown(step))] for step in told]
+    lines = [*table(["stage", "", "because"], rows, markdown), ""] if rows else []
+    rest = len(found.steps) - len(rows)
+    lines.append(f"{rest} of {len(found.steps)} stages stay as they are.")
+    lines += times(found.steps, seconds)
+    if found.fetched:
+        lines.append(f"Not here, but read by what runs: `dvc pull {' '.join(found.fetched)}`.")
+    if found.missing:
+        lines.append(f"Not here, and not known to DVC: {', '.join(found.missing)}.")
+    if found.incomplete:
+        lines.append(f"Since not all is here, the command is `{command(found)}`.")
+    return "\n".join(lines)
+
+
+def says(step: Step) -> str:
+    """Return what becomes of a stage; with a base, it may have run since."""
+    return "has run" if step.action is Action.NOTHING else str(step.action)
+
+
+def shown(step: Step) -> list[Reason]:
+    """Return a step's reasons; if it runs in any case, without those that are not certain."""
+    certain = [reason for reason in step.reasons if reason.kind is not Kind.AWAITED]
+    return certain if step.action is Action.RUN else step.reasons
+
+
+def says_why(reason: Reason) -> str:
+    """Return a reason in words."""
+    match reason.kind:
+        case Kind.STAGE:
+            return "is new"
+        case Kind.COMMAND:
+            return "its command in dvc.yaml changed"
+        case Kind.PARAMETER:
+            return f"{reason.name}: {_value(reason.old)} → {_value(reason.new)}"
+        case Kind.FILE:
+            return f"{reason.name} is new" if reason.old is None else f"{reason.name} changed"
+        case Kind.RESULT:
+            return f"{reason.name} changed (by {reason.stage})" if reason.stage else f"{reason.name} changed"
+        case Kind.AWAITED:
+            return f"if {reason.name} changes (by {reason.stage})"
+        case Kind.OUTPUT:
+            return f"{reason.name} is gone, or not what the stage wrote"
+
+
+def times(steps: list[Step], seconds: dict[str, float | None]) -> list[str]:
+    """Return, in a line, how long what runs took when it last ran here."""
+    running = [step for step in steps if step.action in RUNNING]
+    parts = []
+    for action in RUNNING:
+        known = [one for step in running if step.action is action and (one := seconds[step.stage]) is not None]
+        if known:
+            parts.append(f"{_duration(sum(known))} for what {action}")
+    unknown = [step.stage for step in running if seconds[step.stage] is None]
+    if unknown:
+        parts.append(f"unknown for {', '.join(unknown)}")
+    return [f"Time, as when they last ran here: {'; '.join(parts)}."] if parts else []
+
+
+def _seconds(steps: list[Step]) -> dict[str, float | None]:
+    """Return how long stages took when they last ran here, None where they have not."""
+    known = durations()
+    return {
+        step.stage: sum(known[command] for command in step.commands) if {*step.commands} <= known.keys() else None
+        for step in steps
+    }
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _value(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return "none" if value is None else text if len(text) <= MOST else f"{text[: MOST - 1]}…"

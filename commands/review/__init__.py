@@ -1,0 +1,162 @@
+"""`thaw review`: say what changed since a commit, for a pull request."""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from commands import git, lock
+from commands.plan.steps import outdated, plan
+from commands.review.compared import MANIFEST, THUMBNAILS, Compared, Flip, Review, review
+from commands.tables import table
+from thaw.formats.manifest import class_names, read_manifest
+from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
+from thaw.scoring.significance import Difference, verdict
+
+SHEET = Path("dvc_plots", "flipped.jpg")
+PICTURES = 8
+"""In a row."""
+MOST_ROWS = 2
+DIGITS = 5
+"""As `dvc metrics diff` rounds."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--base", metavar="REV", required=True, help="the commit to compare with, such as main")
+    parser.add_argument("--md", action="store_true", help="print Markdown, for a pull request")
+
+
+def main(base: str, md: bool = False) -> None:
+    """Say what changed since a commit: parameters, stages that ran, scores and whether that is noise, flipped images.
+
+    Predictions of then and now come from DVC's cache, or else from the remote.
+    """
+    lock.check_params()
+    with lock.opened() as repo:
+        found = review(repo, base)
+        stale = outdated(plan(repo, obtainable=True))
+    sheet = draw_flips(found.compared)
+    print("\n".join(as_text(found, base, stale, sheet, md)))
+
+
+def as_text(found: Review, base: str, stale: list[str], sheet: Path | None, markdown: bool) -> Iterator[str]:
+    """Yield the lines of a review.
+
+    Args:
+        found: what changed.
+        base: since which commit.
+        stale: stages of which dvc.lock does not have the results of the code and parameters that are here.
+        sheet: a picture of the flipped images.
+        markdown: for GitHub; otherwise, for a terminal.
+    """
+    yield f"{'## ' if markdown else ''}Changes since {base} ({git.require_commit(base)[:7]})"
+    yield ""
+    if stale:
+        yield f"dvc.lock is not up to date for {', '.join(stale)}: its results are others; see `thaw plan`."
+        yield ""
+    if found.params:
+        rows = [[address, _value(old), _value(new)] for address, old, new in found.params]
+        yield from [*table(["parameter", base, "here"], rows, markdown), ""]
+    if found.stages or found.gone:
+        rows = [[stage, "\n".join(changed) or "the same results"] for stage, changed in found.stages]
+        rows += [[stage, "is no more"] for stage in found.gone]
+        yield from [*table(["stage that ran", "what changed"], rows, markdown), ""]
+    rows = list(scores(found))
+    if rows:
+        yield from [*table(["file", "score", base, "here", "change", "p"], rows, markdown), ""]
+    yield from predictions(found, base)
+    if sheet:
+        yield f"![Images that flipped]({sheet.as_posix()})" if markdown else f"Images that flipped: {sheet}"
+    if not (found.params or found.stages or found.gone or rows):
+        yield "Nothing changed."
+
+
+def scores(found: Review) -> Iterator[list[str]]:
+    """Yield a row for each score that changed, with its interval and the p of its test, where it has them."""
+    values = {(file, score): (old, new) for file, score, old, new, _ in found.metrics}
+    tests = {one.variant: one.pair for one in found.compared}
+    for file, score, old, new, change in found.metrics:
+        is_bound = any(score.endswith(end) and (file, score.removesuffix(end)) in values for end in ("_low", "_high"))
+        if old == new or is_bound:
+            continue
+        section, _, name = score.rpartition(".")
+        test = getattr(tests.get(Path(file).stem), name, None) if section == "test" else None
+        sides = [
+            _with_interval(
+                value, *(values.get((file, f"{score}{end}"), (None, None))[side] for end in ("_low", "_high"))
+            )
+            for side, value in enumerate((old, new))
+        ]
+        yield [file, score, *sides, _value(change), f"{test.p:.3f}" if isinstance(test, Difference) else ""]
+
+
+def predictions(found: Review, base: str) -> Iterator[str]:
+    """Yield, for each variant whose predictions changed, what of it is noise, and which images flipped."""
+    if found.not_compared:
+        yield f"The predictions were not compared: {found.not_compared}."
+        yield ""
+    for one in found.compared:
+        yield f"- {one.variant}: {verdict(one.pair)}. {_flipped(one, base)}"
+    if found.compared:
+        yield ""
+        yield (
+            f"Paired tests on the {found.images} test images of both: McNemar's exact one for accuracy, the bootstrap "
+            f"for macro-F1 and log loss; p corrected for the number of variants, {len(found.compared)} (Holm). "
+            "A difference with p > 0.05 is within the noise."
+        )
+        yield ""
+
+
+def draw_flips(compared: list[Compared]) -> Path | None:
+    """Draw the images that flipped, where thumbnails are at hand; return the picture's path."""
+    rows = [row for one in compared for row in _rows(one)]
+    manifest, thumbnails = Path(MANIFEST), Path(THUMBNAILS)
+    if not rows or not manifest.exists() or not thumbnails.exists():
+        return None
+    images = read_manifest(manifest)
+    digests = {row.path: row.sha256 for row in images}
+    classes = class_names(images)
+    names = dict(zip(classes, drawable(classes), strict=True))
+    flipped = [flip for _, flips in rows for flip in flips]
+    if any(flip.path not in digests or not {flip.old, flip.new} <= names.keys() for flip in flipped):
+        return None  # it is of other images than dvc.lock
+    with reading_thumbnails(thumbnails) as pictures:
+        draw_grid(
+            SHEET,
+            [
+                (
+                    title,
+                    [(pictures[digests[flip.path]], f"was {names[flip.old]}\nnow {names[flip.new]}") for flip in flips],
+                )
+                for title, flips in rows
+            ],
+            classes,
+        )
+    return SHEET
+
+
+def _rows(one: Compared) -> Iterator[tuple[str, list[Flip]]]:
+    """Yield the rows of a variant's flipped images, each with its title."""
+    by_kind = defaultdict(list)
+    for flip in one.flips:
+        by_kind["wrong now" if flip.old == flip.label else "right now"].append(flip)
+    for kind, flips in sorted(by_kind.items(), reverse=True):
+        for start in range(0, min(len(flips), MOST_ROWS * PICTURES), PICTURES):
+            title = f"{one.variant}: {len(flips)} test images are {kind}" if start == 0 else ""
+            yield title, flips[start : start + PICTURES]
+
+
+def _flipped(one: Compared, base: str) -> str:
+    return f"Only right at {base}: {one.pair.only_first_right}; only right here: {one.pair.only_second_right}."
+
+
+def _with_interval(value: Any, low: Any, high: Any) -> str:
+    return _value(value) if low is None or high is None else f"{_value(value)} ({_value(low)} – {_value(high)})"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(round(value, DIGITS) if isinstance(value, float) else value)

@@ -1,0 +1,179 @@
+"""What changed since a commit: parameters, results, scores, and predictions image by image."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from commands import lock
+from thaw.errors import UserError
+from thaw.formats.manifest import read_manifest
+from thaw.formats.predictions import Predictions, read_predictions
+from thaw.scoring.significance import Pair, paired_tests
+
+MANIFEST = "data/manifest.csv"
+THUMBNAILS = "data/thumbnails.zip"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image whose prediction was right and is wrong now, or the other way round."""
+
+    path: str
+    label: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A variant's predictions then and now, on the test images that have stayed the same."""
+
+    variant: str
+    pair: Pair
+    flips: list[Flip]
+
+
+@dataclass(frozen=True)
+class Review:
+    """What changed between a commit and now."""
+
+    params: list[tuple[str, Any, Any]]
+    """Addresses with their values then and now; None where there was or is none."""
+    stages: list[tuple[str, list[str]]]
+    """Stages that ran since, with those of their outputs that changed; none if they stayed the same."""
+    gone: list[str]
+    """Stages that are no more."""
+    metrics: list[tuple[str, str, Any, Any, Any]]
+    """File, score, its value then and now, the change: all that DVC knows, changed or not."""
+    images: int
+    """Test images that have stayed the same, on which predictions are compared."""
+    compared: list[Compared]
+    not_compared: str | None
+    """Why they could not be."""
+
+
+def review(repo: Repo, rev: str) -> Review:
+    """Return what changed since a commit, up to what dvc.lock says now.
+
+    Raises:
+        UserError: there is no such commit, or it has no dvc.lock.
+    """
+    old, new = lock.stages_at(rev), lock.stages_now()
+    ran = []
+    for name, entry in new.items():
+        if entry != old.get(name):
+            before = lock.hashes(old.get(name, {}), "outs")
+            ran.append((name, [path for path, md5 in lock.hashes(entry, "outs").items() if before.get(path) != md5]))
+    images, compared, not_compared = 0, list[Compared](), None
+    try:
+        images, compared = _compare(_Results(repo, rev, old), _Results(repo, None, new))
+    except UserError as error:  # what git has, and dvc.lock, can be told all the same
+        not_compared = str(error)
+    return Review(
+        params=[
+            (address, change.get("old"), change.get("new"))
+            for changes in repo.params.diff(a_rev=rev).get("diff", {}).values()
+            for address, change in sorted(changes.items())
+        ],
+        stages=ran,
+        gone=sorted(old.keys() - new.keys()),
+        metrics=[
+            (file, score, change.get("old"), change.get("new"), change.get("diff"))
+            for file, changes in sorted(repo.metrics.diff(a_rev=rev, all=True).get("diff", {}).items())
+            for score, change in sorted(changes.items())
+        ],
+        images=images,
+        compared=compared,
+        not_compared=not_compared,
+    )
+
+
+class _Results:
+    """The results that a dvc.lock names, read from DVC's cache."""
+
+    def __init__(self, repo: Repo, rev: str | None, entries: dict[str, Any]):
+        self._repo, self._rev = repo, rev
+        self.hashes = {path: md5 for entry in entries.values() for path, md5 in lock.hashes(entry, "outs").items()}
+
+    def fetch(self, paths: Iterable[str]) -> None:
+        """Fetch into the cache what is not in it."""
+        absent = [path for path in paths if not self._object(path).exists()]
+        if not absent:
+            return
+        try:
+            if self._rev:
+                self._repo.fetch(absent, revs=[self._rev], workspace=False)
+            else:
+                self._repo.fetch(absent)
+        except DvcException as error:
+            reason = str(error)
+        else:
+            reason = "the remote has them not"
+        if any(not self._object(path).exists() for path in absent):
+            where = self._rev or "here"
+            raise UserError(
+                f"{where}: {', '.join(absent)} not in DVC's cache, and could not be fetched ({reason}); "
+                f"where they are, `dvc push` them, or get them anew: `git checkout {self._rev or 'HEAD'}`, `dvc repro`"
+            )
+
+    def predictions(self, path: str) -> Predictions:
+        return read_predictions(self._object(path))
+
+    def digests(self) -> dict[str, str]:
+        """Return the images' SHA-256 by path."""
+        return {row.path: row.sha256 for row in read_manifest(self._object(MANIFEST))}
+
+    def _object(self, path: str) -> Path:
+        return Path(self._repo.cache.local.oid_to_path(self.hashes[path]))
+
+
+def _compare(old: _Results, new: _Results) -> tuple[int, list[Compared]]:
+    """Compare the predictions of the variants whose predictions changed, on the images that both then and now test."""
+    changed = [path for path, md5 in new.hashes.items() if old.hashes.get(path, md5) != md5 and _is_prediction(path)]
+    if not changed:
+        return 0, []
+    same_images = old.hashes.get(MANIFEST) == new.hashes.get(MANIFEST)
+    for results in (old, new):
+        results.fetch([*changed, *([] if same_images else [MANIFEST])])
+    then, now = ({path: results.predictions(path) for path in changed} for results in (old, new))
+    everyone = [*then.values(), *now.values()]
+    shared = set.intersection(*(set(one.paths) for one in everyone))
+    if not same_images:
+        digests = old.digests()
+        shared &= {path for path, digest in new.digests().items() if digests.get(path) == digest}
+    if not shared or any(one.classes != everyone[0].classes for one in everyone):
+        return 0, []
+    then, now = ({path: _only(one, shared) for path, one in of.items()} for of in (then, now))
+    labels = now[changed[0]].labels
+    probabilities = {f"old {path}": one.probabilities for path, one in then.items()}
+    probabilities |= {f"new {path}": one.probabilities for path, one in now.items()}
+    pairs = paired_tests(labels, probabilities, [(f"old {path}", f"new {path}") for path in changed])
+    return len(shared), [
+        Compared(Path(path).stem, pair, list(_flips(then[path], now[path])))
+        for path, pair in zip(changed, pairs, strict=True)
+    ]
+
+
+def _is_prediction(path: str) -> bool:
+    return path.startswith("data/predictions/")
+
+
+def _only(predictions: Predictions, paths: set[str]) -> Predictions:
+    """Return the rows of some images, sorted by path."""
+    order = sorted((path, row) for row, path in enumerate(predictions.paths) if path in paths)
+    rows = [row for _, row in order]
+    return Predictions(
+        [path for path, _ in order], predictions.labels[rows], predictions.probabilities[rows], predictions.classes
+    )
+
+
+def _flips(then: Predictions, now: Predictions) -> Iterator[Flip]:
+    old, new = then.probabilities.argmax(axis=1), now.probabilities.argmax(axis=1)
+    for row in np.flatnonzero((old == now.labels) != (new == now.labels)):
+        label, before, after = (now.classes[one] for one in (now.labels[row], old[row], new[row]))
+        yield Flip(now.paths[row], label, before, after)

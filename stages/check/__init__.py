@@ -1,0 +1,1 @@
+"""The stage that checks all of params.yaml before anything runs."""

@@ -1,0 +1,23 @@
+"""Check params.yaml as a whole, before a stage takes its own entry from it."""
+
+from pathlib import Path
+
+from stages.check.checking import check
+from thaw.formats.manifest import read_manifest
+from thaw.machine import backend
+from thaw.params.evaluation import Evaluation
+from thaw.params.reading import read_entry
+from thaw.stage import run
+
+
+def main(params: Path, manifest: Path | None = None) -> None:
+    """Check a params file, every error of it being listed; and against a manifest, whether its folds are possible."""
+    backend()
+    check(params)
+    folds = read_entry(params, "evaluation", Evaluation).cross_validation if manifest else None
+    if manifest and folds:
+        folds.require((row.label, row.group or (row.path,)) for row in read_manifest(manifest))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,337 @@
+"""What Keras offers, read from its source without importing it, which would take seconds."""
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from thaw.params.keras_spec import is_keras_object
+from thaw.params.reading import shown
+from thaw.suggestions import did_you_mean
+
+KINDS = {
+    "layers": "layer",
+    "augmentation": "layer",
+    "optimizers": "optimizer",
+    "optimizers.schedules": "learning-rate schedule",
+    "losses": "loss",
+    "callbacks": "callback",
+    "initializers": "initializer",
+    "regularizers": "regularizer",
+    "constraints": "constraint",
+}
+# Layers that change images at random, and leave their size and the range of their pixels as they are.
+AUGMENTING = (
+    *("RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast"),
+    *("RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue"),
+    *("RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation"),
+    *("RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom"),
+)
+# Those that by default change nothing, with the arguments of which one says how far they may go.
+IDLE = {
+    "RandomColorJitter": ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor"),
+    "RandomShear": ("x_factor", "y_factor"),
+}
+# Arguments that can be given by a name alone, by the ends of theirs.
+NAMED = {
+    "activation": "activations",
+    "_initializer": "initializers",
+    "_regularizer": "regularizers",
+    "_constraint": "constraints",
+}
+# What keras.layers.Layer takes through **kwargs, and keras.optimizers.Optimizer besides its own.
+_BASE_ARGUMENTS = {
+    "layers": {"activity_regularizer", "trainable", "dtype", "autocast", "name", "input_shape", "input_dim"},
+    "optimizers": {"name"},
+}
+
+_ABSTRACT = "is only what others are derived from"
+_INPUT = "does not go into a list of layers: the network has its input already"
+_CODE = "holds code, which Keras refuses to load from a model's file"
+_SEVERAL = "has several inputs, but each layer of a list has one"
+_LABELS = "would have to change the labels as well"
+_TEXT = "is for text, categories or sound, not for images and their features"
+_PARTS = "takes other layers, which params.yaml cannot give it: list those layers instead"
+_UNREPEATABLE = "draws from Python's own random numbers, so that no run repeats another"
+_CROPS = "gives another size in training than in inference: give the tensors pixels of that size, with resize: crop"
+_CYCLE = "hands on its input as its output, of which Keras can build no network"
+_UNREADABLE = "is written into a model's file by Keras so that it cannot be read again: put it into augmentation"
+_OF_PIXELS = "reckons with pixels 0-255, and a head gets others: put it into augmentation, or leave it out"
+_WRITES = (
+    "writes files or sends data that dvc.yaml does not declare; to keep the best epoch's weights use "
+    "{EarlyStopping: {monitor: val_loss, restore_best_weights: true}}; learning curves are written in any case"
+)
+_FUNCTION = "needs a function, which params.yaml cannot give"
+_ALWAYS = "is always there: leave it out"
+_OPTIMIZERS = "takes other optimizers, which params.yaml cannot give it: name one optimizer"
+UNUSABLE = {
+    "layers": {
+        **dict.fromkeys(("Layer", "Wrapper"), _ABSTRACT),
+        **dict.fromkeys(("Input", "InputLayer", "InputSpec"), _INPUT),
+        **dict.fromkeys(("Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper"), _CODE),
+        **dict.fromkeys(
+            ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"), _SEVERAL
+        ),
+        **dict.fromkeys(("AdditiveAttention", "Attention", "GroupQueryAttention", "MultiHeadAttention"), _SEVERAL),
+        **dict.fromkeys(("GRUCell", "LSTMCell", "SimpleRNNCell"), _SEVERAL),
+        **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), _LABELS),
+        **dict.fromkeys(("Pipeline", "RNN", "StackedRNNCells"), _PARTS),
+        **dict.fromkeys(("CategoryEncoding", "Embedding", "HashedCrossing", "Hashing", "IntegerLookup"), _TEXT),
+        **dict.fromkeys(("ReversibleEmbedding", "StringLookup", "TextVectorization"), _TEXT),
+        **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), _TEXT),
+        **dict.fromkeys(("AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Solarization"), _OF_PIXELS),
+        **dict.fromkeys(
+            ("RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter"), _OF_PIXELS
+        ),
+        **dict.fromkeys(("RandomContrast", "RandomElasticTransform", "RandomErasing"), _OF_PIXELS),
+        **dict.fromkeys(("RandomGaussianBlur", "RandomHue", "RandomInvert"), _OF_PIXELS),
+        **dict.fromkeys(("RandomPosterization", "RandomSaturation", "RandomSharpness"), _OF_PIXELS),
+        "AugMix": _UNREPEATABLE,
+        "Equalization": _CYCLE,
+        "RandomCrop": _CROPS,
+        "RandomShear": _UNREADABLE,
+    },
+    "augmentation": {
+        **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), _LABELS),
+        "AugMix": _UNREPEATABLE,
+        "RandomCrop": _CROPS,
+    },
+    "optimizers": {
+        **dict.fromkeys(("Optimizer", "OptimizerMap"), _ABSTRACT),
+        **dict.fromkeys(("LossScaleOptimizer", "MultiOptimizer"), _OPTIMIZERS),
+    },
+    "optimizers.schedules": {"LearningRateSchedule": _ABSTRACT},
+    "losses": {
+        "Loss": _ABSTRACT,
+        "CTC": "is for sequences, not for classes",
+        "Circle": "is for embeddings, not for classes",
+        "CategoricalGeneralizedCrossEntropy": "takes labels as numbers, which only Sparse... losses get",
+    },
+    "initializers": {"Initializer": _ABSTRACT},
+    "regularizers": {"Regularizer": _ABSTRACT},
+    "constraints": {"Constraint": _ABSTRACT},
+    "callbacks": {
+        "Callback": _ABSTRACT,
+        **dict.fromkeys(
+            ("ModelCheckpoint", "BackupAndRestore", "CSVLogger", "TensorBoard", "RemoteMonitor", "OrbaxCheckpoint"),
+            _WRITES,
+        ),
+        "LambdaCallback": _FUNCTION,
+        "LearningRateScheduler": f"{_FUNCTION}; give the optimizer's learning_rate as a schedule instead",
+        **dict.fromkeys(("CallbackList", "History", "ProgbarLogger"), _ALWAYS),
+    },
+}
+# What a learning curve has, for callbacks that watch it.
+MONITORED = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A constructor's arguments; `defaults` has those whose default is a literal."""
+
+    arguments: frozenset[str]
+    required: frozenset[str]
+    defaults: dict[str, Any]
+
+
+def _module_file(module: str) -> Path:
+    """Return the source file of a module below the keras package, without importing anything."""
+    spec = importlib.util.find_spec("keras")
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def parsed(module: str) -> ast.Module:
+    """Return the syntax tree of a module below the keras package."""
+    return ast.parse(_module_file(module).read_text(encoding="utf-8"))
+
+
+@cache
+def _imported(module: str) -> dict[str, tuple[str, str]]:
+    """Return what a module imports by name, each with the module and the name of its source."""
+    return {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in parsed(module).body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+
+
+def public_names(namespace: str) -> dict[str, tuple[str, str]]:
+    """Return the public names of `keras.<namespace>`, each with the module and the name of its source."""
+    return _imported(f"keras.{'layers' if namespace == 'augmentation' else namespace}")
+
+
+def public_classes(namespace: str) -> list[str]:
+    """Return the names in `keras.<namespace>` of what params.yaml can name; `UNUSABLE` has the others."""
+    if namespace == "augmentation":
+        return list(AUGMENTING)
+    unusable = UNUSABLE.get(namespace, {})
+    return [name for name in public_names(namespace) if name[0].isupper() and name not in unusable]
+
+
+def names_alone(namespace: str) -> list[str]:
+    """Return the names in `keras.<namespace>` that stand for an object without arguments."""
+    others = ("get", "serialize", "deserialize", "Constant", "constant", "l1_l2", *UNUSABLE.get(namespace, {}))
+    aliases = ("normal", "one", "uniform", "zero") if namespace == "initializers" else ()
+    return [*(name for name in public_names(namespace) if name not in others), *aliases]
+
+
+def signature(namespace: str, name: str) -> Signature | None:
+    """Return the signature of the class `keras.<namespace>.<name>`; None if it is no class."""
+    return _signature(*public_names(namespace)[name])
+
+
+@cache
+def _signature(module: str, name: str) -> Signature | None:
+    """Return a constructor's signature, with what it takes as **kwargs and hands on to its base."""
+    classes = {node.name: node for node in parsed(module).body if isinstance(node, ast.ClassDef)}
+    if name not in classes:
+        return None
+    inherited = Signature(frozenset(), frozenset(), {})
+    for base in classes[name].bases:
+        if isinstance(base, ast.Name):
+            origin = (module, base.id) if base.id in classes else _imported(module).get(base.id)
+            of_base = _signature(*origin) if origin and origin[0].startswith("keras.") else None
+            if of_base:
+                inherited = of_base
+                break
+    constructors = [n for n in classes[name].body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+    if not constructors:
+        return inherited
+    own = constructors[0].args
+    positional = [argument.arg for argument in own.args[1:]]
+    pairs: list[tuple[str, ast.expr | None]] = [
+        *zip(positional, [*[None] * (len(positional) - len(own.defaults)), *own.defaults], strict=True),
+        *zip([argument.arg for argument in own.kwonlyargs], own.kw_defaults, strict=True),
+    ]
+    names = frozenset(key for key, _ in pairs)
+    literals = {key: default.value for key, default in pairs if isinstance(default, ast.Constant)}
+    required = frozenset(key for key, default in pairs if default is None)
+    if not own.kwarg:
+        return Signature(names, required, literals)
+    handed_on = {key: value for key, value in inherited.defaults.items() if key not in names}
+    return Signature(names | inherited.arguments, required, handed_on | literals)
+
+
+def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
+    """Check a Keras object given by name and arguments against Keras's own source.
+
+    Args:
+        spec: `Name` or `{Name: {argument: value}}`.
+        namespace: where Keras keeps it, a key of `KINDS`.
+
+    Yields:
+        Pairs of a path inside `spec` and what is wrong there.
+    """
+    kind = KINDS[namespace]
+    name, arguments = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
+    arguments = arguments or {}
+    place = name if isinstance(spec, dict) else ""
+    if name in UNUSABLE.get(namespace, {}):
+        yield place, f"{name} {UNUSABLE[namespace][name]}"
+        return
+    classes = public_classes(namespace)
+    if namespace == "augmentation" and name in public_names(namespace) and name not in classes:
+        yield place, f"{name} is no random change of images that leaves their size and the range of their pixels alone"
+        return
+    if name not in classes:
+        yield place, f"unknown {kind} {name!r}{did_you_mean(name, classes)}"
+        return
+    of_class = signature(namespace, name)
+    if of_class is None:
+        return
+    if namespace == "augmentation":
+        if name in IDLE and not any(arguments.get(argument) for argument in IDLE[name]):
+            yield place, f"{name} changes nothing without one of {', '.join(IDLE[name])}"
+        namespace = "layers"
+    known = of_class.arguments | _BASE_ARGUMENTS.get(namespace, set())
+    # thaw/training/training.py counts the steps of a schedule that lasts for all of the training.
+    given = {*arguments, *(("decay_steps",) if namespace == "optimizers.schedules" else ())}
+    missing = sorted(of_class.required - given)
+    if missing:
+        yield place, f"{name} needs {', '.join(missing)}"
+    for argument, value in arguments.items():
+        here = f"{name}.{argument}"
+        if not isinstance(argument, str):
+            continue  # stages/check/checking.py refuses any such key
+        if argument not in known:
+            yield here, f"{name} has no argument {argument!r}{did_you_mean(argument, sorted(known))}"
+        elif namespace == "optimizers" and argument == "learning_rate":
+            yield from _learning_rate(here, value)
+        elif argument == "monitor" and value not in MONITORED:
+            yield here, f"expected one of {', '.join(MONITORED)}, got {shown(value)}{did_you_mean(value, MONITORED)}"
+        elif argument in ("layer", "backward_layer") and value is not None:
+            if isinstance(value, dict) and is_keras_object(value):
+                yield from _nested(here, value, "layers")
+            else:
+                yield here, f"expected {{Name: {{argument: value}}}}, got {shown(value)}"
+        elif _is_nested(value):
+            # As thaw/training/training.py takes it; an activation with arguments is a layer.
+            kept_in = next((NAMED[end] for end in NAMED if argument.endswith(end)), "layers")
+            yield from _nested(here, value, kept_in if kept_in in KINDS else "layers")
+        else:
+            problem = _value_problem(namespace, argument, value, of_class)
+            if problem:
+                yield here, problem
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) and is_keras_object(value) and next(iter(value))[:1].isupper()
+
+
+def _nested(here: str, spec: dict[str, Any], namespace: str) -> Iterator[tuple[str, str]]:
+    yield from ((f"{here}.{path}".rstrip("."), problem) for path, problem in problems(spec, namespace))
+
+
+def _learning_rate(here: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and is_keras_object(value):
+        yield from _nested(here, value, "optimizers.schedules")
+    elif not isinstance(value, float) or not 0 < value < float("inf"):
+        yield (
+            here,
+            f"expected a number above 0 with a point or an exponent, or {{Schedule: {{...}}}}, got {shown(value)}",
+        )
+
+
+def _value_problem(namespace: str, argument: str, value: Any, of_class: Signature) -> str | None:
+    """Return what is wrong with an argument's value, as far as its name and its default tell."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    if namespace == "optimizers.schedules" and (argument in of_class.required or argument.startswith("warmup_")):
+        right = isinstance(value, list) if argument in ("boundaries", "values") else is_number and value >= 0
+        kind = "a list of numbers" if argument in ("boundaries", "values") else "a number not below 0"
+        return None if right else f"expected {kind}, got {shown(value)}"
+    if argument == "units":
+        right = value == "classes" or (isinstance(value, int) and is_number and value >= 1)
+        return None if right else f"expected a whole number above 0 or classes, got {shown(value)}"
+    if argument == "value_range":
+        return None if value == [0, 255] else f"expected [0, 255], as pixels are here, got {shown(value)}"
+    if argument == "fill_value":
+        right = is_number and 0 <= value <= 255
+        return None if right else f"expected a number from 0 to 255, got {shown(value)}"
+    if argument == "data_format" and value not in ("channels_last", None):
+        return f"expected channels_last, as images are here, got {shown(value)}"
+    if argument == "rate":
+        return None if is_number and 0 <= value < 1 else f"expected a number from 0 to below 1, got {shown(value)}"
+    for end, kept_in in NAMED.items():
+        if argument.endswith(end) and value is not None:
+            names = names_alone(kept_in)
+            if isinstance(value, str) and value not in names:
+                return f"Keras knows no {end.lstrip('_')} {value!r} by its name alone{did_you_mean(value, names)}"
+            right = isinstance(value, str)
+            return None if right else f"expected a name or {{Name: {{argument: value}}}}, got {shown(value)}"
+    match of_class.defaults.get(argument):
+        case bool():
+            return None if isinstance(value, bool) else f"expected true or false, got {shown(value)}"
+        # A layer's number may stand for a list of them.
+        case int() | float() if isinstance(value, str | bool) or (namespace != "layers" and not is_number):
+            return f"expected a number, got {shown(value)}"
+        case str() if is_number or isinstance(value, bool | list):
+            return f"expected a name, got {shown(value)}"
+    return None

@@ -1,0 +1,313 @@
+"""What must be right between entries of params.yaml, and between an entry and what Keras offers.
+
+An entry may have other errors: what can be judged without what is wrong, is.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stages.check.architectures import boundaries, known_architectures, nearest, smallest_pixels
+from stages.check.keras_names import problems
+from thaw.params.backbones import Backbone
+from thaw.params.features import Features
+from thaw.params.keras_spec import is_keras_object
+from thaw.params.variants import Solver, Training, Variant, ends_in_logits
+from thaw.suggestions import did_you_mean
+
+Problem = tuple[str, str]
+"""A key, and what is wrong there."""
+Entries = dict[str, dict[str, Any]]
+"""Sections, each with its entries by name."""
+TO_VECTORS = (
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "GlobalAvgPool2D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPool2D",
+    "Reshape",
+)
+# Their classification layer is a convolution over a map of one pixel.
+MAP_BEFORE_CLASSES = ("MobileNet", "MobileNetV3Large", "MobileNetV3Small")
+# With include_top, they are built for one size of image.
+FIXED_TOP = ("VGG16", "VGG19", "ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge")
+FIXED_PIXELS = [224, 224]
+
+
+def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
+    """Yield what does not fit together.
+
+    Args:
+        raw: entries as they were read, right or not.
+        valid: those that their schema has found right.
+    """
+    for name, entry in raw["backbones"].items():
+        if isinstance(entry, dict):
+            yield from _backbone(f"backbones.{name}", entry)
+    for name, entry in raw["features"].items():
+        if isinstance(entry, dict):
+            yield from _keras(f"features.{name}.augmentation", entry.get("augmentation"), "augmentation")
+            for key, section in (("tensors", "tensors"), ("backbone", "backbones")):
+                if isinstance(entry.get(key), str):
+                    yield from _parent(f"features.{name}.{key}", section, entry[key], raw)
+    with_parents = {
+        name: features
+        for name, features in valid["features"].items()
+        if features.tensors in raw["tensors"] and features.backbone in raw["backbones"]
+    }
+    valid = valid | {"features": with_parents}
+    for name, features in with_parents.items():
+        if features.backbone in valid["backbones"]:
+            yield from _layer(f"features.{name}", features, valid["backbones"][features.backbone], valid)
+    for name, entry in raw["variants"].items():
+        if isinstance(entry, dict):
+            yield from _variant(f"variants.{name}", entry, raw)
+    for name, variant in valid["variants"].items():
+        yield from _lineage(f"variants.{name}", name, variant, valid)
+    for evaluation in valid["evaluation"].values():
+        if evaluation.cross_validation:
+            yield from _cross_validated(evaluation.cross_validation.variants, raw, valid)
+
+
+def _parent(where: str, section: str, name: str, raw: Entries) -> Iterator[Problem]:
+    if name not in raw[section]:
+        yield where, f"there is no {section}.{name}{did_you_mean(name, raw[section])}"
+
+
+def _backbone(here: str, entry: dict[Any, Any]) -> Iterator[Problem]:
+    architecture, weights = entry.get("architecture"), entry.get("weights")
+    known = known_architectures()
+    if isinstance(architecture, str) and architecture not in known:
+        yield f"{here}.architecture", f"unknown architecture {architecture!r}{did_you_mean(architecture, known)}"
+    elif architecture == "none" and (weights != "none" or entry.get("include_top")):
+        yield f"{here}.architecture", "there are no layers to load weights into: set weights: none, or name a network"
+    elif isinstance(architecture, str) and weights in ("package", "imagenet"):
+        right = "package" if architecture == "EfficientNetLite0" else "imagenet"
+        if weights != right:
+            yield f"{here}.weights", f"{architecture} has no weights {weights!r}; did you mean {right!r}?"
+    if isinstance(weights, str) and weights not in ("package", "imagenet", "none", ""):
+        is_remote = weights.startswith(("http://", "https://"))
+        try:
+            is_there = is_remote or Path(weights).is_file()
+        except (OSError, ValueError):  # too long for a path, or with a null character
+            is_there = False
+        if not is_there:
+            choices = ("package", "imagenet", "none")
+            yield f"{here}.weights", f"no such file: {weights} (or one of {', '.join(choices)})"
+
+
+def _layer(here: str, features: Features, backbone: Backbone, valid: Entries) -> Iterator[Problem]:
+    """Yield whether features are cut where the backbone has no boundary, or are pooled twice."""
+    if backbone.architecture == "none":
+        yield f"{here}.backbone", f"backbones.{features.backbone} has no layers, so there is nothing to cache"
+        return
+    yield from _cut(f"{here}.layer", features.layer, backbone)
+    if features.pooling and _ends_in_vectors(backbone):
+        yield (
+            f"{here}.pooling",
+            f"backbones.{features.backbone} ends in one vector per image, with include_top: leave pooling out",
+        )
+    yield from _fixed_size(f"{here}.tensors", features.tensors, backbone, valid)
+
+
+def _cut(where: str, layer: str, backbone: Backbone) -> Iterator[Problem]:
+    """Yield whether a backbone cannot be cut at a layer."""
+    layers = boundaries(backbone.architecture, backbone.include_top)
+    if layer != "top" and layers and layer not in layers:
+        problem = f"{backbone.architecture} has no layer {layer!r} that every path goes through"
+        if layer in boundaries(backbone.architecture, not backbone.include_top):
+            hint = f"; it has one with include_top: {'false' if backbone.include_top else 'true'}"
+        else:
+            hint = nearest(layer, layers)
+        yield where, problem + hint
+
+
+def _fixed_size(where: str, tensors: str, backbone: Backbone, valid: Entries) -> Iterator[Problem]:
+    if tensors not in valid["tensors"]:
+        return
+    pixels, least = valid["tensors"][tensors].pixels, smallest_pixels(backbone.architecture)
+    if backbone.include_top and backbone.architecture in FIXED_TOP and pixels != FIXED_PIXELS:
+        yield where, f"{backbone.architecture} with include_top needs tensors with pixels: {FIXED_PIXELS}"
+    elif min(pixels) < least:
+        yield where, f"{backbone.architecture} needs tensors with pixels: [{least}, {least}] or more"
+
+
+def _ends_in_vectors(backbone: Backbone) -> bool:
+    return backbone.include_top and backbone.architecture not in MAP_BEFORE_CLASSES
+
+
+def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem]:
+    """Yield what is wrong with the Keras objects and the parents that a variant names."""
+    for key, sections in (("start", ("backbones", "variants")), ("inputs", ("features", "tensors"))):
+        if isinstance(entry.get(key), str):
+            section, _, parent = entry[key].partition("/")
+            if section in sections and parent:
+                yield from _parent(f"{here}.{key}", section, parent, raw)
+            else:
+                choices = [f"{section}/{name}" for section in sections for name in raw[section]]
+                expected = " or ".join(f"{section}/<name>" for section in sections)
+                yield f"{here}.{key}", f"expected {expected}, got {entry[key]!r}{did_you_mean(entry[key], choices)}"
+    fit: dict[Any, Any] = entry["fit"] if isinstance(entry.get("fit"), dict) else {}
+    optimizer = _arguments(fit.get("optimizer"))
+    callbacks: list[Any] = fit["callbacks"] if isinstance(fit.get("callbacks"), list) else []
+    yield from _keras(f"{here}.head", entry.get("head"), "layers")
+    yield from _keras(f"{here}.augmentation", entry.get("augmentation"), "augmentation")
+    for key, namespace in (("optimizer", "optimizers"), ("loss", "losses"), ("callbacks", "callbacks")):
+        yield from _keras(f"{here}.fit.{key}", fit.get(key), namespace)
+    for index, callback in enumerate(callbacks):
+        if _name(callback) == "SwapEMAWeights" and optimizer.get("use_ema") is not True:
+            yield f"{here}.fit.callbacks.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
+        if _name(callback) == "ReduceLROnPlateau" and isinstance(optimizer.get("learning_rate"), dict):
+            yield (
+                f"{here}.fit.callbacks.{index}",
+                "ReduceLROnPlateau cannot change a learning rate that follows a schedule: leave one of them out",
+            )
+    head = entry.get("head")
+    if isinstance(head, list) and head:
+        last = _arguments(head[-1])
+        takes_logits = _arguments(fit.get("loss")).get("from_logits") is True
+        if _name(head[-1]) != "Dense" or last.get("units") != "classes":
+            yield f"{here}.head", "the last layer must be {Dense: {units: classes, activation: softmax}}"
+        elif takes_logits and str(_name(fit["loss"])).startswith("Binary"):
+            yield (
+                f"{here}.fit.loss",
+                f"{_name(fit['loss'])} with from_logits takes each class by itself, but the model ends in a softmax "
+                "over all: take CategoricalCrossentropy, or leave from_logits out",
+            )
+        elif takes_logits and not ends_in_logits(head):
+            yield f"{here}.fit.loss", "from_logits: the head's last layer has an activation: leave one of them out"
+        elif not takes_logits and last.get("activation") != "softmax":
+            yield (
+                f"{here}.head",
+                "the last layer must be {Dense: {units: classes, activation: softmax}}, "
+                "or have no activation and the loss from_logits: true",
+            )
+
+
+def _keras(where: str, specs: Any, namespace: str) -> Iterator[Problem]:
+    """Yield the problems of one Keras object, or of each in a list; what is none, the schema has found."""
+    for index, spec in enumerate(specs if isinstance(specs, list) else [specs]):
+        if is_keras_object(spec):
+            for path, problem in problems(spec, namespace):
+                steps = [where, str(index) if isinstance(specs, list) else "", path]
+                yield ".".join(step for step in steps if step), problem
+
+
+def _cross_validated(names: list[str], raw: Entries, valid: Entries) -> Iterator[Problem]:
+    """Yield which variants cannot be cross-validated."""
+    for index, name in enumerate(names):
+        where = f"evaluation.cross_validation.variants.{index}"
+        yield from _parent(where, "variants", name, raw)
+        parent = valid["variants"][name].start.partition("/")[2] if name in valid["variants"] else ""
+        start = valid["variants"].get(parent)
+        if start is not None and not isinstance(start.fit, Solver):
+            yield (
+                where,
+                f"{name} starts from variants.{parent}, whose training has seen the images that a fold leaves out: "
+                "take a variant that starts from a backbone or from a solved head",
+            )
+
+
+def _name(spec: Any) -> Any:
+    return next(iter(spec)) if isinstance(spec, dict) and spec else spec
+
+
+def _arguments(spec: Any) -> dict[str, Any]:
+    return (next(iter(spec.values())) or {}) if isinstance(spec, dict) and is_keras_object(spec) else {}
+
+
+def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator[Problem]:
+    """Yield what does not fit between a variant, its inputs and the variants it descends from."""
+    chain, passed = [variant], {name}
+    while chain[-1].start.startswith("variants/"):
+        parent = chain[-1].start.partition("/")[2]
+        if parent in passed:
+            yield f"{here}.start", f"the starts form a circle: variants.{parent} descends from itself"
+            return
+        passed.add(parent)
+        if parent not in valid["variants"]:
+            return  # that entry has errors of its own
+        chain.append(valid["variants"][parent])
+    if isinstance(variant.fit, Training) and len(chain) > 1:
+        root_head = chain[-1].head or []
+        if _arguments(variant.fit.loss).get("from_logits") is True and not ends_in_logits(root_head):
+            yield f"{here}.fit.loss", f"from_logits: the head of {variant.start} ends in softmax: leave from_logits out"
+    sources = [source for one in chain if (source := _source(one, valid)) is not None]
+    section, _, backbone_name = chain[-1].start.partition("/")
+    if len(sources) < len(chain) or section != "backbones" or backbone_name not in valid["backbones"]:
+        return
+    backbone: Backbone = valid["backbones"][backbone_name]
+    (tensors, features), (root_tensors, root_features) = sources[0], sources[-1]
+    where = f"{here}.inputs"
+    if features is not None and features.backbone != backbone_name:
+        yield (
+            where,
+            f"{variant.inputs} come from backbones.{features.backbone}, but the variant starts from "
+            f"backbones.{backbone_name}: make them the same",
+        )
+        return
+    if tensors != root_tensors:
+        yield (
+            where,
+            f"{variant.inputs} are made of tensors.{tensors}, but the variant's start was trained on "
+            f"tensors.{root_tensors}: make them the same",
+        )
+    if variant.freeze:
+        yield from _cut(f"{here}.freeze", variant.freeze, backbone)
+    if len(chain) > 1:
+        if features is not None:
+            parent_features = sources[1][1]
+            trained_from = parent_features.layer if parent_features else chain[1].freeze
+            yield from _trained_before(where, variant, features, trained_from, root_features, backbone)
+        return
+    if features is None:
+        yield from _fixed_size(where, tensors, backbone, valid)
+    in_vectors = _ends_in_vectors(backbone) or (features is not None and features.pooling is not None)
+    if isinstance(variant.fit, Solver):
+        if features is None or features.layer != "top" or not in_vectors:
+            yield where, "a solver needs one vector per image: take features with layer: top and pooling: avg or max"
+    elif in_vectors and variant.head and str(_name(variant.head[0])).endswith("2D"):
+        yield (
+            f"{here}.head.0",
+            f"{_name(variant.head[0])} takes a map, but the backbone's end is one vector per image: leave it out",
+        )
+    elif not in_vectors and not any(_name(layer) in TO_VECTORS for layer in variant.head or []):
+        yield (
+            f"{here}.head",
+            "the backbone's end is a map, not one vector per image: begin the head with GlobalAveragePooling2D, "
+            "or take features with layer: top and pooling: avg or max",
+        )
+
+
+def _trained_before(
+    where: str,
+    variant: Variant,
+    features: Features,
+    trained_from: str | None,
+    root_features: Features | None,
+    backbone: Backbone,
+) -> Iterator[Problem]:
+    """Yield whether features are not the activations of a variant's start."""
+    pooling = root_features.pooling if root_features else None
+    if features.layer == "top" and features.pooling != pooling:
+        yield (
+            where,
+            f"{variant.inputs} have pooling: {features.pooling or 'null'}, "
+            f"but the start's head expects: {pooling or 'null'}",
+        )
+    layers = boundaries(backbone.architecture, backbone.include_top)
+    depth = {layer: number for number, layer in enumerate([*layers, "top"])}
+    if trained_from is None or depth.get(features.layer, 0) > depth.get(trained_from, len(layers)):
+        yield (
+            where,
+            f"{variant.start} has trained layers before {features.layer}, so {variant.inputs} are not its "
+            "activations: take inputs from an earlier layer or from tensors/",
+        )
+
+
+def _source(variant: Variant, valid: Entries) -> tuple[str, Features | None] | None:
+    """Return the tensors and the features that a variant reads; None if that entry has errors of its own."""
+    section, _, parent = variant.inputs.partition("/")
+    if section not in ("tensors", "features") or parent not in valid[section]:
+        return None
+    return (parent, None) if section == "tensors" else (valid["features"][parent].tensors, valid["features"][parent])

@@ -1,0 +1,67 @@
+"""The pixels that features are computed from: images, and augmented views of those that are trained on."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from threading import Lock, local
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thaw.formats.row_file import RowFile
+from thaw.params.features import Features
+from thaw.threads import on_all_cores
+
+if TYPE_CHECKING:
+    from stages.features.augmentation import Augmentation
+
+
+class Views:
+    """The pixels of the features' rows: those of the train split stand once for each view, the whole split, then again.
+
+    The first view is the image itself, and every other one is augmented.
+    """
+
+    def __init__(self, images: RowFile, wanted: Features):
+        self._images, self._wanted = images, wanted
+        rows, part = np.arange(len(images)), images.index.splits["train"]
+        of_train = [rows[part]] * (wanted.views - 1)
+        views = [np.full_like(again, view) for view, again in enumerate(of_train, start=1)]
+        self._rows = np.concatenate([rows[: part.stop], *of_train, rows[part.stop :]])
+        self._views = np.concatenate([np.zeros(part.stop, int), *views, np.zeros(len(images) - part.stop, int)])
+        self.keys = np.array([self._key(row, view) for row, view in zip(self._rows, self._views, strict=True)])
+        """What each row is made of, in the order of the rows: SHA-256 of its pixels, or of them and the change."""
+        self._making, self._of_thread = Lock(), local()
+
+    def _key(self, row: int, view: int) -> bytes:
+        pixels: bytes = self._images.digests[row]
+        if not view:
+            return pixels
+        change = [int(view), self._wanted.augmentation, self._wanted.seed, self._images.index.keys[row].decode()]
+        return hashlib.sha256(pixels + json.dumps(change).encode()).hexdigest().encode()
+
+    def batches(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the pixels of some rows in batches, uint8 or float32 (rows, height, width, 3); made on all cores."""
+        size = self._wanted.batch_size
+        return on_all_cores(self._batch, (numbers[start : start + size] for start in range(0, len(numbers), size)))
+
+    def _batch(self, numbers: np.ndarray) -> np.ndarray:
+        rows, views = self._rows[numbers], self._views[numbers]
+        pixels = self._images[rows]
+        if views.any():
+            pixels = pixels.astype(np.float32)
+            keys = self._images.index.keys[rows]
+            augmentation = self._augmentation()
+            for place in np.flatnonzero(views):
+                pixels[place] = augmentation(pixels[place], bytes(keys[place]), int(views[place]))
+        return pixels
+
+    def _augmentation(self) -> "Augmentation":
+        """Return this thread's augmentation, which can change one image at a time."""
+        if not hasattr(self._of_thread, "augmentation"):
+            with self._making:
+                from stages.features.augmentation import Augmentation  # loads Keras
+
+                self._of_thread.augmentation = Augmentation(self._wanted.augmentation, self._wanted.seed)
+        augmentation: Augmentation = self._of_thread.augmentation
+        return augmentation

@@ -1,0 +1,94 @@
+"""List the usable images, each with its class, its split and its digest."""
+
+from collections import Counter
+from pathlib import Path
+
+from stages.manifest.collecting import collect
+from thaw.files import write_csv
+from thaw.formats.manifest import SPLITS, Row, class_names, write_manifest
+from thaw.formats.thumbnails import Thumbnails, draw_grid, drawable, writing_thumbnails
+from thaw.params.dataset import Dataset
+from thaw.params.reading import read_entry
+from thaw.stage import announce, run
+
+SAMPLES = 8
+SAMPLED_CLASSES = 12
+MISSED = 5
+"""Classes that a warning names."""
+FEW_BITS = 14
+"""Of 16, as cameras save that have no more: the images are shown at a fourth of their brightness, or less."""
+
+
+def main(
+    params: Path,
+    entry: str,
+    folder: Path,
+    manifest: Path,
+    skipped: Path,
+    near_duplicates: Path,
+    distribution: Path,
+    samples: Path,
+    thumbnails: Path,
+) -> None:
+    """Write the manifest of the images in `folder`, what was left out, what looks alike, and what the images show."""
+    dataset = read_entry(params, entry, Dataset)
+    announce(f"manifest: reading the images in {folder} on the CPU")
+    with writing_thumbnails(thumbnails) as pictures:
+        found = collect(folder, dataset, pictures)
+        draw_samples(samples, found.rows, pictures)
+    rows = found.rows
+    write_manifest(manifest, rows)
+    write_csv(skipped, ["path", "reason"], [[one.path, one.reason] for one in found.skipped])
+    write_csv(
+        near_duplicates,
+        ["path", "label", "split", "other_path", "other_label", "other_split", "distance"],
+        [
+            [one.path, one.label, one.split, other.path, other.label, other.split, str(pair.distance)]
+            for pair in found.near_duplicates
+            for one, other in [(pair.first, pair.second)]
+        ],
+    )
+    of_class = Counter((row.label, row.split) for row in rows)
+    write_csv(
+        distribution,
+        ["number", "class", "split", "images"],
+        [
+            [str(number), label, split, str(of_class[label, split])]
+            for number, label in enumerate(class_names(rows))
+            for split in SPLITS
+        ],
+    )
+    counts = Counter(row.split for row in rows)
+    sizes = ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
+    announce(f"{len(rows)} images of {len(class_names(rows))} classes: {sizes}; {len(found.skipped)} left out")
+    for note in found.notes:
+        announce(note)
+    for split, loss in (("validation", "no choice heeds them"), ("test", "the scores say nothing of them")):
+        absent = [label for label in class_names(rows) if not of_class[label, split]]
+        if absent:
+            more = f" and {len(absent) - MISSED} more" if len(absent) > MISSED else ""
+            named = ", ".join(map(repr, absent[:MISSED])) + more
+            announce(f"warning: classes without an image in the {split} split: {named}: {loss}")
+    dark = [bits for bits in found.used_bits if bits <= FEW_BITS]
+    if dark:
+        share = f"1/{2 ** (16 - max(dark))}"
+        announce(
+            f"warning: {len(dark)} of {len(found.used_bits)} images with 16 bits a channel use no more than "
+            f"{max(dark)} of them, and are shown at {share} of their brightness: save them scaled to 16 bits"
+        )
+    leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
+    if leaks:
+        announce(f"warning: {leaks} pairs that look alike are in different splits: see {near_duplicates}")
+
+
+def draw_samples(samples: Path, rows: list[Row], pictures: Thumbnails) -> None:
+    """Draw some training images of each class, the same ones for the same images."""
+    drawn, classes = [], class_names(rows)[:SAMPLED_CLASSES]
+    for label, title in zip(classes, drawable(classes), strict=True):
+        mine = sorted(row.sha256 for row in rows if row.label == label and row.split == "train")
+        drawn.append((title, [(pictures[digest], "") for digest in mine[:SAMPLES]]))
+    draw_grid(samples, drawn, classes)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,160 @@
+"""From a data set in any layout to the rows of a manifest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from stages.manifest.layouts import SHOWN, Labelled, Skipped, listing, require_whole_groups
+from stages.manifest.near_duplicates import components, perceptual_hash, similar_pairs
+from stages.manifest.splits import Member, assign
+from thaw.errors import UserError
+from thaw.formats.manifest import Row
+from thaw.formats.thumbnails import SIDE, Thumbnails, thumbnail
+from thaw.images.decoding import UnreadableImageError, decode, used_bits
+from thaw.images.reading import read
+from thaw.params.dataset import Dataset
+from thaw.progress import progress
+from thaw.threads import on_all_cores
+
+PREFERRED = ("test", "validation", "train", None)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images that look alike, and in how many bits their perceptual hashes differ."""
+
+    first: Row
+    second: Row
+    distance: int
+
+
+@dataclass(frozen=True)
+class Collection:
+    rows: list[Row]
+    skipped: list[Skipped]
+    near_duplicates: list[Pair]
+    notes: list[str]
+    """Lines about what else was found."""
+    used_bits: list[int]
+    """How many of their bits a channel those images use that have 16, in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    file: Labelled
+    digest: str = ""
+    reason: str = ""
+    """Why it cannot be used, if it cannot."""
+    hash: int = 0
+    thumbnail: bytes = b""
+    used_bits: int | None = None
+    """Of 16 bits a channel, if it has as many."""
+
+
+def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collection:
+    """Find, read and split the images of a data set, and keep a thumbnail of each.
+
+    Every image is read and decoded once, so that later stages can rely on it.
+
+    Raises:
+        UserError: there are no images or too few of a class; or, with `on_bad_image: fail`, a file cannot be
+            used; equal bytes in two classes are never accepted silently.
+    """
+    listed = listing(folder, dataset)
+    files = listed.images
+    first: dict[str, _Read] = {}
+    bad, repeated = listed.beside, []
+    contradicted: set[str] = set()
+    groups: dict[str, set[str]] = {}  # of all files with a digest, those that are left out too
+    for one in progress(_read_all(folder, files, dataset), len(files), "reading images"):
+        if one.reason:
+            bad.append(Skipped(one.file.path, one.reason))
+            continue
+        thumbnails.add(one.digest, one.thumbnail)
+        one = replace(one, thumbnail=b"")  # which is on the disk now, not in memory
+        twin = first.setdefault(one.digest, one)
+        groups.setdefault(one.digest, set()).update([one.file.group] if one.file.group else [])
+        if twin.file.label != one.file.label:
+            contradicted.add(one.digest)
+            bad.append(Skipped(one.file.path, f"the same bytes as {twin.file.path}, which is in another class"))
+        elif twin is not one:
+            # An image of two given splits stays where it is scored, not where it is learnt.
+            kept, left = sorted((twin, one), key=lambda each: PREFERRED.index(each.file.split))
+            first[one.digest] = kept
+            repeated.append(Skipped(left.file.path, f"the same bytes as {kept.file.path}"))
+    if bad and dataset.on_bad_image == "fail":
+        shown = "".join(f"\n  {folder / one.path}: {one.reason}" for one in bad[:SHOWN])
+        more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise UserError(
+            f"files that cannot be used: {len(bad)}{shown}{more}\n"
+            "mend or remove them, or set dataset.on_bad_image: skip to leave them out and list them"
+        )
+    bad += [Skipped(first[digest].file.path, "the same bytes as a file in another class") for digest in contradicted]
+    usable = sorted((one for digest, one in first.items() if digest not in contradicted), key=lambda one: one.file.path)
+    if dataset.split.method == "given":
+        require_whole_groups(folder, ((group, one.file) for one in usable for group in groups[one.digest]))
+    rows, pairs = _split(usable, groups, listed.classes, dataset)
+    bits = [one.used_bits for one in usable if one.used_bits is not None]
+    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs, listed.notes, bits)
+
+
+def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
+    """Read files on all cores, in order."""
+
+    def read_one(file: Labelled) -> _Read:
+        try:
+            digest, source = read(folder, file.path)
+            image = decode(source, least=2 * SIDE)
+        except OSError as error:
+            return _Read(file, reason=f"cannot be read: {error.strerror}")
+        except UnreadableImageError as error:
+            return _Read(file, reason=str(error))
+        looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
+        return _Read(file, digest, "", looks, thumbnail(image), used_bits(source, image))
+
+    return on_all_cores(read_one, files)
+
+
+def _split(
+    usable: list[_Read], groups: dict[str, set[str]], classes: list[str], dataset: Dataset
+) -> tuple[list[Row], list[Pair]]:
+    """Assign images to splits: those of a group, and those that look alike, to the same one."""
+    first = second = distances = np.empty(0, np.int64)
+    if dataset.near_duplicates is not None and usable:
+        first, second, distances = similar_pairs(
+            np.array([one.hash for one in usable], np.uint64), dataset.near_duplicates
+        )
+    leaders: dict[str, int] = {}
+    same = [
+        (leaders.setdefault(group, place), place) for place, one in enumerate(usable) for group in groups[one.digest]
+    ]
+    component = components(
+        len(usable),
+        np.concatenate([first, [one for one, _ in same]]).astype(np.int64),
+        np.concatenate([second, [other for _, other in same]]).astype(np.int64),
+    )
+    names: dict[int, str] = {}
+    for one, number in zip(usable, component, strict=True):
+        names.setdefault(int(number), min(groups[one.digest], default=one.file.path))
+    alone = np.bincount(component, minlength=1)[component] == 1 if len(usable) else np.empty(0, bool)
+    members = [
+        Member(one.file.path, one.file.label, one.digest, str(number), one.file.split)
+        for one, number in zip(usable, component, strict=True)
+    ]
+    assigned = assign(members, {*classes}, dataset.split)
+    numbers = {label: number for number, label in enumerate(classes)}
+    rows = [
+        Row(
+            one.file.path,
+            one.file.label,
+            split,
+            one.digest,
+            "" if is_alone else names[int(number)],
+            numbers[one.file.label],
+        )
+        for one, split, number, is_alone in zip(usable, assigned, component, alone, strict=True)
+    ]
+    pairs = [Pair(rows[one], rows[other], int(bits)) for one, other, bits in zip(first, second, distances, strict=True)]
+    return rows, pairs

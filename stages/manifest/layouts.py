@@ -1,0 +1,458 @@
+"""The layouts in which a data set can lie: from files to labelled images."""
+
+import csv
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from thaw.errors import UserError
+from thaw.files import files_below, is_ignored, refuse
+from thaw.formats.manifest import SPLITS
+from thaw.images.reading import ROW, array
+from thaw.params.dataset import Dataset
+from thaw.params.labels import alike, unreadable
+
+TABLE = "labels.csv"
+SHOWN = 10
+"""Lines of a message, or names in one."""
+COLUMNS = ("path", "label", "split", "group")
+# Words by which folders of splits go.
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "valset"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout", "testset"), "test"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An image and what is said of it; `path` is below the data set's folder."""
+
+    path: str
+    label: str
+    split: str | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    images: list[Labelled]
+    """Sorted by path."""
+    beside: list[Skipped]
+    """Files that are no images of a class."""
+    classes: list[str]
+    """In the order of their numbers: as they are listed, or else by name."""
+    notes: list[str]
+    """Lines about what else was found."""
+
+
+def listing(folder: Path, dataset: Dataset) -> Listing:
+    """List a data set's images, and the files that are none.
+
+    Raises:
+        UserError: nothing is where the layout says, or there are labels, splits or names that cannot be.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; dataset.path in params.yaml names the folder that holds the images")
+    below, ignored = files_below(folder)
+    _require_tracked(ignored)
+    files = [one.relative_to(folder).as_posix() for one in below]
+    used: set[str] = set()
+    beside: list[Skipped] = []
+    if dataset.layout == "csv":
+        images, beside = _table(folder, files)
+        used = {TABLE}
+    elif dataset.layout == "npy":
+        images = _arrays(folder, dataset)
+        used = {f"{split}_{kind}.npy" for split in SPLITS for kind in ("images", "labels")}
+    else:
+        images, beside = _folders(folder, files, dataset)
+    classes = {image.label for image in images}
+    if len(classes) < 2:
+        found = f"only {classes.pop()!r}" if classes else "none"
+        raise UserError(f"{folder}: expected images of two classes or more, found {found}")
+    if dataset.classes and (lacking := [label for label in dataset.classes if label not in classes]):
+        least = min(dataset.classes.index(label) for label in classes)
+        numbered = ", ".join(f"{label!r} (number {dataset.classes.index(label)})" for label in lacking)
+        raise UserError(
+            f"{folder}: dataset.classes lists {numbered}, of which there are no images"
+            f"{_from_zero(least) or '; leave out such names, and number the other classes without a gap'}"
+        )
+    if dataset.split.method == "given":
+        _require_splits(folder, images, dataset)
+    notes = [*_doubtful(images)] if dataset.layout == "class_folders" and dataset.split.folders is None else []
+    unnamed = sorted({*files} - used - {image.path for image in images} - {one.path for one in beside})
+    if unnamed:
+        by = {"csv": TABLE, "npy": "the layout npy"}.get(dataset.layout, "dataset.split.folders")
+        notes.append(f"{_count(unnamed)} not used: {by} does not name them, such as {unnamed[0]!r}")
+    if ignored:
+        shown = min(ignored).relative_to(folder).as_posix()
+        notes.append(
+            f"{_count(ignored)} ignored: hidden, or left behind by desktops, network storage or tools, "
+            f"such as {shown!r}"
+        )
+    return Listing(
+        sorted(images, key=lambda image: image.path), beside, list(dataset.classes or sorted(classes)), notes
+    )
+
+
+def _from_zero(least: int) -> str:
+    """Return what to do where the least number of a class is not 0."""
+    return f"; numbers begin with {least} here, but with 0 in dataset.classes: subtract {least}" if least > 0 else ""
+
+
+def _count(found: Sized) -> str:
+    return f"{len(found)} file{'s' * (len(found) != 1)}"
+
+
+def _doubtful(images: list[Labelled]) -> Iterator[str]:
+    """Yield a line if the folders inside of the class folders look more like classes than these."""
+    inside: dict[str, set[str]] = {}
+    for image in images:
+        _, *folders, _ = image.path.split("/")
+        inside.setdefault(image.label, set()).add(folders[0] if folders else "")
+    first = next(iter(inside.values()))
+    if len(first) > 1 and "" not in first and all(one == first for one in inside.values()):
+        outer, inner = (", ".join(sorted(names)[:SHOWN]) for names in (inside, first))
+        yield (
+            f"warning: the classes are {outer}, and each holds the folders {inner}; if these are the classes, put them "
+            "outside, or name the others in dataset.split.folders"
+        )
+
+
+def _require_tracked(ignored: list[Path]) -> None:
+    """Raise a UserError if DVC has what is not here, or sees less than what is here."""
+    for path in ignored:
+        tracked = path.with_suffix("")
+        if path.name == ".dvc":
+            raise UserError(f"{path.parent}: a DVC project of its own, which DVC leaves out; remove {path}")
+        if path.suffix == ".dvc" and not tracked.exists():
+            raise UserError(f"{tracked}: not here, but {path.name} says that DVC has it; `dvc pull` gets it")
+
+
+def _require_text(folder: Path, images: list[Labelled], beside: list[Skipped]) -> None:
+    for path in [*(one.path for one in beside), *(image.path for image in images)]:
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
+            raise UserError(f"{folder}: the file name {path!r} is not UTF-8 text or has control characters; rename it")
+
+
+def _refuse_labels(source: Path, places: dict[str, str]) -> None:
+    """Raise a UserError unless labels can be read and told apart; `places` says for each where it first stands."""
+    for group in alike(places):
+        shown = ", ".join(f"{label!r} ({places[label]})" for label in group)
+        raise UserError(f"{source}: these classes look the same: {shown}; write them in one way")
+    for label, place in places.items():
+        reason = unreadable(label)
+        if reason:
+            raise UserError(f"{source}: the class {label!r} ({place}) {reason}; write it without")
+
+
+def _require_splits(folder: Path, images: list[Labelled], dataset: Dataset) -> None:
+    require_whole_groups(folder, ((image.group, image) for image in images))
+    splits = {image.split for image in images}
+    for split in ("train", "test"):
+        if split not in splits:
+            raise UserError(f"{folder}: there are no images for the split {split!r}")
+    if "validation" in splits and dataset.split.validation is not None:
+        raise UserError(f"{folder}: a validation split is given; leave dataset.split.validation out")
+    if "validation" not in splits and dataset.split.validation is None:
+        raise UserError(
+            f"{folder}: no validation split is given; set dataset.split.validation to a share of the training images"
+        )
+
+
+def require_whole_groups(folder: Path, images: Iterable[tuple[str, Labelled]]) -> None:
+    """Refuse given splits that tear groups apart.
+
+    Args:
+        folder: of the data set.
+        images: a group, and one of its images.
+
+    Raises:
+        UserError: it names the groups, and an image of each in each split.
+    """
+    groups: dict[str, dict[str | None, str]] = {}
+    for group, image in images:
+        if group:
+            groups.setdefault(group, {}).setdefault(image.split, image.path)
+    torn = {group: places for group, places in sorted(groups.items()) if len(places) > 1}
+    if torn:
+        lines = [
+            f"\n  {group}: " + ", ".join(f"{places[split]} in {split}" for split in SPLITS if split in places)
+            for group, places in list(torn.items())[:SHOWN]
+        ]
+        more = f"\n  and {len(torn) - SHOWN} more" if len(torn) > SHOWN else ""
+        raise UserError(
+            f"{folder / TABLE}: groups whose images are in several splits: {len(torn)}{''.join(lines)}{more}\n"
+            "put the images of a group into one split, or set dataset.split.method to another than given"
+        )
+
+
+def _folders(folder: Path, files: list[str], dataset: Dataset) -> tuple[list[Labelled], list[Skipped]]:
+    """List class folders, or files that begin with a class's number; in one folder, or in one for each split."""
+    given = dataset.split.folders
+    parts = (
+        {"": None}
+        if given is None
+        else {getattr(given, split): split for split in SPLITS if getattr(given, split) is not None}
+    )
+    images: list[Labelled] = []
+    beside: list[Skipped] = []
+    places: dict[str, str] = {}
+    if given is None:
+        _refuse_splits(folder)
+    for name, split in parts.items():
+        if not (folder / name).is_dir():
+            raise UserError(f"{folder / name}: no such folder; dataset.split.folders names it")
+        found, others = (
+            _class_folders(folder, files, name, split)
+            if dataset.classes is None
+            else _prefixed(folder, name, split, dataset.classes)
+        )
+        images += found
+        beside += others
+        places |= {
+            image.label: f"the folder {_below(name, image.label)}" for image in found if image.label not in places
+        }
+    _require_text(folder, images, beside)
+    if dataset.classes is None:
+        _refuse_labels(folder, places)
+    return images, beside
+
+
+def _below(name: str, inside: str) -> str:
+    """Return the path of what is inside of a folder below the data set's, which may be that itself."""
+    return (PurePosixPath(name) / inside).as_posix()
+
+
+def _refuse_splits(folder: Path) -> None:
+    """Raise a UserError if the folders that would be classes are those of splits."""
+    names = [one.name for one in _entries(folder) if one.is_dir()]
+    splits = {name: split for name in names if (split := _split_of(name))}
+    plain = {split for name, split in splits.items() if name.lower() in SPLIT_WORDS}
+    if len(plain) < 2 and (len(splits) < len(names) or len({*splits.values()}) < 2):
+        return
+    found = {split: name for name, split in reversed(splits.items())}
+    if "test" not in found:
+        found["test"] = found.pop("validation")
+    folders = ", ".join(f"{split}: {found.get(split, '...')}" for split in SPLITS if split in found or split == "train")
+    share = "" if "validation" in found else ", validation: 0.2"
+    raise UserError(
+        f"{folder}: {', '.join(splits)} are folders of splits, not of classes; you probably mean "
+        f"dataset.split: {{method: given, folders: {{{folders}}}{share}}}"
+    )
+
+
+def _split_of(name: str) -> str | None:
+    """Return the split of which a folder's name speaks."""
+    return next((SPLIT_WORDS[word] for word in re.findall("[a-z]+", name.lower()) if word in SPLIT_WORDS), None)
+
+
+def _class_folders(
+    folder: Path, files: list[str], name: str, split: str | None
+) -> tuple[list[Labelled], list[Skipped]]:
+    """List the files of class folders, those in folders inside of them too."""
+    inside = _entries(folder / name)
+    classes = [one.name for one in inside if one.is_dir()]
+    beside = [
+        Skipped(_below(name, one.name), "it lies beside the class folders, so it has no class")
+        for one in inside
+        if not one.is_dir()
+    ]
+    if not classes:
+        raise UserError(f"{folder / name}: expected a folder for each class, found none{_other_layout(inside)}")
+    of_class: dict[str, list[PurePosixPath]] = {label: [] for label in classes}
+    for path in map(PurePosixPath, files):
+        if path.is_relative_to(name) and (below := path.relative_to(name)).name != below.as_posix():
+            of_class[below.parts[0]].append(below)
+    for label, found in of_class.items():
+        place = folder / name / label
+        folders = {one.parts[1] for one in found if len(one.parts) > 2}
+        if not found:
+            raise UserError(f"{place}: no images in this class; add some or remove the folder")
+        if len({SPLIT_WORDS[one.lower()] for one in folders if one.lower() in SPLIT_WORDS}) > 1:
+            raise UserError(
+                f"{place}: the folders in this class are those of splits, which would be mixed; put them outside, "
+                f"as <split>/{label}, and set dataset.split: {{method: given, folders: ...}}"
+            )
+        if len(classes) == 1 and len(folders) > 1 and all(len(one.parts) > 2 for one in found):
+            key = f"dataset.path: {place}" if split is None else f"dataset.split.folders.{split}: {_below(name, label)}"
+            raise UserError(
+                f"{folder / name}: the only folder is {label!r}, and classes seem to be in there: set {key}"
+            )
+    return [
+        Labelled(_below(name, one.as_posix()), label, split) for label, found in of_class.items() for one in found
+    ], beside
+
+
+def _other_layout(inside: list[Path]) -> str:
+    """Return what to do where there are files instead of class folders."""
+    names = [one.name for one in inside]
+    if TABLE in names:
+        return f"; to read {TABLE}, set dataset.layout: csv"
+    if "train_images.npy" in names:
+        return "; to read arrays, set dataset.layout: npy"
+    if names and all(re.match(r"\d+_", name) for name in names):
+        return "; if the names of files begin with the number of their class, set dataset.layout: label_prefix"
+    return "; if this is the folder of one class, dataset.path is the folder that it is in" if names else ""
+
+
+def _prefixed(folder: Path, name: str, split: str | None, classes: list[str]) -> tuple[list[Labelled], list[Skipped]]:
+    """List files whose names begin with a class's number and an underscore."""
+    images, beside = [], []
+    for one in _entries(folder / name):
+        path = _below(name, one.name)
+        number = re.match(r"(\d{1,9})_", one.name)
+        if not one.is_file() and not one.is_symlink():
+            beside.append(Skipped(path, "a folder, where files named <class number>_... are expected"))
+        elif number is None:
+            beside.append(Skipped(path, "its name does not begin with a class's number and _"))
+        elif int(number[1]) >= len(classes):
+            beside.append(
+                Skipped(path, f"dataset.classes has the numbers 0 to {len(classes) - 1}, not {int(number[1])}")
+            )
+        else:
+            images.append(Labelled(path, classes[int(number[1])], split))
+    return images, beside
+
+
+def _table(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Skipped]]:
+    """Read `labels.csv`: the columns path and label, and perhaps split and group."""
+    path = folder / TABLE
+    images: dict[str, Labelled] = {}
+    lines: dict[str, int] = {}
+    places: dict[str, str] = {}
+    beside: list[Skipped] = []
+    there = {unicodedata.normalize("NFC", one): one for one in files} | {one: one for one in files}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            _require_columns(path, list(reader.fieldnames or []))
+            for row in reader:
+                where = f"{path}:{reader.line_num}"
+                if None in row or None in row.values():
+                    raise UserError(f"{where}: expected {len(reader.fieldnames or [])} values, as the first line has")
+                if not row["path"] or not row["label"]:
+                    raise UserError(f"{where}: the {'path' if not row['path'] else 'label'} is empty")
+                name, group = posixpath.normpath(row["path"]), row.get("group", "")
+                if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(row["path"]).parts:
+                    raise UserError(f"{where}: {row['path']!r} leaves {folder}; paths are relative to that folder")
+                split = row.get("split")
+                if split is not None and split not in SPLITS:
+                    raise UserError(f"{where}: unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+                if reason := unreadable(group):
+                    raise UserError(f"{where}: the group {group!r} {reason}; write it without")
+                places.setdefault(row["label"], f"line {reader.line_num}")
+                # Some systems keep names in another of Unicode's forms than tables do.
+                name = there.get(name) or there.get(unicodedata.normalize("NFC", name)) or name
+                if name in lines:
+                    raise UserError(f"{where}: {row['path']!r} is there twice, before in line {lines[name]}")
+                lines[name] = reader.line_num
+                if name in there:
+                    images[name] = Labelled(name, row["label"], split, unicodedata.normalize("NFC", group))
+                elif not (folder / name).is_file():
+                    raise UserError(f"{where}: {folder / name}: no such file{_respelled(folder, name)}")
+                else:
+                    reason = "names it, but it is hidden, or left behind by other programs"
+                    beside.append(Skipped(name, f"line {reader.line_num} of {TABLE} {reason}"))
+    except FileNotFoundError:
+        tables = [one for one in files if one.lower().endswith((".csv", ".tsv")) and "/" not in one]
+        hint = f"; {tables[0]} would have to be named so" if tables else ""
+        raise UserError(f"{path}: no such file; the layout csv reads paths and labels from it{hint}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no CSV in UTF-8: {error}") from None
+    _require_text(folder, [*images.values()], beside)
+    _refuse_labels(path, places)
+    return list(images.values()), beside
+
+
+def _require_columns(path: Path, found: list[str]) -> None:
+    hint = ""
+    if len({*found}) < len(found):
+        hint = "; a column is there twice"
+    elif {*COLUMNS[:2]} <= {*found} <= {*COLUMNS}:
+        return
+    elif len(found) == 1 and (separator := next((one for one in ";\t|" if one in found[0]), "")):
+        hint = f"; separate values by commas, not by {separator!r}"
+    elif {*COLUMNS[:2]} <= {one.strip().lower() for one in found} <= {*COLUMNS}:
+        hint = "; write the names without spaces and capital letters"
+    shown = ", ".join(one if one.isprintable() and one == one.strip() else repr(one) for one in found) or "none"
+    raise UserError(f"{path}: expected the columns path, label and perhaps split, group; got {shown}{hint}")
+
+
+def _respelled(folder: Path, name: str) -> str:
+    """Return how a path has to be written that has a slash of Windows or spaces around it."""
+    respelled = name.strip().replace("\\", "/")
+    return f"; write {respelled!r}" if respelled != name and (folder / respelled).is_file() else ""
+
+
+def _arrays(folder: Path, dataset: Dataset) -> list[Labelled]:
+    """List the images of `<split>_images.npy` with the labels of `<split>_labels.npy`."""
+    images: list[Labelled] = []
+    labels: dict[str, np.ndarray] = {}
+    for split in SPLITS:
+        path = folder / f"{split}_labels.npy"
+        if split == "validation" and not path.exists() and not (folder / f"{split}_images.npy").exists():
+            continue
+        numbers, pixels = array(path), array(folder / f"{split}_images.npy")
+        if numbers.dtype.kind not in "iu" or numbers.shape not in ((numbers.size,), (numbers.size, 1)):
+            raise UserError(
+                f"{path}: expected whole numbers of shape (n,), got {numbers.dtype} {numbers.shape}{_mended(numbers)}"
+            )
+        is_grey = pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 1)
+        if not is_grey and not (pixels.ndim == 4 and pixels.shape[3] == 3):
+            raise UserError(
+                f"{folder / f'{split}_images.npy'}: expected images of shape (n, height, width, 3) or "
+                f"(n, height, width), got {pixels.shape}"
+            )
+        if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
+            raise UserError(f"{folder / f'{split}_images.npy'}: expected pixels 0-255 as uint8, got {pixels.dtype}")
+        if len(numbers) != len(pixels):
+            raise UserError(f"{path}: {len(numbers)} labels for {len(pixels)} images")
+        labels[split] = np.asarray(numbers).reshape(-1)
+    least = min((int(part.min()) for part in labels.values() if len(part)), default=0)
+    highest = max((int(part.max()) for part in labels.values() if len(part)), default=-1)
+    count = len(dataset.classes) if dataset.classes else highest + 1
+    width = len(str(highest))
+    for split, part in labels.items():
+        for row, number in enumerate(part):
+            if not 0 <= number < count:
+                raise UserError(
+                    f"{folder / f'{split}_labels.npy'}: row {row}: the classes have the numbers 0 to "
+                    f"{count - 1}, not {number}{_from_zero(least)}"
+                )
+            label = dataset.classes[number] if dataset.classes else f"{number:0{width}}"
+            images.append(Labelled(f"{split}_images.npy{ROW}{row}", label, split))
+    return images
+
+
+def _mended(labels: np.ndarray) -> str:
+    """Return how labels that are no whole numbers are made ones."""
+    if labels.ndim == 2 and labels.dtype.kind in "iufb" and labels.shape[1] > 1:
+        return "; if each row has a 1 for its class, save labels.argmax(axis=1)"
+    if labels.dtype.kind in "USO":
+        return "; save numbers, and list the names in dataset.classes"
+    return "; save labels.astype(int)" if labels.ndim == 1 else ""
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted; hidden files and what desktops leave behind left out."""
+    try:
+        return sorted(one for one in folder.iterdir() if not is_ignored(one.name))
+    except OSError as error:
+        refuse(error)

@@ -1,0 +1,1 @@
+"""The stage that compares the variants and reports on them."""

@@ -1,0 +1,354 @@
+"""The report: one page without scripts that fetches nothing, about all variants."""
+
+import base64
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stages.report import charts
+from stages.report.markup import Markup, joined, tag
+from thaw.errors import UserError
+from thaw.formats.manifest import SPLITS, Row, class_names
+from thaw.formats.predictions import Predictions
+from thaw.formats.thumbnails import Thumbnails
+from thaw.scoring.scoring import Scores, calibration_error, reliability
+
+STYLE = Path(__file__).with_suffix(".css")
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""By which browsers fetch nothing, whatever the page says."""
+SIDE = 96
+"""Most pixels of a picture's longest side."""
+MISTAKES = 12
+SAMPLES = 4
+SAMPLED_CLASSES = 24
+MATRIX_CLASSES = 20
+"""More do not fit on a page."""
+CONFUSED = 5
+LONGEST_LABEL = 40
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report is about."""
+
+    comparison: str
+    """Tables, in the Markdown of `stages.report.comparison`."""
+    scores: dict[str, Scores]
+    """By variant, the best first; so are the following."""
+    predictions: dict[str, Predictions]
+    """Of the same images."""
+    histories: dict[str, dict[str, list[float]]]
+    optimistic: set[str]
+    """Variants whose training made its choices by the test split."""
+    manifest: list[Row]
+    manifest_digest: str
+    params: str
+    """YAML of what the variants were made with."""
+    versions: dict[str, str]
+    """By package."""
+
+
+def page(contents: Contents, pictures: Thumbnails) -> str:
+    """Return the report as HTML.
+
+    Raises:
+        UserError: the predictions are of other images than the manifest's.
+    """
+    test = {row.path: row for row in contents.manifest if row.split == "test"}
+    if any(path not in test for one in contents.predictions.values() for path in one.paths):
+        raise UserError("the predictions are of other images than the manifest has; run `dvc repro`")
+    sections = {
+        "Results": _results(contents),
+        "Learning curves": _learning_curves(contents),
+        "Mistakes": joined(*_mistakes(contents, test, pictures)),
+        "Images": _images(contents.manifest, pictures),
+        "What ran": _what_ran(contents),
+    }
+    anchors = {title: title.lower().replace(" ", "-") for title in sections}
+    links = (tag("li", tag("a", title, href=f"#{anchor}")) for title, anchor in anchors.items())
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", "Thaw report"),
+        tag("style", Markup(STYLE.read_text(encoding="utf-8"))),
+    )
+    body = tag(
+        "body",
+        tag(
+            "header",
+            tag("h1", "Thaw report"),
+            *_summary(contents),
+            tag("nav", tag("ul", *links), aria_label="Sections"),
+        ),
+        tag(
+            "main",
+            *(
+                tag("section", tag("h2", title, id=anchors[title]), section, aria_labelledby=anchors[title])
+                for title, section in sections.items()
+            ),
+        ),
+    )
+    # In lines, so that Git shows what changed.
+    return re.sub("(?<=>)<(?!/)", "\n<", f"<!doctype html>{tag('html', head, body, lang='en')}\n")
+
+
+def _summary(contents: Contents) -> Iterator[Markup]:
+    best, score = next(iter(contents.scores.items()))
+    classes = len(class_names(contents.manifest))
+    yield tag(
+        "p",
+        tag("strong", best),
+        f" is right on {score.correct} of {score.images} test images: accuracy {score.accuracy:.1%}, "
+        f"95 % interval {score.accuracy_low:.1%} – {score.accuracy_high:.1%}. "
+        f"{_count(len(contents.scores), 'variant')}, {_count(classes, 'class', 'classes')}, "
+        f"{_count(len(contents.manifest), 'image')}.",
+        class_="lead",
+    )
+    if best in contents.optimistic:
+        yield tag("p", "It was validated on the test split while it was trained: its score is optimistic.")
+
+
+def _results(contents: Contents) -> Markup:
+    rows = [
+        (_marked(name, contents), one.accuracy, one.accuracy_low, one.accuracy_high)
+        for name, one in contents.scores.items()
+    ]
+    said = "; ".join(f"{name} {value:.1%} ({low:.1%} – {high:.1%})" for name, value, low, high in rows)
+    chart = _figure(charts.intervals(rows, f"Accuracy with 95 % interval: {said}"), "Accuracy, with 95 % intervals")
+    return joined(chart, *_from_markdown(contents.comparison))
+
+
+def _from_markdown(text: str) -> Iterator[Markup]:
+    """Yield what `stages.report.comparison` wrote: tables, lists and paragraphs."""
+    title = "Scores on the test split"
+    for block in text.replace("\\*", "*").strip().split("\n\n"):
+        lines = block.splitlines()
+        if block.startswith("|"):
+            header, sides, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+            aligned = ["number" if side.endswith(":") else None for side in sides]
+            yield _table(title, header, rows, aligned)
+        elif block.startswith("- "):
+            yield tag("ul", *(tag("li", line.removeprefix("- ")) for line in lines))
+        elif block.endswith(":"):
+            title = block.removesuffix(":")
+        else:
+            yield tag("p", block, class_="note")
+
+
+def _learning_curves(contents: Contents) -> Markup:
+    accuracies = _finite(contents.histories, "accuracy")
+    losses = [loss for loss in _finite(contents.histories, "loss") if loss > 0]
+    ranges = {
+        "accuracy": (min(math.floor(min(accuracies, default=0) * 10) / 10, 0.9), 1.0),
+        "loss": (min(losses, default=0.1), max(losses, default=1.0)),
+    }
+    key = tag(
+        "p",
+        tag("span", "validation", class_="validation"),
+        ", ",
+        tag("span", "training", class_="training"),
+        "; dotted: where the validation loss is least. All variants have the same scales.",
+        class_="note",
+    )
+    drawn = []
+    for name, history in contents.histories.items():
+        best, told = _best_step(history)
+        pair = (_curves(name, history, metric, ranges[metric], best) for metric in ("accuracy", "loss"))
+        title = tag("h3", _marked(name, contents))
+        drawn.append(tag("article", title, tag("div", *pair, class_="pair"), tag("p", told)))
+    return joined(key, *drawn)
+
+
+def _curves(
+    name: str, history: dict[str, list[float]], metric: str, room: tuple[float, float], best: int | None
+) -> Markup:
+    is_solved, is_loss = "C" in history, metric == "loss"
+    x_label = "C" if is_solved else "epoch"
+    return charts.curves(
+        "loss, logarithmic" if is_loss else metric,
+        history["C" if is_solved else "step"],
+        {"training": history[metric], "validation": history[f"val_{metric}"]},
+        room,
+        f"{name}: {metric} of training and validation by {x_label}",
+        x_label=x_label,
+        log_x=is_solved,
+        log_y=is_loss,
+        written=charts.plain if is_loss else charts.share,
+        marked=best,
+    )
+
+
+def _best_step(history: dict[str, list[float]]) -> tuple[int | None, str]:
+    """Return where the validation loss is least, as a number and in words."""
+    losses = history["val_loss"]
+    finite = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
+    if not finite:
+        return None, "The validation loss is not finite anywhere."
+    best = min(finite, key=losses.__getitem__)
+    epochs = f"in epoch {history['step'][best]:g} of {history['step'][-1]:g}"
+    where = f"at C = {history['C'][best]:g}" if "C" in history else epochs
+    return (
+        best,
+        f"Least validation loss {where}: {losses[best]:.3f}, with accuracy {history['val_accuracy'][best]:.1%}.",
+    )
+
+
+def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) -> Iterator[Markup]:
+    for name, one in contents.predictions.items():
+        classes = [charts.shortened(label, LONGEST_LABEL) for label in one.classes]
+        counts = np.zeros((len(classes), len(classes)), int)
+        np.add.at(counts, (one.labels, one.probabilities.argmax(axis=1)), 1)
+        matrix = [_confusion(name, counts, classes)] if len(classes) <= MATRIX_CLASSES else []
+        yield tag(
+            "article",
+            tag("h3", _marked(name, contents)),
+            *_worst(one, classes, test, pictures),
+            *_most_confused(counts, classes),
+            tag("div", *matrix, _reliability(name, one), class_="cards"),
+        )
+
+
+def _worst(one: Predictions, classes: list[str], test: dict[str, Row], pictures: Thumbnails) -> Iterator[Markup]:
+    """Yield the images that are taken for another class, those with the least probability of their own first."""
+    predicted = one.probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != one.labels)
+    worst = wrong[np.argsort(one.probabilities[wrong, one.labels[wrong]], kind="stable")][:MISTAKES]
+    which = "" if not len(wrong) else ", the worst first" if len(wrong) == len(worst) else f"; the worst {len(worst)}"
+    yield tag("p", f"{len(wrong)} of {len(predicted)} test images are taken for another class{which}.")
+    shown = []
+    for image in worst:
+        label, guess = one.labels[image], predicted[image]
+        told = f", taken for {classes[guess]} ({one.probabilities[image, guess]:.0%})"
+        shown.append(_figure(_image(test[one.paths[image]], pictures), tag("b", classes[label]), told))
+    if shown:
+        yield tag("div", *shown, class_="pictures")
+
+
+def _reliability(name: str, one: Predictions) -> Markup:
+    bins, error = reliability(one.labels, one.probabilities), calibration_error(one.labels, one.probabilities)
+    said = "; ".join(f"{bin.accuracy:.0%} of {bin.images} at confidence {bin.confidence:.0%}" for bin in bins)
+    chart = charts.reliability(bins, f"{name}: accuracy by confidence: {said}")
+    return _figure(chart, f"Accuracy by confidence; calibration error {error:.3f}. Dotted: perfectly calibrated")
+
+
+def _most_confused(counts: np.ndarray, classes: list[str]) -> Iterator[Markup]:
+    """Yield a line on the pairs of classes that are taken for each other more than once, the most frequent first."""
+    apart = counts * (1 - np.eye(len(counts), dtype=int))
+    order = np.argsort(-apart, axis=None, kind="stable")[:CONFUSED]
+    pairs = [(int(actual), int(guess)) for actual, guess in zip(*np.unravel_index(order, apart.shape), strict=True)]
+    told = [f"{classes[a]} taken for {classes[b]}, {apart[a, b]} times" for a, b in pairs if apart[a, b] > 1]
+    if told:
+        yield tag("p", f"Most often: {'; '.join(told)}.")
+
+
+def _confusion(name: str, counts: np.ndarray, classes: list[str]) -> Markup:
+    rows = []
+    for actual, row in enumerate(counts):
+        cells = [
+            tag(
+                "td",
+                str(count) if count else "",
+                class_="right" if guess == actual else "wrong",
+                style=f"--share: {100 * count / row.sum():.0f}%" if count else None,
+            )
+            for guess, count in enumerate(row)
+        ]
+        rows.append(tag("tr", tag("th", classes[actual], scope="row"), *cells))
+    head = (tag("th", tag("span", label), scope="col") for label in classes)
+    table = tag(
+        "table",
+        tag("caption", "Confusion: rows are true classes, columns are predicted ones"),
+        tag("thead", tag("tr", tag("td"), *head)),
+        tag("tbody", *rows),
+        class_="confusion" if max(map(len, classes)) <= 3 else "confusion upright",
+    )
+    return _scrolling(f"Confusion matrix of {name}", table)
+
+
+def _images(manifest: list[Row], pictures: Thumbnails) -> Markup:
+    classes = class_names(manifest)
+    counts = Counter((row.label, row.split) for row in manifest)
+    splits = [split for split in SPLITS if any(row.split == split for row in manifest)]
+    rows = [["all classes", *(str(sum(counts[label, split] for label in classes)) for split in splits)]]
+    samples = []
+    for label in classes[:SAMPLED_CLASSES]:
+        rows.append([label, *(str(counts[label, split]) for split in splits)])
+        mine = (row for row in manifest if row.label == label and row.split == "train")
+        shown = (_image(row, pictures) for row in sorted(mine, key=lambda row: row.sha256)[:SAMPLES])
+        samples.append(_figure(tag("div", *shown, class_="strip"), charts.shortened(label, LONGEST_LABEL)))
+    more = len(classes) - SAMPLED_CLASSES
+    note = [tag("p", f"{_count(more, 'more class', 'more classes')} not shown.", class_="note")] if more > 0 else []
+    distribution = _table("Images by class and split", ["class", *splits], rows, [None, *("number" for _ in splits)])
+    return joined(tag("div", *samples, class_="samples"), distribution, *note)
+
+
+def _what_ran(contents: Contents) -> Markup:
+    versions = [[name, version] for name, version in contents.versions.items()]
+    return joined(
+        tag("p", "Images, classes and splits: SHA-256 of the manifest ", tag("code", contents.manifest_digest), "."),
+        tag("h3", "Backbones, features and variants"),
+        tag("pre", contents.params),
+        tag("h3", "Versions"),
+        _table("Packages that are pinned", ["package", "version"], versions, [None, None]),
+        tag("p", "DVC runs no stage again because a pinned version changed.", class_="note"),
+    )
+
+
+def _table(title: str, header: list[str], rows: list[list[str]], aligned: Sequence[str | None]) -> Markup:
+    def cells(row: list[str]) -> Iterator[Markup]:
+        for number, (text, side) in enumerate(zip(row, aligned, strict=True)):
+            yield tag("td", text, class_=side) if number else tag("th", text, scope="row")
+
+    head = (tag("th", text, scope="col", class_=side) for text, side in zip(header, aligned, strict=True))
+    return _scrolling(
+        title,
+        tag(
+            "table",
+            tag("caption", title),
+            tag("thead", tag("tr", *head)),
+            tag("tbody", *(tag("tr", *cells(row)) for row in rows)),
+        ),
+    )
+
+
+def _scrolling(title: str, table: Markup) -> Markup:
+    """Return a table in a box of its own, which scrolls where the page is too narrow for it, by keyboard too."""
+    return tag("div", table, class_="scroll", role="region", aria_label=title, tabindex=0)
+
+
+def _figure(content: Markup, *caption: str) -> Markup:
+    return tag("figure", content, tag("figcaption", *caption))
+
+
+def _image(row: Row, pictures: Thumbnails) -> Markup:
+    """Return a picture that is part of the page."""
+    image: Image.Image = pictures[row.sha256].convert("RGB")
+    image.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=75, method=6)
+    source = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    tiny = "tiny" if max(image.size) <= SIDE // 3 else None
+    return tag("img", src=source, alt=row.path, width=image.width, height=image.height, class_=tiny)
+
+
+def _finite(histories: dict[str, dict[str, list[float]]], metric: str) -> list[float]:
+    values = (value for one in histories.values() for column in (metric, f"val_{metric}") for value in one[column])
+    return [value for value in values if math.isfinite(value)]
+
+
+def _marked(name: str, contents: Contents) -> str:
+    return f"{name} *" if name in contents.optimistic else name
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

@@ -1,0 +1,448 @@
+"""`thaw doctor`, on faults that are made on purpose; and whether the commands that it prints mend them."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import pytest
+
+from commands.doctor import check_pipeline, room
+from commands.doctor.findings import Finding, State, checked
+from commands.doctor.machine import (
+    check_environment,
+    check_keras,
+    check_openvino,
+    check_packages,
+    check_python,
+    starting_keras,
+)
+from commands.doctor.rehashing import rehash
+from commands.doctor.remotes import check_pushed, check_remote, check_secrets
+from commands.doctor.room import check_cache, check_data, check_disk, check_memory
+from commands.doctor.sizes import Sizes, sizes
+from tests.conftest import PARAMS, ROOT, Project
+from tests.toy import commit, copied, dvc, git, make_toy, opened, results
+from thaw.formats.manifest import Row, read_manifest, write_manifest
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return make_toy(tmp_path_factory.mktemp("toy") / "project")
+
+
+@pytest.fixture
+def toy(made: Project, tmp_path: Path) -> Project:
+    """A project that a test may do anything to; what it pushes goes to a folder beside it."""
+    project = copied(made, tmp_path / "project")
+    (tmp_path / "store").mkdir()
+    dvc(project, "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    return project
+
+
+def examined(project: Project, check: Callable[[Any], Finding]) -> Finding:
+    with opened(project) as repo:
+        return checked("it", lambda: check(repo))
+
+
+def rehashed(project: Project) -> list[Finding]:
+    with opened(project) as repo:
+        return list(rehash(repo))
+
+
+def do(project: Project, command: str | None) -> None:
+    """Do what a finding tells a person to do."""
+    assert command is not None
+    shell = ["bash", "-c", command]
+    done = subprocess.run(
+        shell, cwd=project.folder, env=project.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def thing(project: Project, name: str) -> Path:
+    """Return the object in the cache that has a result's bytes."""
+    content = (project.folder / name).read_bytes()
+    objects = (project.folder / ".dvc" / "cache" / "files").rglob("*")
+    return next(path for path in objects if path.is_file() and path.read_bytes() == content)
+
+
+def damage(path: Path) -> None:
+    content = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(content[:-2] + b"!\n")
+    path.chmod(0o444)
+
+
+def damaged(project: Project, name: str) -> tuple[Finding, dict[str, bytes]]:
+    """Damage the object that has a result's bytes, and the result as DVC then checks it out."""
+    sound = results(project)
+    damage(thing(project, name))
+    (project.folder / name).unlink()
+    dvc(project, "checkout", "--quiet", "--force")
+    assert results(project)[name] != sound[name]  # DVC notices nothing
+    found, total = rehashed(project)
+    assert found.state is total.state is State.ERROR
+    assert "1 of 5 objects are damaged" in total.text
+    assert "files/md5/" in found.text
+    assert name in found.text
+    return found, sound
+
+
+@pytest.mark.parametrize(("link", "name"), [("copy", "raw.txt"), ("symlink", "folder/2.txt"), ("hardlink", "text.txt")])
+def test_a_damaged_object_that_was_pushed_is_pulled(toy: Project, link: str, name: str) -> None:
+    dvc(toy, "config", "cache.type", link)
+    dvc(toy, "checkout", "--quiet", "--relink")
+    dvc(toy, "push", "--quiet")
+    found, sound = damaged(toy, name)
+    assert "dvc pull" in (found.command or "")
+    do(toy, found.command)
+    assert results(toy) == sound
+    assert [one.state for one in rehashed(toy)] == [State.OK]
+
+
+@pytest.mark.parametrize("name", ["text.txt", "folder/2.txt"])
+def test_a_damaged_object_of_a_stage_is_computed_again(toy: Project, name: str) -> None:
+    found, sound = damaged(toy, name)
+    assert "dvc repro" in (found.command or "")
+    do(toy, found.command)
+    assert results(toy) == sound
+    assert [one.state for one in rehashed(toy)] == [State.OK]
+
+
+def test_a_damaged_list_of_a_folder_is_mended(toy: Project) -> None:
+    sound = results(toy)
+    (listing,) = (toy.folder / ".dvc" / "cache" / "files" / "md5").glob("*/*.dir")
+    damage(listing)
+    found, _ = rehashed(toy)
+    assert found.text.endswith("it is folder")
+    do(toy, found.command)
+    assert results(toy) == sound
+    assert [one.state for one in rehashed(toy)] == [State.OK]
+
+
+def test_a_damaged_object_of_raw_data_is_made_of_a_sound_file(toy: Project) -> None:
+    sound = results(toy)
+    damage(thing(toy, "raw.txt"))
+    found, _ = rehashed(toy)
+    assert "dvc commit" in (found.command or "")
+    do(toy, found.command)
+    assert results(toy) == sound
+    assert [one.state for one in rehashed(toy)] == [State.OK]
+
+
+def test_raw_data_of_which_no_sound_copy_is_left_have_to_be_put_back(toy: Project) -> None:
+    found, sound = damaged(toy, "raw.txt")
+    assert "put it back from where it came from" in found.text
+    (toy.folder / "raw.txt").unlink()
+    (toy.folder / "raw.txt").write_bytes(sound["raw.txt"])
+    do(toy, found.command)
+    assert [one.state for one in rehashed(toy)] == [State.OK]
+
+
+def test_a_damaged_object_of_an_earlier_version_is_only_removed(toy: Project) -> None:
+    old = thing(toy, "text.txt")
+    (toy.folder / "raw.txt").write_text("other\n")
+    dvc(toy, "add", "--quiet", "raw.txt")
+    dvc(toy, "repro", "--quiet")
+    damage(old)
+    found, _ = rehashed(toy)
+    assert "of an earlier version" in found.text
+    do(toy, found.command)
+    assert not old.exists()
+    assert [one.state for one in rehashed(toy)] == [State.OK]
+
+
+def test_a_remote_that_is_not_there_is_named(toy: Project) -> None:
+    dvc(toy, "remote", "remove", "store")
+    none = examined(toy, check_remote)
+    assert (none.state, none.text.split(":")[0]) == (State.WARNING, "none is configured")
+    dvc(toy, "config", "core.remote", "elsewhere")
+    unknown = examined(toy, check_remote)
+    assert unknown.state is State.ERROR
+    assert "elsewhere" in unknown.text
+    do(toy, (unknown.command or "").replace("URL", str(toy.folder.parent / "store")))
+    assert examined(toy, check_remote).state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "command"), [("s3", "dvc_s3", "--editable '.[remotes]'"), ("gs", "dvc_gs", "'dvc[gs]'")]
+)
+def test_a_package_for_a_remote_that_is_missing_is_named(
+    toy: Project, kind: str, package: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dvc(toy, "remote", "modify", "store", "url", f"{kind}://bucket/store")
+    monkeypatch.setitem(sys.modules, package, None)  # which is how an import fails
+    found = examined(toy, check_remote)
+    assert found.state is State.ERROR
+    assert f"DVC's package for {kind} is not installed" in found.text
+    assert (found.command or "").endswith(command)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(toy: Project) -> None:
+    store = toy.folder.parent / "store"
+    store.rmdir()
+    store.write_text("a file, where the folder should be")
+    found = examined(toy, check_remote)
+    assert found.state is State.ERROR
+    assert f"store ({store}) can be reached, but not written to: " in found.text
+
+
+def test_what_is_neither_here_nor_pushed_is_named(toy: Project) -> None:
+    commit(toy)
+    clone = Project(toy.folder.parent / "clone", toy.python)
+    git(clone.folder.parent, "clone", str(toy.folder), str(clone.folder))
+    found = examined(clone, check_pushed)
+    assert found.state is State.WARNING
+    assert "3 are not here either (folder, raw.txt, text.txt)" in found.text
+    assert found.command is None
+    dvc(toy, "push", "--quiet", "--run-cache")
+    assert examined(clone, check_pushed).state is State.OK
+
+
+def test_a_password_in_what_git_tracks_is_an_error_until_it_is_moved(toy: Project) -> None:
+    dvc(toy, "remote", "modify", "store", "url", "ssh://example.org/store")
+    dvc(toy, "remote", "modify", "store", "ask_password", "true")
+    assert examined(toy, check_secrets).state is State.OK
+    dvc(toy, "remote", "modify", "store", "password", "a-password")
+    commit(toy)
+    found = examined(toy, check_secrets)
+    assert found.state is State.ERROR
+    assert "password of the remote store" in found.text
+    assert "a-password" not in found.text
+    do(toy, (found.command or "").replace("VALUE", "another"))
+    assert "a-password" not in (toy.folder / ".dvc" / "config").read_text()
+    assert "another" in (toy.folder / ".dvc" / "config.local").read_text()
+
+    found = examined(toy, check_secrets)
+    assert found.state is State.ERROR
+    assert "change it at the server" in found.text
+    git(toy.folder, "config", "user.name", "a")
+    git(toy.folder, "config", "user.email", "a@example.org")
+    do(toy, f"{found.command} --message config")
+    assert examined(toy, check_secrets).state is State.OK
+
+    git(toy.folder, "add", "--force", ".dvc/config.local")
+    found = examined(toy, check_secrets)
+    assert (found.state, found.about) == (State.ERROR, "credentials")
+    do(toy, found.command)
+    assert examined(toy, check_secrets).state is State.OK
+
+
+def test_a_password_in_an_address_is_an_error_and_not_printed(toy: Project) -> None:
+    dvc(toy, "remote", "modify", "store", "url", "webdav://ann:a-password@127.0.0.1:9/store")
+    found = examined(toy, check_secrets)
+    assert found.state is State.ERROR
+    assert "with a password in it" in found.text
+    assert "a-password" not in examined(toy, check_remote).text
+
+
+def test_copies_are_worth_a_word_where_they_are_large(toy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    dvc(toy, "config", "cache.type", "copy")
+    assert examined(toy, check_cache).state is State.OK
+    monkeypatch.setattr(room, "MUCH", 1)
+    found = examined(toy, check_cache)
+    assert found.state is State.WARNING
+    do(toy, found.command)
+    assert examined(toy, check_cache).state is State.OK
+    assert (toy.folder / "text.txt").samefile(thing(toy, "text.txt"))
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def test_room_is_compared_with_what_params_ask_for(toy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    dvc(toy, "config", "cache.type", "copy")
+    features = {"bottleneck": 5120, "midway": 10_000_000}
+
+    def disk(repo: Any) -> Finding:
+        return check_disk(repo, sizes(repo, PARAMS, features))
+
+    assert "known once `dvc repro manifest` has run" in examined(toy, disk).text
+    rows = [Row(f"{number}.png", "oak", "train", "0" * 64) for number in range(1000)]
+    write_manifest(toy.folder / "data" / "manifest.csv", rows)
+    needed = 1000 * (40 * 40 * 3 + 5120 + 10_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 2 * needed - 1))
+    found = examined(toy, disk)
+    assert found.state is State.ERROR
+    assert "take 20.0 GB with their copies in the cache, 0 kB are here, 20.0 GB free" in found.text
+    dvc(toy, "config", "cache.type", "hardlink")
+    assert examined(toy, disk).state is State.OK
+
+
+def test_a_solver_of_more_than_the_memory_is_an_error() -> None:
+    found = check_memory(PARAMS, Sizes({}, {"bottleneck": 10**6, "midway": 10**15}))
+    assert found.state is State.OK  # what reads midway takes a batch at a time
+    found = check_memory(PARAMS, Sizes({}, {"bottleneck": 10**15}))
+    assert found.state is State.ERROR
+
+
+@pytest.mark.parametrize(
+    ("patterns", "path", "unseen"),
+    [
+        ("*.bin", "folder", []),
+        ("2.txt", "folder", ["folder/2.txt"]),
+        ("/folder/1.txt", "./folder/", ["folder/1.txt"]),
+        ("folder/", "folder", ["folder/1.txt", "folder/2.txt"]),
+    ],
+)
+def test_files_that_dvc_is_told_to_leave_out_are_named(
+    toy: Project, patterns: str, path: str, unseen: list[str]
+) -> None:
+    (toy.folder / ".dvcignore").write_text(f"{patterns}\n")
+    with opened(toy) as repo:
+        found = check_data(repo, Path(path))
+    assert found.state is (State.ERROR if unseen else State.OK)
+    assert found.text.endswith(", ".join(unseen) if unseen else "DVC sees the 2 files of folder")
+
+
+def test_links_in_a_data_set_are_named(toy: Project) -> None:
+    (toy.folder / "folder" / "linked").symlink_to(toy.folder.parent)
+    with opened(toy) as repo:
+        found = checked("data", lambda: check_data(repo, Path("folder")))
+    assert (found.about, found.state) == ("data", State.ERROR)
+    assert found.text.startswith("folder/linked: a link to a folder")
+
+
+def test_images_are_those_of_the_data_set_however_it_is_spelled(toy: Project) -> None:
+    for name in ("raw.txt.dvc", "raw.txt"):
+        (toy.folder / name).unlink()
+    shutil.rmtree(toy.folder / "folder")
+    (toy.folder / "dvc.yaml").unlink()
+    (toy.folder / "photos").mkdir()
+    for number in range(3):
+        (toy.folder / "photos" / f"{number}.png").write_text(str(number))
+    dvc(toy, "add", "--quiet", "photos")
+    (toy.folder / "dvc.yaml").write_text("stages: {}\n")
+    for path in ("photos", "photos/", "./photos", str(toy.folder / "photos")):
+        with opened(toy) as repo:
+            found = sizes(repo, {**PARAMS, "dataset": {"path": path}}, {})
+        assert found is not None
+        assert found.tensors == {"small": 3 * 3 * 40 * 40}
+
+
+def test_sizes_are_those_of_the_files(finished: Project) -> None:
+    with contextlib.chdir(finished.folder), starting_keras() as process:
+        loaded, row_bytes = check_keras(process)
+    assert loaded.state is State.OK, loaded.text
+    with opened(finished) as repo:
+        found = sizes(repo, PARAMS, row_bytes)
+        assert found is not None
+        for name, size in {**found.tensors, **found.features}.items():
+            kind = "tensors" if name in found.tensors else "features"
+            with h5py.File(f"data/{kind}/{name}.h5") as file:
+                assert size == file["rows"].nbytes
+        views = {**PARAMS, "features": {"bottleneck": {**PARAMS["features"]["bottleneck"], "views": 3}}}
+        more = sizes(repo, views, {"bottleneck": 1})
+        assert more is not None
+        images = len(read_manifest(Path("data/manifest.csv")))
+        trained = sum(row.split == "train" for row in read_manifest(Path("data/manifest.csv")))
+        assert more.features == {"bottleneck": images + 2 * trained}
+
+
+def test_stages_need_the_python_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    assert check_python().state is State.OK
+    monkeypatch.setenv("PATH", "")
+    found = check_python()
+    assert found.state is State.ERROR
+    activated = subprocess.run(
+        ["/bin/bash", "-c", f"{found.command} && python -c 'import sys; print(sys.prefix)'"],
+        capture_output=True,
+        text=True,
+    )
+    assert activated.stdout.strip() == sys.prefix
+
+
+def test_a_package_of_another_version_is_named(tmp_path: Path) -> None:
+    with contextlib.chdir(ROOT):
+        assert check_packages().state is State.OK
+    (tmp_path / "constraints.txt").write_text("Scikit_Learn==0.1\nnot-installed==1\n")
+    with contextlib.chdir(tmp_path):
+        found = check_packages()
+    assert found.state is State.WARNING
+    assert "1 not as pinned: Scikit_Learn" in found.text
+
+
+def test_what_the_environment_sets_and_no_result_may_depend_on_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thaw.FORGOTTEN", [])
+    assert check_environment().state is State.OK
+    monkeypatch.setattr("thaw.FORGOTTEN", ["TF_XLA_FLAGS"])
+    found = check_environment()
+    assert found.state is State.WARNING
+    assert found.text.endswith("no result may depend on it: TF_XLA_FLAGS")
+
+
+def test_bfloat16_is_warned_of_where_the_processor_has_it_not() -> None:
+    asking = {"features": {"one": {"precision": "bfloat16"}}, "variants": {}}
+    found = check_openvino(asking)
+    assert found.state is (State.WARNING if "no instructions" in found.text else State.OK)
+    assert check_openvino({"features": {"one": {}}, "variants": {}}).state is State.OK
+
+
+def test_libraries_of_a_gpu_that_is_not_seen_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nvidia").mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with contextlib.chdir(ROOT), starting_keras() as process:
+        found, _ = check_keras(process)
+    assert found.state is State.WARNING
+    assert "on the CPU" in found.text
+    assert "no NVIDIA GPU is in sight" in found.text
+
+
+def test_keras_that_cannot_be_loaded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keras.py").write_text("raise ImportError('its library is gone')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}")
+    with contextlib.chdir(ROOT), starting_keras() as process:
+        found, _ = check_keras(process)
+    assert found.state is State.ERROR
+    assert "its library is gone" in found.text
+
+
+def test_a_pipeline_that_cannot_be_read_is_an_error(toy: Project) -> None:
+    (toy.folder / "params.yaml").write_text("variants: 3\n")
+    found = examined(toy, check_pipeline)
+    assert found.state is State.ERROR
+    assert "nothing was run" in found.text
+    shutil.copy(ROOT / "params.yaml", toy.folder)
+    assert examined(toy, check_pipeline).state is State.OK
+    for text, hint in (("stages:\n<<<<<<< HEAD\n  text: {}\n=======\n", "after a merge"), ("text", "restores it")):
+        (toy.folder / "dvc.lock").write_text(text)
+        found = examined(toy, check_pipeline)
+        assert found.state is State.ERROR
+        assert hint in found.text
+
+
+def test_the_command_says_all_of_it_and_fails_where_there_is_an_error(toy: Project) -> None:
+    shutil.copy(ROOT / "params.yaml", toy.folder)
+    damage(thing(toy, "text.txt"))
+    command = [sys.executable, "-m", "commands", "doctor", "--rehash"]
+    environment = {**toy.environment, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=toy.folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    for about in (
+        "Python",
+        "packages",
+        "environment",
+        "pipeline",
+        "OpenVINO",
+        "memory",
+        "disk",
+        "cache",
+        "credentials",
+        "remote",
+        "Keras",
+    ):
+        assert [line for line in lines if line.startswith(f"ok       {about}: ")], about
+    assert [line for line in lines if line.startswith("warning  pushed: store has 0 of 3 results")]
+    assert [line for line in lines if line.startswith("error    objects: ") and "it is text.txt: `rm -rf " in line]
+    assert "Traceback" not in done.stderr

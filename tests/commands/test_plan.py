@@ -1,0 +1,394 @@
+"""`thaw plan`, on a pipeline of a few shell commands; test_reruns compares it with what the real one runs."""
+
+import csv
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commands import plan
+from commands.plan.steps import Action, Kind
+from stages.manifest.layouts import listing
+from tests.conftest import ROOT, Project
+from tests.planned import plan_in, repro_as_planned
+from tests.stages.test_manifest import draw
+from tests.toy import dvc
+from thaw.errors import UserError
+from thaw.params.dataset import Dataset, Split
+from thaw.stage import durations
+
+PIPELINE = """
+stages:
+  letters:
+    cmd: cut -c-${width} raw/text > data/letters
+    params: [width]
+    deps: [raw/text]
+    outs: [data/letters]
+  sorted:
+    foreach: ${orders}
+    do:
+      cmd: sort ${item.how} data/letters > data/sorted/${key}
+      params: ["orders.${key}"]
+      deps: [data/letters, sort.txt]
+      outs: ["data/sorted/${key}"]
+  all:
+    cmd: cat data/sorted/* > all
+    deps: [data/sorted]
+    outs: [all: {cache: false}]
+"""
+PARAMS = {"width": 1, "orders": {"up": {"how": ""}, "down": {"how": "-r"}}}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments], cwd=folder, check=True)
+
+
+def write_raw(project: Project, text: str) -> None:
+    (project.folder / "raw" / "text").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def original(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that has run and is committed; its raw data are tracked by DVC."""
+    folder = tmp_path_factory.mktemp("original") / "a project"
+    for name in ("raw", "data/sorted"):
+        (folder / name).mkdir(parents=True)
+    project = Project(folder, plain)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    assert project.dvc("init", "--quiet").code == 0
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "sort.txt").write_text("sorted by sort\n")
+    (folder / ".gitignore").write_text("/data\n")
+    project.write_params(PARAMS)
+    write_raw(project, "bone\nash\nbeech\n")
+    assert project.dvc("add", "--quiet", "raw").code == 0
+    project.repro()
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "all")
+    return project
+
+
+@pytest.fixture
+def project(original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of it, in which the test runs."""
+    shutil.copytree(original.folder, tmp_path / "a project")
+    monkeypatch.chdir(tmp_path / "a project")
+    return Project(tmp_path / "a project", original.python)
+
+
+def clone(original: Project, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    git(folder, "clone", "--quiet", str(original.folder), str(folder / "clone"))
+    monkeypatch.chdir(folder / "clone")
+    return Project(folder / "clone", original.python)
+
+
+def actions() -> dict[str, str]:
+    return {step.stage: step.action for step in plan_in(Path()).steps if step.action is not Action.NOTHING}
+
+
+def width(value: int) -> Callable[[Project], None]:
+    return lambda project: project.write_params({**PARAMS, "width": value})
+
+
+def unlink(path: str) -> Callable[[Project], None]:
+    return lambda project: (project.folder / path).unlink()
+
+
+def write(path: str) -> Callable[[Project], None]:
+    def change(project: Project) -> None:
+        (project.folder / path).unlink()
+        (project.folder / path).write_text("something else")
+
+    return change
+
+
+def empty_the_cache(project: Project) -> None:
+    shutil.rmtree(project.folder / ".dvc" / "cache")
+
+
+SORTED = ["sorted@up", "sorted@down"]
+ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
+    "outputs are gone or were changed by hand, the cache has them, except what git keeps": (
+        [unlink("data/letters"), write("data/sorted/up"), unlink("all")],
+        ["all"],
+    ),
+    "raw data changed": ([lambda project: write_raw(project, "elm\n")], ["letters", *SORTED, "all"]),
+    "raw data changed, results did not": ([lambda project: write_raw(project, "b\na\nb\n")], ["letters"]),
+    "the cache is gone": ([empty_the_cache], ["letters", *SORTED]),
+    "a command changed, and a dependency was added": (
+        [
+            lambda project: (project.folder / "dvc.yaml").write_text(
+                PIPELINE.replace("cut ", "cut  ").replace("data/letters, sort.txt", "data/letters, raw/text, sort.txt")
+            )
+        ],
+        ["letters", *SORTED],
+    ),
+    "an entry was added, and a file changed that two stages read": (
+        [
+            lambda project: project.write_params({**PARAMS, "orders": {**PARAMS["orders"], "random": {"how": "-R"}}}),
+            write("sort.txt"),
+        ],
+        [*SORTED, "sorted@random", "all"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_planned_is_what_runs(name: str, project: Project) -> None:
+    changes, expected = ODD[name]
+    for change in changes:
+        change(project)
+    assert sorted(repro_as_planned(project, plan_in(Path())).ran) == sorted(expected)
+
+
+def test_what_ran_before_comes_from_the_run_cache(project: Project) -> None:
+    width(2)(project)
+    assert actions() == {"letters": "runs", "sorted@up": "may run", "sorted@down": "may run", "all": "may run"}
+    repro_as_planned(project, plan_in(Path()))
+    width(1)(project)
+    cached = "from DVC's cache"
+    # DVC's run cache has nothing of a stage that git keeps the result of.
+    assert actions() == {"letters": cached, "sorted@up": cached, "sorted@down": cached, "all": "runs"}
+    repro_as_planned(project, plan_in(Path()))
+
+
+def test_a_fresh_clone_needs_nothing(
+    original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloned = clone(original, tmp_path, monkeypatch)
+    assert cloned.dvc("remote", "add", "--local", "--default", "store", str(tmp_path / "store")).code == 0
+    assert actions() == {}
+    (cloned.folder / "sort.txt").write_text("changed")
+    plan.main()
+    told = capsys.readouterr().out
+    assert "`dvc pull data/letters`" in told
+    assert "the command is `dvc repro --pull --allow-missing`" in told
+    assert "1 of 4 stages stay as they are." in told
+    # Where there is no remote, nothing is known to come from one.
+    assert cloned.dvc("remote", "remove", "--local", "store").code == 0
+    assert actions()["letters"] == "runs"
+
+
+def test_whether_a_lock_is_up_to_date_can_be_checked_without_its_results(
+    original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloned = clone(original, tmp_path, monkeypatch)
+    plan.main(check=True)
+    assert "4 of 4 stages stay as they are." in capsys.readouterr().out
+    params = cloned.params.read_text()
+    width(2)(cloned)
+    with pytest.raises(UserError, match=r"dvc\.lock is not up to date for letters, sorted@up, sorted@down, all; "):
+        plan.main(check=True)
+    assert "width: 1 → 2" in capsys.readouterr().out
+    cloned.params.write_text(params)
+    (cloned.folder / "all").write_text("what git keeps is none of DVC's business, except that it is a result")
+    with pytest.raises(UserError, match=r"dvc\.lock is not up to date for all; "):
+        plan.main(check=True)
+
+
+def test_a_result_of_the_run_cache_may_have_to_be_pulled(project: Project, tmp_path: Path) -> None:
+    width(2)(project)
+    project.repro()
+    width(1)(project)
+    project.repro()
+    width(2)(project)
+    assert project.dvc("remote", "add", "--local", "--default", "store", str(tmp_path / "store")).code == 0
+    shutil.rmtree(project.folder / ".dvc" / "cache" / "files" / "md5")
+    assert actions()["letters"] == "from the remote"
+
+
+def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    project.write_params({"width": 2, "orders": {"up": {"how": "-f"}, "new": {"how": ""}}})
+    plan.main()
+    told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert told == [
+        "stage because",
+        "letters runs its command in dvc.yaml changed",
+        "width: 1 → 2",
+        "sorted@up runs its command in dvc.yaml changed",
+        'orders.up.how: "" → "-f"',
+        "sorted@new runs is new",
+        "all may run if data/sorted/new changes (by sorted@new)",
+        "if data/sorted/up changes (by sorted@up)",
+        "",
+        "0 of 4 stages stay as they are.",
+        "Time, as when they last ran here: unknown for letters, sorted@up, sorted@new, all.",
+    ]
+
+
+def test_reasons_since_a_commit(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    width(2)(project)
+    project.repro()
+    git(project.folder, "commit", "--quiet", "--all", "--message", "wider")
+    plan.main("HEAD~1", "md")
+    told = capsys.readouterr().out
+    assert "| letters | has run | its command in dvc.yaml changed<br>width: 1 → 2 |" in told
+    assert "| sorted@up | has run | data/letters changed (by letters) |" in told
+    assert "| all | has run | data/sorted changed |" in told
+
+
+def test_a_plan_for_programs(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    width(2)(project)
+    plan.main(form="json")
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["command"] == "dvc repro"
+    letters = tree["stages"][0]
+    assert (letters["stage"], letters["action"], letters["seconds"]) == ("letters", "runs", None)
+    assert {"kind": "parameter", "name": "width", "old": 1, "new": 2, "stage": None} in letters["reasons"]
+
+
+def test_times_are_those_of_the_last_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(".thaw").mkdir()
+    known = "sort data/letters > data/sorted/up,100.0\n" + "sort data/letters > data/sorted/up,200.0\n"
+    Path(".thaw", "durations.csv").write_text(known)
+    assert durations() == {("sort", "data/letters", ">", "data/sorted/up"): 200.0}
+    write("sort.txt")(project)
+    plan.main()
+    told = capsys.readouterr().out
+    assert "Time, as when they last ran here: 3 min for what runs; unknown for sorted@down, all." in told
+
+
+def test_a_stages_time_is_not_longer_than_it_took(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stages.digits", str(tmp_path / "digits")]
+    began = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "THAW_CACHE": str(tmp_path)}, check=True)
+    took = time.perf_counter() - began
+    ((*_, seconds),) = csv.reader((tmp_path / "durations.csv").open(encoding="utf-8"))
+    assert 0 < float(seconds) < took + 0.1
+
+
+def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="nowhere: no such commit"):
+        plan.main("nowhere")
+    lock = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text(f"<<<<<<< HEAD\n{lock}=======\n{lock}>>>>>>> theirs\n")
+    with pytest.raises(UserError, match=r"dvc\.lock"):
+        plan.main()
+    monkeypatch.chdir("raw")
+    with pytest.raises(UserError, match=r"dvc\.yaml: no such file; run this in the project's folder"):
+        plan.main()
+
+
+def test_nobody_has_to_read_on() -> None:
+    command = f"{shlex.quote(sys.executable)} -m commands plan --json | true"
+    done = subprocess.run(command, shell=True, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert "Traceback" not in done.stderr
+
+
+# Data sets: DVC, the plan and what reads images have to agree
+
+DATASET = Dataset(path="raw/set", layout="class_folders", split=Split(method="stable", test=0.2, validation=0.2))
+
+
+def with_data(project: Project, path: str) -> Path:
+    """Have a project's one stage read a folder of two classes; return the folder."""
+    for label in ("ash", "elm"):
+        for number in range(3):
+            draw(project.folder / "raw" / "set" / label / f"{number}.png", f"{label} {number}")
+    text = f'stages:\n  list:\n    cmd: ls "{path}" > listed\n    deps: ["{path}"]\n    outs: [listed]\n'
+    (project.folder / "dvc.yaml").write_text(text)
+    for name in ("dvc.lock", "raw.dvc", ".gitignore"):
+        (project.folder / name).unlink()
+    return project.folder / "raw" / "set"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "raw/set",
+        "raw/set/",
+        "./raw/set",
+        "raw//set",
+        "raw/../raw/set",
+        "{project}/raw/set",
+        "{project}/../set",
+        "../set",
+    ],
+)
+def test_a_data_set_may_be_spelled_in_any_way(project: Project, path: str) -> None:
+    folder = with_data(project, path.format(project=project.folder))
+    shutil.copytree(folder, project.folder.parent / "set")
+    dvc(project, "repro")
+    assert actions() == {}
+    for base in (folder, project.folder.parent / "set"):
+        draw(base / "ash" / "3.png", "new")
+    ((reason,),) = (step.reasons for step in plan_in(Path()).steps)
+    assert (reason.kind, reason.name) == (Kind.FILE, "../set" if "../set" in path else "raw/set")
+    assert reason.old != reason.new
+
+
+def test_class_folders_may_be_tracked_each_by_itself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = with_data(project, "raw/set")
+    shutil.copy(ROOT / "data" / "raw" / ".gitignore", "raw")
+    dvc(project, "add", "raw/set/ash", "raw/set/elm")
+    dvc(project, "repro")
+    assert actions() == {}
+    git(project.folder, "add", ".")
+    git(project.folder, "commit", "--quiet", "--message", "classes")
+    copy = clone(project, project.folder.parent, monkeypatch)
+    dvc(copy, "remote", "add", "--default", "store", str(project.folder / ".dvc" / "cache"))
+    assert not (copy.folder / "raw/set/ash").exists()
+    assert actions() == {}
+    monkeypatch.chdir(project.folder)
+    draw(folder / "ash" / "new.png", "new")
+    assert [*actions()] == ["list"]
+    dvc(project, "repro")
+    assert actions() == {}
+
+
+def edited_behind(kind: str, folder: Path) -> Path:
+    """Put something into a data set, and return the file that it comes from."""
+    elsewhere, place = folder.parents[1].parent / "elsewhere", folder / "ash" / "more"
+    file = draw(elsewhere / "far.png", "far")
+    if kind == "a file":
+        return draw(folder / "ash" / "3.png", "3")
+    if kind == "a link to a file":
+        place.symlink_to(file)
+    if kind == "a link to a folder":
+        place.symlink_to(elsewhere)
+    if kind == "a link as a class":
+        (folder / "oak").symlink_to(elsewhere)
+    if kind == "a link as the data set":
+        folder.rename(elsewhere / "set")
+        folder.symlink_to(elsewhere / "set")
+        return elsewhere / "set" / "ash" / "0.png"
+    if kind == "a DVC project":
+        (place / ".dvc").mkdir(parents=True)
+        return draw(place / "near.png", "near")
+    return file
+
+
+SEEN = ("a file", "a link to a file", "a link as the data set")
+
+
+@pytest.mark.parametrize("kind", [*SEEN, "a link to a folder", "a link as a class", "a DVC project"])
+def test_what_dvc_does_not_see_change_is_refused(project: Project, kind: str) -> None:
+    folder = with_data(project, "raw/set")
+    file = edited_behind(kind, folder)
+    dvc(project, "repro")
+    draw(file, "changed")
+    assert (actions() != {}) == (kind in SEEN)
+    if kind in SEEN:
+        assert file.resolve() in {(folder / one.path).resolve() for one in listing(folder, DATASET).images}
+    else:
+        with pytest.raises(UserError, match="DVC"):
+            listing(folder, DATASET)
+
+
+def test_links_into_dvcs_cache_are_files_as_any(project: Project) -> None:
+    folder = with_data(project, "raw/set")
+    before = listing(folder, DATASET)
+    for command in ("repro", "add raw/set", "config cache.type symlink", "checkout --relink --force", "repro"):
+        dvc(project, *command.split())
+    assert (folder / "ash" / "0.png").is_symlink()
+    assert listing(folder, DATASET) == before
+    assert actions() == {}

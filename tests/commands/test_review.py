@@ -1,0 +1,216 @@
+"""`thaw review`, on a project whose stages copy predictions that the tests make up."""
+
+import json
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import binomtest
+
+from commands import review
+from tests.conftest import ROOT, Project
+from thaw.errors import UserError
+from thaw.formats.manifest import Row, write_manifest
+from thaw.formats.predictions import Predictions, write_predictions
+from thaw.formats.thumbnails import thumbnail, writing_thumbnails
+from thaw.scoring.scoring import score
+
+PIPELINE = """
+stages:
+  manifest:
+    cmd: cp given/manifest.csv data/manifest.csv && cp given/thumbnails.zip data/thumbnails.zip
+    deps: [given/manifest.csv, given/thumbnails.zip]
+    outs: [data/manifest.csv, data/thumbnails.zip]
+  evaluate:
+    foreach: ${variants}
+    do:
+      cmd: cp given/${key}.csv data/predictions/${key}.csv && cp given/${key}.json metrics/${key}.json
+      params: ["variants.${key}"]
+      deps: ["given/${key}.csv", "given/${key}.json", data/manifest.csv]
+      outs: ["data/predictions/${key}.csv"]
+      metrics: ["metrics/${key}.json": {cache: false}]
+"""
+CLASSES = ["oak", "pine"]
+IMAGES = [f"tree {number}.png" for number in range(40)]
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments], cwd=folder, check=True)
+
+
+def give(project: Project, wrong: dict[str, set[int]], digests: dict[str, str] | None = None) -> None:
+    """Make up predictions in which some images are wrong, and what comes with them."""
+    given = project.folder / "given"
+    given.mkdir(exist_ok=True)
+    labels = np.arange(len(IMAGES)) % 2
+    for name, numbers in wrong.items():
+        probabilities = np.where(np.eye(2)[labels] == 1, 0.8, 0.2)
+        probabilities[sorted(numbers)] = probabilities[sorted(numbers), ::-1]
+        write_predictions(given / f"{name}.csv", Predictions(IMAGES, labels, probabilities, CLASSES))
+        scores = {"chosen_on": "validation", "test": asdict(score(labels, probabilities))}
+        (given / f"{name}.json").write_text(json.dumps(scores, indent=2))
+    sha256 = {path: f"digest {number}" for number, path in enumerate(IMAGES)} | (digests or {})
+    rows = [Row(path, CLASSES[label], "test", sha256[path]) for path, label in zip(IMAGES, labels, strict=True)]
+    write_manifest(given / "manifest.csv", rows)
+    with writing_thumbnails(given / "thumbnails.zip") as pictures:
+        for row in rows:
+            pictures.add(row.sha256, thumbnail(Image.new("RGB", (30, 20), "green")))
+
+
+@pytest.fixture(scope="module")
+def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with two variants, of which one has changed since the commit `before`."""
+    folder = tmp_path_factory.mktemp("reviewed") / "a project"
+    (folder / "data" / "predictions").mkdir(parents=True)
+    (folder / "metrics").mkdir()
+    project = Project(folder, plain)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    assert project.dvc("init", "--quiet").code == 0
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "nothing has run")
+    git(folder, "tag", "empty")
+    project.write_params({"variants": {"half": {"epochs": 1}, "full": {"epochs": 1}}})
+    give(project, {"half": {0, 1, 2}, "full": {3}})
+    project.repro()
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "before")
+    git(folder, "tag", "before")
+    project.write_params({"variants": {"half": {"epochs": 2, "seed": 7}, "full": {"epochs": 1}}})
+    give(project, {"half": {2, *range(10, 22)}, "full": {3}})
+    project.repro()
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "after")
+    return project
+
+
+@pytest.fixture
+def here(reviewed: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(reviewed.folder)
+    return reviewed
+
+
+def interval(correct: int) -> str:
+    """Return accuracy and Wilson's interval as they are shown."""
+    bounds = binomtest(correct, len(IMAGES)).proportion_ci(method="wilson")
+    return f"{correct / len(IMAGES)} ({round(bounds.low, 5)} – {round(bounds.high, 5)})"
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("| ").split("|")]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_review_tells_what_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    review.main("before", md=True)
+    text = capsys.readouterr().out
+    rows = [cells(line) for line in text.splitlines() if line.startswith("|")]
+    assert ["variants.half.epochs", "1", "2"] in rows
+    assert ["variants.half.seed", "", "7"] in rows
+    assert ["evaluate@half", "data/predictions/half.csv<br>metrics/half.json"] in rows
+    assert not any("full" in row[0] for row in rows)
+    (accuracy,) = [row for row in rows if row[1] == "test.accuracy"]
+    # McNemar's test is of the 2 images against the 12 that only one gets right.
+    assert accuracy[2:] == [interval(37), interval(27), "-0.25", f"{binomtest(2, 14).pvalue:.3f}"]
+    assert not any(row[1].endswith(("_low", "_high")) for row in rows)
+    assert "- half: accuracy, macro-F1 and log loss worse. Only right at before: 12; only right here: 2." in text
+    assert "![Images that flipped](dvc_plots/flipped.jpg)" in text
+    assert "Nothing changed" not in text
+    assert "not up to date" not in text
+
+
+@pytest.mark.usefixtures("here")
+def test_flipped_images_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    review.SHEET.unlink(missing_ok=True)
+    review.main("before")
+    assert "Images that flipped: dvc_plots/flipped.jpg" in capsys.readouterr().out
+    with Image.open(review.SHEET) as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    # 12 images that are wrong now fill two rows, 2 that are right now a third one, of 8 pictures at most.
+    green = np.abs(pixels - np.array([0, 128, 0])).sum(axis=2) < 60
+    assert green.sum() == pytest.approx(14 * 96 * 64, rel=0.05)
+
+
+def test_a_review_agrees_with_dvcs_own_diff(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    review.main("before", md=True)
+    ours = {}
+    for row in map(cells, capsys.readouterr().out.splitlines()):
+        if row[0] == "metrics/half.json":
+            ours[row[1]] = [*(side.split(" ")[0] for side in row[2:4]), row[4]]
+    table = here.dvc("metrics", "diff", "before", "--md").text
+    theirs = {row[1]: row[2:] for row in map(cells, table.splitlines()) if row[0] == "metrics/half.json"}
+    bounds = {name for name in theirs if name.endswith(("_low", "_high"))}
+    assert len(bounds) == 6
+    assert ours == {name: values for name, values in theirs.items() if name not in bounds}
+
+
+@pytest.mark.usefixtures("here")
+def test_since_now_nothing_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    review.main("HEAD")
+    assert "Nothing changed." in capsys.readouterr().out
+
+
+def test_results_that_are_not_those_of_the_parameters_are_told(
+    here: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = here.params.read_text()
+    here.params.write_text(params.replace("seed: 7", "seed: 8"))
+    review.main("before")
+    here.params.write_text(params)
+    assert "dvc.lock is not up to date for evaluate@half:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("nowhere", "nowhere: no such commit; `git fetch` gets those of a remote"),
+        ("--all", "--all: no such commit"),
+        ("empty", "empty: has no dvc.lock; name a commit in which `dvc repro` had run"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_base_that_cannot_be_one(base: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        review.main(base)
+
+
+def test_predictions_come_from_the_remote_or_the_review_says_how(
+    here: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(here.folder), str(clone))
+    monkeypatch.chdir(clone)
+    review.main("before", md=True)
+    text = capsys.readouterr().out
+    assert "The predictions were not compared: before: data/predictions/half.csv not in DVC's cache" in text
+    # All else is told.
+    rows = [cells(line) for line in text.splitlines() if line.startswith("|")]
+    assert ["variants.half.epochs", "1", "2"] in rows
+    assert ["metrics/half.json", "test.accuracy", interval(37), interval(27), "-0.25"] in rows  # without a p
+    assert "not up to date" not in text
+    for project in (here, Project(clone, here.python)):
+        assert project.dvc("remote", "add", "--local", "--default", "store", str(tmp_path / "store")).code == 0
+    review.main("before")
+    assert "where they are, `dvc push` them" in capsys.readouterr().out
+    assert here.dvc("push", "--all-commits").code == 0
+    review.main("before")
+    assert "Only right at before: 12; only right here: 2." in capsys.readouterr().out
+    pulled = [path for path in (clone / ".dvc" / "cache" / "files").rglob("*") if path.is_file()]
+    assert len(pulled) == 2  # predictions then and now, nothing else
+
+
+def test_only_images_that_stayed_the_same_are_compared(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        give(here, {"half": {2, *range(10, 22)}, "full": {3}}, digests={IMAGES[10]: "another"})
+        here.repro()
+        review.main("before")
+        text = capsys.readouterr().out
+        assert "Only right at before: 11; only right here: 2." in text
+        assert "on the 39 test images of both" in text
+    finally:
+        git(here.folder, "checkout", "--quiet", ".")
+        assert here.dvc("checkout").code == 0

@@ -1,0 +1,93 @@
+"""What is known of Keras without importing it is what Keras says of itself."""
+
+import inspect
+import operator
+from typing import Any
+
+import pytest
+
+from stages.check.architectures import boundaries, known_architectures, nearest, smallest_pixels
+from stages.check.keras_names import NAMED, UNUSABLE, names_alone, public_classes, public_names, signature
+from tests.boundary_table import cuts
+from thaw.networks.backend import keras
+
+NAMESPACES = ("layers", "optimizers", "optimizers.schedules", "losses", "callbacks", "initializers", "regularizers")
+CLASSES = [(namespace, name) for namespace in NAMESPACES for name in public_classes(namespace)]
+
+
+def module(namespace: str) -> Any:
+    return operator.attrgetter(namespace)(keras)
+
+
+@pytest.mark.parametrize("architecture", ["EfficientNetLite0", "VGG16", "MobileNetV2"])
+def test_the_table_has_a_networks_boundaries(architecture: str) -> None:
+    found = cuts(architecture)
+    assert boundaries(architecture, include_top=False) == found["network"] + found["no_top"]
+    assert boundaries(architecture, include_top=True) == found["network"] + found["top"]
+
+
+def test_the_table_has_every_network() -> None:
+    networks = {
+        name
+        for name, value in vars(keras.applications).items()
+        if inspect.isfunction(value) and "weights" in inspect.signature(value).parameters
+    }
+    assert set(known_architectures()) == networks | {"EfficientNetLite0", "none"}
+    assert [name for name in known_architectures() if not boundaries(name, include_top=False)] == ["none"]
+
+
+@pytest.mark.parametrize("architecture", ["InceptionV3", "VGG16"])
+def test_keras_refuses_smaller_images_than_known(architecture: str) -> None:
+    least = smallest_pixels(architecture)
+    network = getattr(keras.applications, architecture)
+    assert network(weights=None, include_top=False, input_shape=(least, least, 3)).input.shape[1] == least
+    with pytest.raises(ValueError, match=f"at least {least}x{least}"):
+        network(weights=None, include_top=False, input_shape=(least - 1, least, 3))
+
+
+@pytest.mark.parametrize("namespace", [*NAMESPACES, "constraints", "activations"])
+def test_public_names_are_those_of_keras(namespace: str) -> None:
+    of_keras = {name for name, value in vars(module(namespace)).items() if inspect.isclass(value)}
+    assert of_keras <= set(public_names(namespace))
+    assert [name for name in public_names(namespace) if not hasattr(module(namespace), name)] == []
+
+
+@pytest.mark.parametrize("namespace", UNUSABLE)
+def test_what_is_refused_exists(namespace: str) -> None:
+    assert set(UNUSABLE[namespace]) <= set(public_names(namespace))
+
+
+@pytest.mark.parametrize(("namespace", "name"), CLASSES, ids=[".".join(one) for one in CLASSES])
+def test_a_signature_is_that_of_the_class(namespace: str, name: str) -> None:
+    known = signature(namespace, name)
+    assert known is not None
+    parameters = list(inspect.signature(getattr(module(namespace), name).__init__).parameters.values())[1:]
+    named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    if any(one.kind == one.VAR_KEYWORD for one in parameters):
+        assert {one.name for one in named} <= known.arguments
+    else:
+        assert {one.name for one in named} == known.arguments
+    assert {one.name for one in named if one.default is one.empty} == known.required
+    defaults = {one.name: one.default for one in named}
+    assert {key: defaults.get(key, value) for key, value in known.defaults.items()} == known.defaults
+
+
+@pytest.mark.parametrize("namespace", NAMED.values())
+def test_a_name_alone_is_understood_by_keras(namespace: str) -> None:
+    understood = [name for name in names_alone(namespace) if callable(module(namespace).get(name))]
+    assert understood == names_alone(namespace)
+    assert len(understood) > 5
+
+
+@pytest.mark.parametrize(
+    ("layer", "known", "said"),
+    [
+        ("block_9_expand", ["block_8_expand", "block_8", "block_9"], "; the nearest that are: block_8, block_9"),
+        ("block_1_conv", ["block_1", "block_2"], "; the nearest that are: block_1"),
+        ("conv2_block1_1_conv", ["conv2_block1_out", "conv3_block1_out"], "; the nearest that are: conv2_block1_out"),
+        ("stem_cnv", ["stem_conv", "stem_bn", "stem"], "; did you mean 'stem_conv'?"),
+        ("Top", ["block_1"], "; did you mean 'top'?"),
+    ],
+)
+def test_the_nearest_boundaries_are_named(layer: str, known: list[str], said: str) -> None:
+    assert nearest(layer, known) == said

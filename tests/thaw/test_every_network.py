@@ -1,0 +1,78 @@
+"""Every network of keras.applications that the check accepts runs on a CPU, and right."""
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.check.architectures import boundaries, known_architectures, smallest_pixels
+from thaw.backbones.building import build
+from thaw.engines import converting
+from thaw.engines.keras import engine
+from thaw.images.normalization import Normalization, pretrained_with
+from thaw.networks.backend import inference, keras
+from thaw.networks.boundary import prefix, tail
+from thaw.networks.models import assemble
+from thaw.params.backbones import Backbone
+from thaw.training.training import add_head
+
+NETWORKS = [name for name in known_architectures() if name != "none"]
+LARGER = {
+    *("ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge", "DenseNet169", "DenseNet201"),
+    *(f"EfficientNetB{size}" for size in range(1, 8)),
+    *(f"EfficientNetV2{size}" for size in ("B1", "B2", "B3", "S", "M", "L")),
+    *("NASNetLarge", "ResNet101", "ResNet152", "ResNet101V2", "ResNet152V2"),
+}
+"""Networks of the same layers as a smaller one: of these, the boundary is an early one, which takes less time."""
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What Keras makes of each model that is converted, as TensorFlow runs it."""
+    functions: list[Any] = []
+
+    def kept(model: keras.Model) -> Any:
+        functions.append(inference(model))
+        return functions[-1]
+
+    monkeypatch.setattr(converting, "inference", kept)
+    yield functions
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def same(found: np.ndarray, expected: np.ndarray) -> None:
+    assert np.isfinite(expected).all()
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_gives_what_keras_gives(name: str, traced: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    side = max(32, smallest_pixels(name))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3)).astype(np.uint8)
+    network = build(Backbone(architecture=name, weights="none"))
+    if name == "EfficientNetV2L":  # at random, it makes a difference of 1e-6 one of 1
+        network.set_weights([weight / 2 if weight.ndim == 4 else weight for weight in network.get_weights()])
+    body = assemble(network, side, side, Normalization.of(pretrained_with(name) or "none"), "avg")
+
+    top = engine(body)
+    features = traced[-1](pixels.astype(np.float32)).numpy()
+    same(top(pixels), features)
+
+    model = add_head(body, [{"Dense": {"units": "classes", "activation": "softmax"}}], 3)
+    kernel, bias = model.layers[-1].get_weights()  # which make probabilities differ, but not by rounding alone
+    model.layers[-1].set_weights([kernel / np.abs(features).max(), bias])
+    expected = model.layers[-1](features).numpy()
+    known = boundaries(name, include_top=False)
+    boundary = known[len(known) // (8 if name in LARGER else 2)]
+    activations = engine(prefix(model, boundary))(pixels)
+    same(activations, traced[-1](pixels.astype(np.float32)).numpy())
+    scorers = {engine(tail(model, body.layers[-1].name)): features}
+    if name not in LARGER:  # to predict is to compute features at the top, and the head of them
+        scorers[engine(tail(model, boundary))] = activations
+    for scorer, inputs in scorers.items():
+        np.testing.assert_allclose(scorer(inputs), expected, rtol=0, atol=1e-5)
+    assert "computed by Keras" not in capsys.readouterr().out

@@ -1,0 +1,221 @@
+"""Backbones, their weights, and where they are cut."""
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from thaw.backbones import lite0
+from thaw.backbones.building import build
+from thaw.errors import UserError
+from thaw.files import sha256
+from thaw.images.normalization import Normalization
+from thaw.networks import models
+from thaw.networks.backend import keras
+from thaw.networks.boundary import boundaries, prefix, require_boundary, tail
+from thaw.params.backbones import Backbone
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+
+
+@functools.cache
+def network(architecture: str) -> keras.Model:
+    return build(Backbone(architecture=architecture, weights="none"))
+
+
+@pytest.fixture(scope="module")
+def classifier() -> keras.Model:
+    model = lite0.build(include_top=True)
+    lite0.load_package_weights(model)
+    return model
+
+
+@pytest.mark.parametrize(("photo", "first", "among_five"), [("flower.jpg", 985, 985), ("china.jpg", 442, 698)])
+def test_lite0_knows_the_sample_photos(photo: str, first: int, among_five: int, classifier: keras.Model) -> None:
+    image = Image.fromarray(load_sample_image(photo)).resize((224, 224), Image.Resampling.BICUBIC)
+    normalized = Normalization.of("lite")(np.asarray(image))
+    likeliest = classifier.predict(normalized[None], verbose=0)[0].argsort()[::-1]
+    assert likeliest[0] == first
+    assert among_five in likeliest[:5]
+
+
+def test_a_weights_file_with_another_digest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lite0, "WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(UserError, match="SHA-256 is not 0000"):
+        lite0.load_package_weights(lite0.build(include_top=True))
+
+
+@pytest.mark.parametrize("architecture", ["EfficientNetLite0", "MobileNetV2", "VGG16"])
+def test_prefix_then_tail_is_the_whole_network(architecture: str) -> None:
+    model = models.assemble(network(architecture), 64, 64, Normalization.of("lite"), "avg")
+    whole = model.predict(PIXELS, verbose=0)
+    cuts = boundaries(model)
+    for layer in (cuts[1], cuts[len(cuts) // 3], cuts[2 * len(cuts) // 3], cuts[-2]):
+        activations = prefix(model, layer).predict(PIXELS, verbose=0)
+        np.testing.assert_array_equal(tail(model, layer).predict(activations, verbose=0), whole, err_msg=layer)
+
+
+def graph() -> keras.Model:
+    """Two residual blocks: in -> a -> (b, a) -> c -> (d -> e, c) -> f."""
+    inputs = keras.Input((4,), name="in")
+    a = keras.layers.Dense(4, name="a")(inputs)
+    c = keras.layers.Add(name="c")([keras.layers.Dense(4, name="b")(a), a])
+    e = keras.layers.Dense(4, name="e")(keras.layers.Dense(4, name="d")(c))
+    return keras.Model(inputs, keras.layers.Add(name="f")([e, c]))
+
+
+def test_boundaries_are_the_layers_that_no_path_avoids() -> None:
+    assert boundaries(graph()) == ["a", "c", "f"]
+
+
+def test_a_layer_that_is_called_twice_is_no_boundary() -> None:
+    inputs, shared = keras.Input((4,)), keras.layers.Dense(4, name="shared")
+    outputs = keras.layers.Dense(1, name="last")(shared(keras.layers.ReLU(name="between")(shared(inputs))))
+    assert boundaries(keras.Model(inputs, outputs)) == ["between", "last"]
+
+
+def test_a_layer_inside_a_block_gets_an_error_that_names_the_nearest_boundaries() -> None:
+    model = graph()
+    with pytest.raises(UserError, match=r"cannot be cut at 'd'.*: c, f$"):
+        require_boundary(model, "d", boundaries(model), "network")
+    with pytest.raises(UserError, match="no layer 'cc'; did you mean 'c'"):
+        require_boundary(model, "cc", boundaries(model), "network")
+
+
+def test_dropout_of_a_frozen_network_is_off_in_training_mode() -> None:
+    model = models.assemble(network("EfficientNetB0"), 64, 64, Normalization.of("none"), "avg")
+    for layer in model.layers:
+        layer.trainable = False
+    np.testing.assert_array_equal(model(PIXELS, training=True), model(PIXELS, training=False))
+
+
+@pytest.mark.parametrize("mode", ["caffe", "lite"])
+def test_normalization_inside_a_model_is_that_of_the_files(mode: str) -> None:
+    normalization = Normalization.of(mode)  # type: ignore[arg-type]
+    inputs = keras.Input((None, None, 3))
+    identity = keras.Model(inputs, keras.layers.Activation("linear", name="same")(inputs))
+    model = models.assemble(identity, 64, 64, normalization, None)
+    np.testing.assert_array_equal(model.predict(PIXELS, verbose=0), normalization(PIXELS))
+
+
+def test_the_fully_connected_top_stays_but_not_the_classifier() -> None:
+    model = build(Backbone(architecture="VGG16", weights="none", include_top=True))
+    assert model.layers[-1].name == "fc2"
+    assert model.output.shape == (None, 4096)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    keras.utils.set_random_seed(1)
+    path = tmp_path / "weights" / "mobilenet.weights.h5"
+    path.parent.mkdir()
+    build(Backbone(architecture="MobileNetV2", weights="none", seed=5)).save_weights(path)
+    return path
+
+
+@pytest.fixture
+def server(weights: Path) -> Iterator[str]:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(weights.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+
+
+def test_weights_come_from_a_path_or_a_url(
+    weights: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    digest = sha256(weights)
+    by_path = build(Backbone(architecture="MobileNetV2", weights=str(weights), sha256=digest))
+    by_url = build(Backbone(architecture="MobileNetV2", weights=f"{server}/{weights.name}", sha256=digest))
+    wanted = build(Backbone(architecture="MobileNetV2", weights="none", seed=5))
+    for one, other, expected in zip(by_path.get_weights(), by_url.get_weights(), wanted.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, expected)
+        np.testing.assert_array_equal(other, expected)
+
+
+def test_efficientnet_from_a_file_is_what_keras_itself_would_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "b0.weights.h5"
+    build(Backbone(architecture="EfficientNetB0", weights="none", seed=3)).save_weights(path)
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(path))
+    by_keras = keras.applications.EfficientNetB0(weights="imagenet", include_top=False)
+    ours = build(Backbone(architecture="EfficientNetB0", weights=str(path), sha256=sha256(path)))
+    expected = by_keras.predict(PIXELS, verbose=0)
+    np.testing.assert_allclose(ours.predict(PIXELS, verbose=0), expected, rtol=1e-5, atol=1e-6 * expected.max())
+
+
+def test_weights_with_another_digest_are_refused(
+    weights: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for source in (str(weights), f"{server}/{weights.name}"):
+        with pytest.raises(UserError, match="SHA-256"):
+            build(Backbone(architecture="MobileNetV2", weights=source, sha256="0" * 64))
+
+
+def test_weights_of_another_network_are_refused(weights: Path) -> None:
+    with pytest.raises(UserError, match="does not fit VGG16"):
+        build(Backbone(architecture="VGG16", weights=str(weights), sha256=sha256(weights)))
+
+
+def test_a_missing_url_is_an_error_that_names_it(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    with pytest.raises(UserError, match=r"nothing\.h5: cannot be fetched"):
+        build(Backbone(architecture="MobileNetV2", weights=f"{server}/nothing.h5", sha256="0" * 64))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    inputs = keras.Input((2,), name="in")
+    path = tmp_path / "model.keras"
+    models.save(keras.Model(inputs, keras.layers.Dense(3, name="out")(inputs)), path, {"classes": ["a", "b", "c"]})
+    return path
+
+
+def test_the_same_model_has_the_same_bytes(saved: Path, tmp_path: Path) -> None:
+    model, about = models.load(saved)
+    del about["digests"]
+    models.save(model, tmp_path / "again.keras", about)
+    assert (tmp_path / "again.keras").read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_an_altered_model_is_recognized(saved: Path, share: float) -> None:
+    content = bytearray(saved.read_bytes())
+    content[int(len(content) * share)] ^= 0xFF
+    saved.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{saved.name}: truncated or altered"):
+        models.load(saved)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -100, -1])
+def test_a_truncated_model_is_recognized(saved: Path, kept: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:kept])
+    with pytest.raises(UserError, match=rf"{saved.name}: truncated or altered"):
+        models.load(saved)
+
+
+def test_a_missing_model_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no\.keras: no such file"):
+        models.load(tmp_path / "no.keras")
+
+
+@pytest.mark.parametrize(
+    ("mode", "warned"), [("lite", ""), ("rescale", "was pretrained on tensors with normalization: lite")]
+)
+def test_a_normalization_that_a_network_does_not_know_is_warned_of(
+    mode: str, warned: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models.assemble(network("EfficientNetLite0"), 64, 64, Normalization.of(mode), "avg")
+    said = capsys.readouterr().out
+    assert warned in said
+    assert bool(warned) == bool(said)

@@ -1,0 +1,575 @@
+"""Heads, freezing, the logistic solver and the scores, against independent references."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import top_k_accuracy_score
+
+from commands.export import main as export
+from commands.predict import main as predict
+from stages.features.augmentation import Augmentation
+from stages.features.views import Views
+from thaw.backbones.building import build
+from thaw.engines.openvino import finite
+from thaw.engines.ready import trained
+from thaw.errors import UserError
+from thaw.formats.row_file import Index, RowFile
+from thaw.formats.row_writer import writing
+from thaw.images.normalization import Normalization
+from thaw.networks import models
+from thaw.networks.backend import keras, read_ahead
+from thaw.networks.boundary import prefix
+from thaw.params.backbones import Backbone
+from thaw.params.features import Features
+from thaw.params.keras_spec import KerasSpec
+from thaw.params.variants import Training
+from thaw.scoring import scoring
+from thaw.training import logistic
+from thaw.training.batches import Batches, Rows, ValidationBatches, rows_of
+from thaw.training.checkpoint import Checkpoint
+from thaw.training.training import add_head, freeze, train
+
+FOOD_HEAD = [
+    "GlobalAveragePooling2D",
+    {"Dropout": {"rate": 0.2}},
+    {"Dense": {"units": 100, "activation": "relu"}},
+    {"Dense": {"units": "classes", "activation": "softmax"}},
+]
+SOFTMAX = [{"Dense": {"units": "classes", "activation": "softmax"}}]
+
+
+def clusters(classes: int, per_class: int, seed: int, features: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows around one centre per class, on scales that differ from column to column."""
+    centres = np.random.default_rng(7).normal(size=(classes, features))
+    labels = np.repeat(np.arange(classes), per_class)
+    noise = np.random.default_rng(seed).normal(size=(len(labels), features))
+    rows = (centres[labels] + noise) * 10.0 ** np.arange(-2, features - 2) + 5
+    return rows.astype(np.float32), labels
+
+
+def everything(values: np.ndarray, labels: np.ndarray) -> Rows:
+    """Return rows that are all for training, and all for validation."""
+    rows = np.arange(len(labels))
+    return Rows(values, labels, ("ash", "elm", "fir"), [rows], rows)
+
+
+def trainable(model: keras.Model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def test_parameters_of_densenet121_on_dollar_street() -> None:
+    backbone = build(Backbone(architecture="DenseNet121", weights="none"))
+    head = [
+        "Flatten",
+        "BatchNormalization",
+        {"Dense": {"units": 50, "activation": "relu"}},
+        {"Dropout": {"rate": 0.5}},
+        {"Dense": {"units": "classes"}},
+    ]
+    body = models.assemble(backbone, 160, 160, Normalization.of("rescale"), "max")
+    model = add_head(body, head, 10)
+    freeze(model, body.layers[-1].name, "frozen")
+    assert model.count_params() == 7_093_360
+    assert trainable(model) == 53_808
+
+
+@pytest.mark.parametrize(("boundary", "expected"), [(None, 14_767_099), ("block3_pool", 13_031_611)])
+def test_parameters_of_vgg16_on_food11(boundary: str | None, expected: int) -> None:
+    backbone = build(Backbone(architecture="VGG16", weights="none"))
+    model = add_head(models.assemble(backbone, 224, 224, Normalization.of("caffe"), None), FOOD_HEAD, 11)
+    freeze(model, boundary, "frozen")
+    assert model.count_params() == 14_767_099
+    assert trainable(model) == expected
+
+
+def small_network(head: Sequence[KerasSpec] = SOFTMAX) -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.Conv2D(5, 3, name="last")(x)
+    body = models.assemble(keras.Model(inputs, x, name="small"), 8, 8, Normalization.of("rescale"), "max")
+    return add_head(body, list(head), 3)
+
+
+@pytest.mark.parametrize(
+    ("boundary", "batch_norm", "trained"),
+    [
+        (None, "frozen", ["conv", "last", "head_1_batchnormalization", "head_2_dense"]),
+        (None, "trained", ["conv", "norm", "last", "head_1_batchnormalization", "head_2_dense"]),
+        ("conv", "trained", ["norm", "last", "head_1_batchnormalization", "head_2_dense"]),
+        ("norm", "frozen", ["last", "head_1_batchnormalization", "head_2_dense"]),
+        ("pooling", "frozen", ["head_1_batchnormalization", "head_2_dense"]),
+    ],
+)
+def test_what_is_behind_the_boundary_is_trained(boundary: str | None, batch_norm: str, trained: list[str]) -> None:
+    model = small_network(["BatchNormalization", *SOFTMAX])
+    freeze(model, boundary, batch_norm)
+    assert [layer.name for layer in model.layers if layer.trainable_weights] == trained
+
+
+def test_training_leaves_what_is_frozen_and_changes_the_rest() -> None:
+    model = small_network()
+    freeze(model, "norm", "frozen")
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    rows = np.random.default_rng(0).normal(size=(12, 6, 6, 4)).astype(np.float32)
+    labels = np.arange(12) % 3
+    fit = Training(
+        epochs=2, batch_size=4, optimizer={"Adam": {"learning_rate": {"CosineDecay": {"initial_learning_rate": 0.01}}}}
+    )
+    history = train(model, "norm", everything(rows, labels), fit, [])
+    assert history["step"] == [1.0, 2.0]
+    assert set(history) >= {"loss", "accuracy", "val_loss", "val_accuracy"}
+    for layer in model.layers:
+        same = [np.array_equal(old, new) for old, new in zip(before[layer.name], layer.get_weights(), strict=True)]
+        assert not any(same) if layer.name in ("last", "head_1_dense") else all(same)
+
+
+def test_losses_on_one_hot_and_on_integer_labels_agree() -> None:
+    histories = []
+    for loss in ("SparseCategoricalCrossentropy", "CategoricalCrossentropy"):
+        keras.utils.set_random_seed(3)
+        model = small_network()
+        freeze(model, None, "frozen")
+        pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
+        fit = Training(epochs=1, batch_size=3, optimizer="SGD", loss=loss)
+        histories.append(train(model, None, everything(pixels, np.arange(9) % 3), fit, []))
+    assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-5)
+    assert histories[0]["val_loss"] == pytest.approx(histories[1]["val_loss"], rel=1e-5)
+
+
+def fitted(model: keras.Model, rows: Rows, **fit: object) -> dict[str, list[float]]:
+    """Train a whole model for one epoch, or as `fit` says."""
+    keras.utils.set_random_seed(0)
+    freeze(model, None, "frozen")
+    return train(model, None, rows, Training(**{"epochs": 1, "batch_size": 3, "optimizer": "SGD", **fit}), [])
+
+
+def noise(count: int) -> Rows:
+    return everything(
+        np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3)).astype(np.uint8), np.arange(count) % 3
+    )
+
+
+def test_batches_go_on_where_an_epoch_ended_and_take_one_view_after_the_other() -> None:
+    views = [np.arange(5), np.arange(5, 10)]
+    fit = Training(epochs=1, batch_size=2, steps_per_epoch=2, optimizer="SGD")
+    rows = Rows(np.arange(10), np.arange(10), ("ash", "elm", "fir"), views, np.arange(0))
+    batches = Batches(rows, np.arange(10) * 10, fit)
+    assert len(batches) == 2
+    epochs = []
+    for epoch in range(6):
+        batches.begin(epoch)
+        epochs += [batches[number] for number in range(2)]
+    assert [len(rows) for rows, _ in epochs] == [2, 2, 1] * 4
+    assert all((targets == rows * 10).all() for rows, targets in epochs)
+    passes = [np.concatenate([rows for rows, _ in epochs[first : first + 3]]) for first in (0, 3, 6, 9)]
+    assert [sorted(rows) for rows in passes] == [list(range(5)), list(range(5, 10))] * 2
+    assert list(passes[0]) != list(passes[2])
+    batches.begin(1)
+    assert (batches[0][0] == epochs[2][0]).all()
+
+
+def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_path: Path) -> None:
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2], np.int32)
+    index = Index(
+        keys=np.array([b"k"] * 9, "S64"),
+        paths=np.array([b"p"] * 9),
+        labels=labels,
+        groups=np.array([b""] * 9),
+        classes=("ash", "elm", "fir"),
+        splits={"train": slice(0, 4), "validation": slice(4, 6), "test": slice(6, 9)},
+    ).with_views("train", 2)
+    assert index.splits == {"train": slice(0, 8), "validation": slice(8, 10), "test": slice(10, 13)}
+    with writing(tmp_path / "rows.h5", index, (1,), np.float32, {"features": {"views": 2}}) as file:
+        file.write([np.arange(13, dtype=np.float32)[:, None]])
+    rows = rows_of(RowFile(tmp_path / "rows.h5"), ["train", "validation"], "test")
+    values = rows.values[np.arange(13)][:, 0]
+    assert [list(values[view]) for view in rows.train] == [[0, 1, 2, 3, 8, 9], [4, 5, 6, 7, 8, 9]]
+    assert list(values[rows.validation]) == [10, 11, 12]
+    assert all((rows.labels[view] == labels[:6]).all() for view in rows.train)
+    alone = rows_of(RowFile(tmp_path / "rows.h5"), ["validation"], "test")
+    assert [list(view) for view in alone.train] == [[8, 9]]
+
+
+def test_rows_that_are_read_from_a_file_train_the_same_bits_as_rows_in_memory(tmp_path: Path) -> None:
+    in_memory = noise(12)
+    index = Index(
+        keys=np.array([b"k"] * 12, "S64"),
+        paths=np.array([b"p"] * 12),
+        labels=in_memory.labels.astype(np.int32),
+        groups=np.array([b""] * 12),
+        classes=in_memory.classes,
+        splits={"train": slice(0, 8), "validation": slice(8, 12)},
+    )
+    with writing(tmp_path / "rows.h5", index, (8, 8, 3), np.uint8, {}) as file:
+        file.write([in_memory.values[np.arange(12)]])
+    from_file = rows_of(RowFile(tmp_path / "rows.h5"), ["train"], "validation")
+    results = []
+    for rows in (from_file, dataclasses.replace(from_file, values=in_memory.values)):
+        keras.utils.set_random_seed(6)
+        model = small_network()
+        results.append((fitted(model, rows, epochs=2), model.get_weights()))
+    (curve, weights), (of_memory, of_memory_weights) = results
+    assert curve == of_memory
+    assert all((one == other).all() for one, other in zip(weights, of_memory_weights, strict=True))
+
+
+@pytest.mark.parametrize("loss", ["SparseCategoricalCrossentropy", "CategoricalCrossentropy"])
+def test_a_step_is_traced_once(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced, train_step = [], keras.Model.train_step
+
+    def counted(self, data):  # type: ignore[no-untyped-def]
+        traced.append(data)
+        return train_step(self, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    curve = fitted(small_network(), noise(10), epochs=2, batch_size=4, optimizer="Adam", loss=loss)
+    assert len(traced) == 1
+    assert len(curve["accuracy"]) == 2
+
+
+def test_batches_are_read_ahead_as_they_are_and_without_tuning() -> None:
+    rows = noise(10)
+    for batches in (
+        Batches(rows, np.eye(3, dtype=np.float32), Training(epochs=2, batch_size=4, optimizer="SGD")),
+        ValidationBatches(rows, np.arange(3), 4),
+    ):
+        ahead = read_ahead(batches)
+        assert len(ahead) == 3
+        for _ in range(2):
+            found = list(ahead.as_numpy_iterator())
+            assert len(found) == 3
+            for number, batch in enumerate(found):
+                for part, expected in zip(batch, batches[number], strict=True):
+                    np.testing.assert_array_equal(part, expected, strict=True)
+        assert not ahead.options().autotune.enabled
+
+
+def test_a_head_of_logits_is_trained_as_one_with_softmax_and_predicts_the_same() -> None:
+    trained = []
+    for activation, loss in (
+        ("softmax", "SparseCategoricalCrossentropy"),
+        (None, {"SparseCategoricalCrossentropy": {"from_logits": True}}),
+    ):
+        keras.utils.set_random_seed(1)
+        model = small_network([{"Dense": {"units": "classes", "activation": activation}}])
+        trained.append((fitted(model, noise(9), loss=loss, epochs=3), model))
+    (history, model), (of_logits, with_logits) = trained
+    assert of_logits["loss"] == pytest.approx(history["loss"], rel=1e-4)
+    assert with_logits.layers[-1].name == "head_2_softmax"
+    pixels = noise(9).values
+    np.testing.assert_allclose(with_logits.predict(pixels), model.predict(pixels), atol=1e-5)
+    assert with_logits.count_params() == model.count_params()
+
+
+def test_logits_for_a_head_that_ends_in_softmax_are_refused() -> None:
+    with pytest.raises(UserError, match="from_logits: true, but the head that it trains ends in softmax"):
+        fitted(small_network(), noise(9), loss={"SparseCategoricalCrossentropy": {"from_logits": True}})
+
+
+def test_a_layers_factor_scales_its_learning_rate() -> None:
+    before = {layer.name: layer.get_weights() for layer in small_network().layers}
+    moved: dict[str, list[np.ndarray]] = {}
+    for factors in ({}, {"conv": 0.0, "head_": 0.5}):
+        keras.utils.set_random_seed(5)
+        model = small_network()
+        model.set_weights([weight for weights in before.values() for weight in weights])
+        fitted(model, noise(3), learning_rate_factors=factors, optimizer={"SGD": {"learning_rate": 1e-2}})
+        for layer in model.layers:
+            if layer.trainable_weights:
+                moved.setdefault(layer.name, []).append(layer.get_weights()[0] - before[layer.name][0])
+    assert np.abs(moved["conv"][0]).max() > 0
+    assert not moved["conv"][1].any()
+    np.testing.assert_allclose(moved["last"][1], moved["last"][0], rtol=1e-2, atol=1e-7)
+    np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-2, atol=1e-7)
+
+
+def test_in_bfloat16_the_layers_before_the_head_learn_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: dict[str, str] = {}
+    really_compile = keras.Model.compile
+
+    def watched(model: keras.Model, **arguments: object) -> None:
+        compiled.update({layer.name: layer.compute_dtype for layer in model.layers})
+        really_compile(model, **arguments)
+
+    monkeypatch.setattr(keras.Model, "compile", watched)
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        keras.utils.set_random_seed(7)
+        model = small_network()
+        curve = fitted(model, noise(12), epochs=3, precision=precision, learning_rate_factors={"conv": 0.5})
+        results[precision] = curve["loss"], model.get_weights()
+        assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"float32"}
+    assert compiled["conv"] == compiled["last"] == "bfloat16"
+    assert compiled["imagenet_normalization"] == compiled["head_1_dense"] == "float32"
+    (loss, weights), (of_bfloat16, weights_of_bfloat16) = results.values()
+    assert of_bfloat16 != loss
+    assert of_bfloat16 == pytest.approx(loss, rel=2e-2)
+    for one, other in zip(weights, weights_of_bfloat16, strict=True):
+        assert other.dtype == np.float32
+        np.testing.assert_allclose(other, one, atol=1e-2)
+
+
+def test_a_compiled_step_learns_nearly_the_same() -> None:
+    curves = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(7)
+        curves.append(fitted(small_network(), noise(12), epochs=2, jit_compile=jit_compile)["loss"])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
+def test_a_factor_for_no_layer_is_refused() -> None:
+    with pytest.raises(UserError, match="no trained layer's name begins with 'block'; there are conv, last, "):
+        fitted(small_network(), noise(3), learning_rate_factors={"block": 0.1})
+
+
+def test_weights_of_classes_weight_the_loss() -> None:
+    rows = noise(12)
+    unequal = Rows(rows.values, np.array([0] * 8 + [1] * 2 + [2] * 2), rows.classes, rows.train, rows.validation)
+    losses = {}
+    for name, weights in (
+        ("none", None),
+        ("ones", {"ash": 1.0}),
+        ("balanced", "balanced"),
+        ("as balanced", {"ash": 0.5, "elm": 2.0, "fir": 2.0}),
+    ):
+        for loss in ("SparseCategoricalCrossentropy", "CategoricalCrossentropy"):
+            keras.utils.set_random_seed(2)
+            losses[name, loss] = fitted(small_network(), unequal, class_weight=weights, loss=loss, batch_size=12)[
+                "loss"
+            ]
+    for loss in ("SparseCategoricalCrossentropy", "CategoricalCrossentropy"):
+        assert losses["ones", loss] == pytest.approx(losses["none", loss])
+        assert losses["balanced", loss] == pytest.approx(losses["as balanced", loss])
+        assert losses["balanced", loss] != pytest.approx(losses["none", loss], rel=1e-2)
+    with pytest.raises(UserError, match="class_weight: there is no class 'oak'"):
+        fitted(small_network(), unequal, class_weight={"oak": 2.0})
+
+
+def test_freezing_behind_images_equals_training_on_the_activations() -> None:
+    """The layers behind a boundary learn the same from images as from cached activations."""
+    rows = noise(6)
+    fit = Training(epochs=2, batch_size=6, optimizer="SGD")
+    weights = []
+    for boundary in (None, "norm"):
+        keras.utils.set_random_seed(4)
+        model = small_network()
+        freeze(model, "norm", "frozen")
+        cached = (
+            rows if boundary is None else dataclasses.replace(rows, values=prefix(model, "norm").predict(rows.values))
+        )
+        train(model, boundary, cached, fit, [])
+        weights.append(model.get_weights())
+    for from_images, from_activations in zip(*weights, strict=True):
+        np.testing.assert_allclose(from_images, from_activations, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layers", [["RandomFlip"], [{"RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2}}]]
+)
+def test_a_view_depends_on_image_view_and_seed_alone(layers: list[object]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3)).astype(np.uint8)
+    keys = [b"a", b"b", b"c", b"d"]
+    together = Augmentation(layers, 0)
+    views = {
+        view: np.stack([together(pixels, key, view) for pixels, key in zip(images, keys, strict=True)])
+        for view in range(1, 9)
+    }
+    alone = Augmentation(layers, 0)
+    np.testing.assert_array_equal(alone(images[2], b"c", 3), views[3][2])
+    np.testing.assert_array_equal(alone(images[0], b"a", 1), views[1][0])
+    assert len({view[0].tobytes() for view in views.values()}) > 1
+    others = np.stack([Augmentation(layers, 1)(images[0], b"a", view) for view in range(1, 9)])
+    assert (others != np.stack([view[0] for view in views.values()])).any()
+    assert views[1].dtype == np.float32
+    assert views[1].shape == images.shape
+
+
+def test_views_that_are_made_on_all_cores_are_those_that_are_made_one_by_one(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), np.uint8)
+    keys = np.array([b"%064d" % number for number in range(20)])
+    splits = {"train": slice(0, 16), "validation": slice(16, 20)}
+    index = Index(keys, keys, np.zeros(20, np.int32), np.full(20, b""), ("ash",), splits)
+    with writing(tmp_path / "rows.h5", index, (12, 12, 3), np.uint8, {}) as file:
+        file.write([images])
+    layers = ["RandomFlip", {"RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2}}]
+    wanted = {"tensors": "t", "backbone": "b", "layer": "top", "augmentation": layers, "views": 3, "batch_size": 2}
+    views = Views(RowFile(tmp_path / "rows.h5"), Features.model_validate(wanted))
+    made = np.concatenate(list(views.batches(np.arange(len(views.keys)))))
+    change = Augmentation(layers, 0)
+    others = [change(images[number], keys[number], view) for view in (1, 2) for number in range(16)]
+    np.testing.assert_array_equal(made, np.concatenate([images[:16], others, images[16:]]))
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_solver_minimizes_the_penalized_log_loss_of_standardized_features(classes: int) -> None:
+    features, labels = clusters(classes, 20, seed=1)
+    C = 0.05
+    (solved,) = logistic.solve_path(features, labels, features, labels, [C])
+
+    x = features.astype(np.float64)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    if classes == 2:  # scikit-learn penalizes one logit there, of which the two rows here are a half each
+
+        def objective(flat: np.ndarray) -> float:
+            w, b = flat[:-1], flat[-1]
+            logits = np.stack([np.zeros(len(x)), x @ w + b], axis=1)
+            return -log_softmax(logits, axis=1)[np.arange(len(x)), labels].sum() * C + 0.5 * (w**2).sum()
+
+        flat = minimize(objective, np.zeros(x.shape[1] + 1), method="BFGS").x
+        logits = np.stack([np.zeros(len(x)), x @ flat[:-1] + flat[-1]], axis=1)
+    else:
+
+        def objective(flat: np.ndarray) -> float:
+            w, b = flat[:-classes].reshape(-1, classes), flat[-classes:]
+            return -log_softmax(x @ w + b, axis=1)[np.arange(len(x)), labels].sum() * C + 0.5 * (w**2).sum()
+
+        flat = minimize(objective, np.zeros((x.shape[1] + 1) * classes), method="BFGS").x
+        logits = x @ flat[:-classes].reshape(-1, classes) + flat[-classes:]
+    found = softmax(features @ solved.weights + solved.bias, axis=1)
+    np.testing.assert_allclose(found, softmax(logits, axis=1), atol=2e-3)
+
+
+def test_c_is_chosen_by_the_validation_loss() -> None:
+    candidates = logistic.solve_path(*clusters(3, 5, seed=1), *clusters(3, 30, seed=2), [1e-4, 0.03, 1e3])
+    assert [candidate.C for candidate in candidates] == [1e-4, 0.03, 1e3]
+    chosen = logistic.best(candidates)
+    assert chosen.val_loss == min(candidate.val_loss for candidate in candidates)
+    assert chosen.loss != min(candidate.loss for candidate in candidates)
+
+
+def test_a_constant_feature_does_no_harm() -> None:
+    features, labels = clusters(3, 10, seed=1)
+    features[:, 2] = 4
+    (solved,) = logistic.solve_path(features, labels, features, labels, [1.0])
+    assert np.isfinite(solved.weights).all()
+    assert solved.accuracy > 0.8
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "low", "high"),
+    [(22, 24, 0.7415, 0.9768), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (50, 100, 0.4038, 0.5962)],
+)
+def test_accuracy_has_wilsons_interval(correct: int, images: int, low: float, high: float) -> None:
+    labels = np.zeros(images, dtype=int)
+    probabilities = np.tile([0.8, 0.2], (images, 1))
+    probabilities[correct:] = [0.2, 0.8]
+    found = scoring.score(labels, probabilities)
+    assert (found.correct, found.images) == (correct, images)
+    assert (found.accuracy_low, found.accuracy_high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_scores_of_a_small_example_by_hand() -> None:
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    probabilities = np.array(
+        [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.5, 0.1, 0.4]]
+    )
+    found = scoring.score(labels, probabilities)
+    assert found.accuracy == pytest.approx(4 / 6)
+    assert found.balanced_accuracy == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
+    assert found.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 2 / 3) / 3)
+    assert found.log_loss == pytest.approx(-np.log([0.7, 0.6, 0.1, 0.7, 0.8, 0.4]).mean())
+    assert scoring.top_k_accuracy(labels, probabilities, 2) == top_k_accuracy_score(labels, probabilities, k=2)
+    assert scoring.top_k_accuracy(labels, probabilities, 3) == 1.0
+    assert scoring.per_class(labels, probabilities)[0] == (
+        3,
+        pytest.approx(2 / 3),
+        pytest.approx(2 / 3),
+        pytest.approx(2 / 3),
+    )
+
+
+def test_a_class_without_test_images_counts_where_it_is_predicted() -> None:
+    labels, probabilities = np.array([0, 1]), np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]])
+    assert scoring.score(labels, probabilities).macro_f1 == 1
+    assert scoring.score(labels, probabilities[:, [0, 2, 1]]).macro_f1 == pytest.approx(1 / 3)
+
+
+OVERFLOWS: dict[str, dict[str, object]] = {
+    "the loss": {"optimizer": {"SGD": {"learning_rate": 1e30}}},
+    "with a callback that ends it": {"optimizer": {"SGD": {"learning_rate": 1e30}}, "callbacks": ["TerminateOnNaN"]},
+    "a weight alone": {"optimizer": {"SGD": {"learning_rate": 1e38}}, "steps_per_epoch": 1, "batch_size": 9},
+    "another loss": {"optimizer": {"Adam": {"learning_rate": 1e35}}, "loss": "MeanSquaredError"},
+    "in bfloat16": {"optimizer": {"SGD": {"learning_rate": 1e30}}, "precision": "bfloat16"},
+}
+
+
+@pytest.mark.parametrize("fit", OVERFLOWS.values(), ids=OVERFLOWS)
+def test_numbers_that_are_not_finite_end_a_training_in_their_epoch(fit: dict[str, object]) -> None:
+    model = small_network()
+    freeze(model, None, "frozen")
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
+    rows = everything(pixels, np.arange(9) % 3)
+    rate = float(next(iter(fit["optimizer"].values()))["learning_rate"])  # type: ignore[attr-defined]
+    with pytest.raises(UserError) as raised:
+        train(model, None, rows, Training(**{"epochs": 9, "batch_size": 3, **fit}), [])  # type: ignore[arg-type]
+    said = str(raised.value)
+    assert re.match(rf"epoch 1, learning rate {re.escape(f'{rate:g}')}: ", said)
+    assert re.search(r"(loss is (nan|inf)|the weight \S+ has a number that is not finite)", said)
+    assert "try a smaller learning_rate" in said
+
+
+def test_a_checkpoint_is_never_of_such_numbers(tmp_path: Path) -> None:
+    model = small_network()
+    freeze(model, None, "frozen")
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3)).astype(np.uint8)
+    fit = Training(epochs=2, batch_size=3, optimizer={"SGD": {"learning_rate": 1e30}})
+    with pytest.raises(UserError):
+        train(model, None, everything(pixels, np.arange(9) % 3), fit, [], Checkpoint(tmp_path / "state", "same"))
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.fixture(params=[np.nan, np.inf])
+def overflowed(request: pytest.FixtureRequest) -> keras.Model:
+    """A network of which one number of one weight is not finite."""
+    model = small_network()
+    kernel, bias = model.get_layer("last").get_weights()
+    kernel[0, 0, 0, 0] = request.param
+    model.get_layer("last").set_weights([kernel, bias])
+    return model
+
+
+def test_a_model_whose_weights_are_not_finite_is_not_written(overflowed: keras.Model, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.keras: not written, for numbers of the weight last/kernel are not"):
+        models.save(overflowed, tmp_path / "model.keras", {})
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_model_whose_weights_are_not_finite_is_not_accepted(
+    overflowed: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.keras"
+    about = {
+        "classes": ["ash", "elm", "fir"],
+        "tensors": {"pixels": [8, 8], "resize": "pad", "interpolation": "bicubic"},
+    }
+    monkeypatch.setattr("thaw.reuse.folder.DEFAULT_GIGABYTES", 0)
+    with monkeypatch.context() as before:
+        before.setattr(models, "not_finite", lambda model: None)
+        models.save(overflowed, path, about)
+    image = tmp_path / "image.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(image)
+    for use in (
+        lambda: models.load(path),  # where scoring, exporting, and training from a start begin
+        lambda: trained(path),
+        lambda: predict(path, [image], None, 1),
+        lambda: export(path, "saved_model", tmp_path / "out", []),
+    ):
+        with pytest.raises(UserError, match=r"model\.keras: numbers of the weight last/kernel are not finite"):
+            use()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["image.png", "model.keras"]
+
+
+def test_what_a_model_computes_has_to_be_finite() -> None:
+    batches = [np.zeros((2, 3), np.float32), np.full((2, 3), np.inf, np.float32)]
+    found = finite(iter(batches), "models/variants/full.keras")
+    assert next(found) is batches[0]
+    with pytest.raises(UserError, match=r"models/variants/full\.keras: computes numbers that are not finite"):
+        next(found)

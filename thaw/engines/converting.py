@@ -1,0 +1,118 @@
+"""Models as OpenVINO has them, made by Keras."""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thaw.engines import kept
+from thaw.engines.kept import Graph
+from thaw.machine import HAS_OPENVINO
+from thaw.networks.backend import has_gpu, inference, keras, quiet
+from thaw.networks.boundary import tail
+from thaw.networks.models import HEAD, without_random_layers
+from thaw.stage import announce
+
+PLAIN = {
+    *("BatchNormalization", "Conv2D", "Dense", "Dropout", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D"),
+    *("MaxPooling2D", "Softmax"),
+}
+"""Layers of heads of which OpenVINO has all that Keras has, with the activations that most have."""
+ACTIVATIONS = {"linear", "relu", "softmax"}
+TOLERANCE = 1e-3
+"""Of the largest value: what is computed in another order differs by some 1e-6, what is another network by far more."""
+
+
+def runs_on_openvino() -> bool:
+    """Say whether models run on OpenVINO here: not on a GPU, nor where there is no OpenVINO."""
+    exportable = keras.backend.backend() == "tensorflow"  # OpenVINO does not read what JAX exports
+    return exportable and not has_gpu() and HAS_OPENVINO
+
+
+def graph_of(model: keras.Model) -> Graph | None:
+    """Return a model as OpenVINO has it; None, with a line that says why, if it cannot have it.
+
+    The networks that Thaw knows are tested; heads of other than plain layers are tried on a random row, for which the
+    graph has to give what TensorFlow gives.
+
+    Args:
+        model: its input's shape is known but for the number of rows.
+    """
+    function = inference(without_random_layers(model))
+    try:
+        with quiet():
+            graph = converted(function)
+            row = _random_row(model)
+            found = None if _is_plain(model) else _computed(graph, row)
+    except Exception as error:  # converters raise nearly everything
+        unknown = re.search("(?:rule found for operations|is failed for): (.*)", str(error))
+        reason = unknown[1] if unknown else next(iter(str(error).splitlines()), type(error).__name__)
+        announce(f"computed by Keras, since OpenVINO cannot have this network: {reason}")
+        return None
+    if found is None:
+        return graph
+    expected = function(row).numpy()
+    if found.shape != expected.shape or not np.allclose(
+        found, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max(), equal_nan=True
+    ):
+        announce("computed by Keras, since OpenVINO computes something else of this network")
+        return None
+    return graph
+
+
+def converted(function: Any) -> Graph:
+    """Return what `backend.inference` gives as OpenVINO has it, with the model's own output only."""
+    import openvino
+
+    # Keras's own export takes three times as long to say the same.
+    model = openvino.convert_model(function)
+    # A custom gradient, as that of silu, leaves an unused Identity behind, which becomes a result of its own.
+    (own,) = (one.name for one in function.outputs)
+    results = model.get_results()
+    for result in results if len(results) > 1 else ():
+        if own not in result.output(0).get_names():
+            model.remove_result(result)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        openvino.serialize(model, path)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+
+
+def _is_plain(model: keras.Model) -> bool:
+    """Say whether OpenVINO has all of a model's layers, whatever their arguments."""
+    head = [layer for layer in model.layers if layer.name.startswith(HEAD)]
+    return all(
+        type(layer).__name__ in PLAIN and layer.get_config().get("activation", "linear") in ACTIVATIONS
+        for layer in head
+    )
+
+
+def _random_row(model: keras.Model) -> np.ndarray:
+    """Return a row of the kind that a model takes: pixels, or activations; (1, ...)."""
+    brightest = 255 if model.input.shape[-1] == 3 else 1
+    shape = (1, *model.input.shape[1:])
+    return np.random.default_rng(0).uniform(0, brightest, shape).astype(np.float32)
+
+
+def _computed(graph: Graph, rows: np.ndarray) -> np.ndarray:
+    import openvino
+
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(*graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.asarray(compiled([rows])[0])
+
+
+def keep_trained(path: Path, model: keras.Model, boundary: str | None) -> Graph | None:
+    """Make the graph of a trained model, or of its part behind a boundary, and keep it: then it runs without Keras.
+
+    Args:
+        path: the model's file.
+        model: what is in it.
+        boundary: the layer whose activations are the inputs; None if pixels are.
+    """
+    graph = graph_of(model if boundary is None else tail(model, boundary))
+    if graph and (place := kept.place_of_trained(path, boundary)):
+        kept.keep(place, {}, graph)
+    return graph

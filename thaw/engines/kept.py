@@ -1,0 +1,59 @@
+"""Models as OpenVINO has them, kept between runs, beside the stored rows.
+
+Keras takes longer to load than some images take to be computed: it is needed only for models that are new here, or on
+a GPU.
+"""
+
+import json
+import os
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from thaw.files import replacing, sha256
+from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, processor, versions
+from thaw.reuse.fingerprint import fingerprint
+from thaw.reuse.folder import limit, rows_folder
+
+Graph = tuple[bytes, bytes]
+"""XML, and the weights."""
+MEMBERS = ("model.xml", "model.bin")
+
+
+def place(module: str, *made_of: Any) -> Path | None:
+    """Return where a graph is kept; None if none is, or if OpenVINO may not be what runs it.
+
+    Args:
+        module: the code that makes it.
+        made_of: the rest of what it is made of, JSON-serializable.
+    """
+    if not HAS_OPENVINO or HAS_NVIDIA or HAS_CUDA or limit() <= 0:
+        return None
+    computes = [versions("keras", "tensorflow", "openvino"), processor(), os.environ.get("KERAS_BACKEND")]
+    return rows_folder() / fingerprint(module, made_of, computes) / "graph.zip"
+
+
+def place_of_trained(path: Path, boundary: str | None) -> Path | None:
+    """Return where the graph of the part behind a boundary of the model in a file is kept, of all of it if None."""
+    return place("thaw.engines.converting", sha256(path), boundary)
+
+
+def read(path: Path) -> tuple[dict[str, Any], Graph] | None:
+    """Read a graph and what is known of it; None if there is none, or a damaged one: a zip file has checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            known = json.loads(archive.read("about.json"))
+            xml, weights = (archive.read(name) for name in MEMBERS)
+        os.utime(path)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+    return known, (xml, weights)
+
+
+def keep(path: Path, known: dict[str, Any], graph: Graph) -> None:
+    """Keep a graph and what is known of it, unless the disk does not take it."""
+    with suppress(OSError), replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr("about.json", json.dumps(known))
+        for name, content in zip(MEMBERS, graph, strict=True):
+            archive.writestr(name, content)

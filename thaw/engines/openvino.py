@@ -1,0 +1,124 @@
+"""Running a model in inference mode: by OpenVINO, on a CPU 1.5 to 3 times as fast as TensorFlow; without Keras."""
+
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+
+from thaw.engines.kept import Graph
+from thaw.errors import UserError
+from thaw.machine import HAS_OPENVINO
+
+if HAS_OPENVINO:
+    import openvino as openvino
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Engine(ABC):
+    """A model that is ready to run; a row's result depends on nothing but the row."""
+
+    name: str
+    """What computes, and in which precision: the same on machines that compute the same bits."""
+
+    @abstractmethod
+    def stream(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Run the model over batches, which are taken some way ahead of the results.
+
+        Args:
+            batches: arrays (rows, ...) of uint8 or float32, of any lengths.
+
+        Yields:
+            float32 arrays (rows, ...), one for each batch, in order.
+        """
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Run the model over one batch."""
+        return next(self.stream([batch]))
+
+
+def finite(batches: Iterable[np.ndarray], source: object) -> Iterator[np.ndarray]:
+    """Yield what a model computed, as long as all of it is finite.
+
+    Args:
+        batches: float arrays.
+        source: what computed them, for the message.
+
+    Raises:
+        UserError: a number is not finite.
+    """
+    for batch in batches:
+        if not np.isfinite(batch).all():
+            raise UserError(
+                f"{source}: computes numbers that are not finite (nan, inf): its weights are too large, or its inputs "
+                "are on another scale than those that it was trained on; train it anew, at a smaller learning rate"
+            )
+        yield batch
+
+
+class OpenVinoEngine(Engine):
+    """Runs a model on the CPU, on all cores, one thread for each request.
+
+    So no core waits for another, and rows are few enough at a time for a core's cache. Agrees with Keras to about 1e-6
+    of the largest value in float32.
+    """
+
+    ROWS = 4
+    WAITING = 4
+    """Requests for each core, so that it has work while rows are read."""
+
+    def __init__(self, graph: Graph, precision: Precision = "float32"):
+        cores = os.cpu_count() or 1
+        self._graph = graph  # its memory may be that of the weights which are computed with
+        core = openvino.Core()
+        model = core.read_model(*graph)
+        model.reshape([self.ROWS, *(length.get_length() for length in list(model.input().partial_shape)[1:])])
+        self._compiled = core.compile_model(
+            model,
+            "CPU",
+            {
+                # Without it, OpenVINO takes bfloat16 by itself on CPUs that have it.
+                "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
+                "NUM_STREAMS": cores,
+                "INFERENCE_NUM_THREADS": cores,
+                "ENABLE_CPU_PINNING": False,  # other processes may be on the same cores
+            },
+        )
+        computes_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+        self.name = f"OpenVINO {version('openvino')}, {'float32' if computes_in == openvino.Type.f32 else 'bfloat16'}"
+
+    def stream(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        count = self.WAITING * self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        idle = [self._compiled.create_infer_request() for _ in range(count)]
+        shape = tuple(self._compiled.output().shape)[1:]
+        running: deque[tuple[Any, np.ndarray, int]] = deque()
+        results: deque[np.ndarray] = deque()
+
+        def finish() -> None:
+            request, result, first = running.popleft()
+            request.wait()
+            rows = len(result[first : first + self.ROWS])
+            result[first : first + rows] = request.get_output_tensor().data[:rows]
+            idle.append(request)
+
+        for batch in batches:
+            results.append(np.empty((len(batch), *shape), np.float32))
+            for first in range(0, len(batch), self.ROWS):
+                if not idle:
+                    finish()
+                rows = batch[first : first + self.ROWS]
+                request = idle.pop()
+                # Behind the last rows stand those of an earlier request: nobody looks at what comes of them.
+                request.get_input_tensor().data[: len(rows)] = rows
+                request.start_async()
+                running.append((request, results[-1], first))
+            while results and not (running and running[0][1] is results[0]):
+                yield results.popleft()
+        while results:
+            while running and running[0][1] is results[0]:
+                finish()
+            yield results.popleft()

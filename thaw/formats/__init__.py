@@ -1,0 +1,1 @@
+"""Files by which one stage hands its results to another."""

@@ -1,0 +1,1 @@
+"""Keras models: built, cut, put together, loaded and saved."""

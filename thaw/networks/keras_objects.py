@@ -1,0 +1,66 @@
+"""Keras objects by name and arguments, as params.yaml gives them."""
+
+import re
+from operator import attrgetter
+from typing import Any
+
+from thaw.errors import UserError
+from thaw.networks.backend import keras
+from thaw.params.keras_spec import KerasSpec, is_keras_object
+
+NAMESPACES = {
+    "initializer": "initializers",
+    "regularizer": "regularizers",
+    "constraint": "constraints",
+    "learning_rate": "optimizers.schedules",
+}
+"""By the ends of arguments' names, what else than layers they can be."""
+
+
+def keras_object(spec: KerasSpec, namespace: str, classes: int = 0) -> Any:
+    """Build a Keras object by its constructor, from its name and those of its arguments that are given.
+
+    Args:
+        spec: `Name` or `{Name: {argument: value}}`, with values of the same form at any depth.
+        namespace: where Keras keeps it, such as `layers`.
+        classes: what `units: classes` stands for.
+
+    Raises:
+        UserError: Keras does not take the arguments.
+    """
+    name, given = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
+    arguments = {key: _argument(key, value, classes) for key, value in (given or {}).items()}
+    if arguments.get("units") == "classes":
+        arguments["units"] = classes
+    try:
+        return attrgetter(f"{namespace}.{name}")(keras)(**arguments)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"params.yaml: {spec}: Keras refuses it: {reason(error)}") from None
+
+
+def applied(layer: keras.layers.Layer, x: Any) -> Any:
+    """Return what a layer gives for a symbolic tensor.
+
+    Raises:
+        UserError: it does not fit; says what it would get.
+    """
+    try:
+        return layer(x)
+    except Exception as error:  # each layer has its own way to say so
+        size = ", ".join(map(str, x.shape[1:]))
+        raise UserError(f"{type(layer).__name__} does not fit what it gets, ({size}): {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """Return what one of Keras's errors says, in a line, without the call in which it happened."""
+    lines = [re.sub("\x1b\\[[0-9]*m", "", line).strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith("Exception encountered when calling")]
+    return next(iter(told), type(error).__name__)
+
+
+def _argument(key: str, value: Any, classes: int) -> Any:
+    """Return an argument's value; a Keras object where it is the name of one with its arguments."""
+    if isinstance(value, dict) and is_keras_object(value) and next(iter(value))[:1].isupper():
+        namespace = next((NAMESPACES[end] for end in NAMESPACES if key.endswith(end)), "layers")
+        return keras_object(value, namespace, classes)
+    return value

@@ -1,0 +1,166 @@
+"""A model from RGB pixels to class probabilities, and its file."""
+
+import json
+import math
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thaw.errors import UserError
+from thaw.formats import model_file
+from thaw.images.normalization import Normalization, unlike_pretraining
+from thaw.networks.backend import keras
+from thaw.stage import announce
+
+HEAD = "head_"
+"""Begins the names of a head's layers, and of no backbone's."""
+DROPOUT_RATES = ("rate", "drop_path_rate")
+POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+
+
+def assemble(
+    backbone: keras.Model, height: int, width: int, normalization: Normalization, pooling: str | None
+) -> keras.Model:
+    """Put pixels and normalization before a backbone, and pooling behind it, as one flat graph.
+
+    Dropout and stochastic depth of the backbone get a rate of zero: `trainable = False` does not stop them, and
+    Keras overrides a `training=False` that is part of a functional model when that model is trained.
+    Batch normalization is left to its `trainable` flag, which does stop it.
+
+    A normalization that is not the one with which the backbone was pretrained is warned of.
+
+    Returns:
+        A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
+        pooling layer is named `pooling`.
+    """
+    if warning := unlike_pretraining(backbone.name, normalization):
+        announce(warning)
+    pixels = keras.Input((height, width, 3), name="pixels")
+    ordered = keras.ops.flip(pixels, axis=-1) if normalization.order == "BGR" else pixels
+    normalized = keras.layers.Rescaling(
+        list(normalization.scale), list(normalization.offset), name="imagenet_normalization"
+    )(ordered)
+
+    def still(layer: Any) -> Any:
+        config = layer.get_config()
+        return type(layer).from_config({**config, **{rate: 0.0 for rate in DROPOUT_RATES if rate in config}})
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        return layer(*keras.tree.map_structure(lambda x: normalized if x is pixels else x, args), **kwargs)
+
+    clone = keras.models.clone_model(backbone, input_tensors=pixels, clone_function=still, call_function=call)
+    for layer in backbone.layers:
+        if layer.weights:
+            clone.get_layer(layer.name).set_weights(layer.get_weights())
+    output = clone.output
+    if pooling is not None:
+        output = POOLING[pooling](name="pooling")(output)
+    return keras.Model(pixels, output, name=backbone.name)
+
+
+def in_bfloat16(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers and weights that computes in bfloat16, its weights in float32.
+
+    What bfloat16's three decimal digits are too few for stays in float32: the head, and the pixels' normalization.
+    """
+
+    def cast(layer: Any) -> Any:
+        exact = layer.name.startswith(HEAD) or isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
+        # Operations that are no layers compute in whatever comes in.
+        changed = isinstance(layer, keras.layers.Layer) and not exact
+        return type(layer).from_config({**layer.get_config(), **({"dtype": "mixed_bfloat16"} if changed else {})})
+
+    clone = keras.models.clone_model(model, clone_function=cast)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def without_random_layers(model: keras.Model) -> keras.Model:
+    """Return a model that infers the same, and shares its layers, but for those that only training needs.
+
+    Dropout, noise and augmentation do nothing in inference, which not every converter knows.
+    """
+
+    def is_random(layer: Any) -> bool:
+        states = [variable.path for variable in layer.variables] if isinstance(layer, keras.layers.Layer) else []
+        return bool(states) and all("seed_generator" in path for path in states)
+
+    if not any(is_random(layer) for layer in model.layers):
+        return model
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        return args[0] if is_random(layer) else layer(*args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def not_finite(model: keras.Model) -> str | None:
+    """Return the path of a weight of a model that has a number which is not finite; None if all are finite."""
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            return str(weight.path)
+    return None
+
+
+def count_parameters(model: keras.Model) -> dict[str, int]:
+    """Return how many parameters a model has, `total`, and how many of them are `trainable`."""
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return {"total": model.count_params(), "trainable": trainable}
+
+
+def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
+    """Save a model so that the same model gives the same bytes, with `about` inside.
+
+    Keras writes the date and its objects' addresses in memory into its file; here every date is the same, and
+    shared objects are numbered in the order in which they appear. Keras alone can load the file.
+
+    Args:
+        model: not compiled.
+        path: ends in `.keras`.
+        about: JSON-serializable.
+
+    Raises:
+        UserError: a weight is not finite; nothing is written.
+    """
+    if weight := not_finite(model):
+        raise UserError(f"{path}: not written, for numbers of the weight {weight} are not finite")
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "model.keras"
+        model.save(written)
+        with zipfile.ZipFile(written) as archive:
+            members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(members["metadata.json"])
+    del metadata["date_saved"]
+    members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
+    members["config.json"] = json.dumps(_renumbered(json.loads(members["config.json"]), {})).encode()
+    model_file.write(path, members, about)
+
+
+def _renumbered(tree: Any, numbers: dict[int, int]) -> Any:
+    """Return a configuration whose shared objects are numbered from 1 instead of by their addresses."""
+    if isinstance(tree, list):
+        return [_renumbered(item, numbers) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        key: numbers.setdefault(value, len(numbers) + 1) if key == "shared_object_id" else _renumbered(value, numbers)
+        for key, value in tree.items()
+    }
+
+
+def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """Load a model that `save` wrote, and what it says about itself.
+
+    Raises:
+        UserError: the file is missing, truncated or altered, or a weight is not finite.
+    """
+    about = model_file.check(path)
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if weight := not_finite(model):
+        raise UserError(
+            f"{path}: numbers of the weight {weight} are not finite; train it anew, at a smaller learning rate"
+        )
+    return model, about

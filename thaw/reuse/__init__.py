@@ -1,0 +1,1 @@
+"""What is kept in `.thaw/` to save time, and may be deleted."""

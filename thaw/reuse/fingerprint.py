@@ -1,0 +1,53 @@
+"""What a result depends on besides its inputs: code."""
+
+import ast
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import thaw
+
+ROOT = Path(thaw.__file__).parents[1]
+PACKAGES = ("stages", "thaw")
+
+
+def fingerprint(module: str, *parts: Any) -> str:
+    """Return a SHA-256 of JSON-serializable parts, of a module, and of all modules of the project that it imports.
+
+    So whatever is kept under a fingerprint is never taken for the result of other code.
+    """
+    code = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(imports(module).items())}
+    return hashlib.sha256(json.dumps([parts, code], sort_keys=True).encode()).hexdigest()
+
+
+def imports(module: str) -> dict[str, Path]:
+    """Return the files of a module and of the project's modules that it imports, directly or not, by their names.
+
+    A package that can be run is its `__main__`, as for `python -m`.
+    """
+    found: dict[str, Path] = {}
+    left = [module, f"{module}.__main__"]
+    while left:
+        name = left.pop()
+        path = _file(name)
+        if name in found or path is None:
+            continue
+        tree = ast.parse(path.read_bytes())
+        if len(tree.body) > (ast.get_docstring(tree) is not None):  # else nothing of it is run
+            found[name] = path
+        left.append(name.rpartition(".")[0])
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                left += [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                left += [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+    return found
+
+
+def _file(name: str) -> Path | None:
+    """Return a module's file; None if it is not the project's, or no module."""
+    if name.partition(".")[0] not in PACKAGES:
+        return None
+    path = ROOT.joinpath(*name.split("."))
+    return next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)

@@ -1,0 +1,1 @@
+"""Training a variant, and going on with a training that was interrupted."""

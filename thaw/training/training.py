@@ -1,0 +1,232 @@
+"""Training what comes after the freeze boundary."""
+
+import math
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from thaw.errors import UserError
+from thaw.networks.backend import keras, read_ahead, same_bits
+from thaw.networks.boundary import tail
+from thaw.networks.keras_objects import applied, keras_object
+from thaw.networks.models import HEAD, in_bfloat16, not_finite
+from thaw.params.keras_spec import KerasSpec
+from thaw.params.variants import Solver, Training, ends_in_logits
+from thaw.suggestions import did_you_mean
+from thaw.training import logistic
+from thaw.training.batches import Batches, Rows, ValidationBatches
+from thaw.training.checkpoint import Checkpoint
+
+DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
+Columns = dict[str, list[float]]
+
+
+def add_head(body: keras.Model, head: list[KerasSpec], classes: int) -> keras.Model:
+    """Return `body` followed by the layers of `head`, which are named `head_<n>_<class>`.
+
+    A head that ends in logits gets a softmax, since every model ends in probabilities.
+    """
+    specs = list(head)
+    if ends_in_logits(head):
+        specs.append("Softmax")
+    x = body.output
+    for number, spec in enumerate(specs, start=1):
+        built = keras_object(spec, "layers", classes)
+        config = {**built.get_config(), "name": f"{HEAD}{number}_{type(built).__name__.lower()}"}
+        x = applied(type(built).from_config(config), x)
+    return keras.Model(body.input, x, name=body.name)
+
+
+def freeze(model: keras.Model, boundary: str | None, batch_norm: str) -> None:
+    """Make the layers behind `boundary` trainable (all, if None) and the others not.
+
+    With `batch_norm` `frozen`, the backbone's batch normalization stays as it was pretrained: statistics of
+    small batches would replace those of ImageNet.
+    """
+    trained = {id(one) for one in (model if boundary is None else tail(model, boundary)).layers}
+    for one in model.layers:
+        normalizes = isinstance(one, keras.layers.BatchNormalization) and not one.name.startswith(HEAD)
+        one.trainable = id(one) in trained and not (normalizes and batch_norm == "frozen")
+
+
+def solve(model: keras.Model, rows: Rows, fit: Solver) -> Columns:
+    """Set the model's last layer, a Dense, to the best logistic regression; return the scores for every C.
+
+    All views of the training images are fitted, as images of their own.
+    """
+    fitted, held_out = np.concatenate(rows.train), rows.validation
+    candidates = logistic.solve_path(
+        rows.values[fitted], rows.labels[fitted], rows.values[held_out], rows.labels[held_out], fit.C
+    )
+    chosen = logistic.best(candidates)
+    model.layers[-1].set_weights([chosen.weights, chosen.bias])
+    note = "" if chosen.converged else ", which did not converge"
+    print(f"C = {chosen.C:g} has the least validation loss, {chosen.val_loss:.4f}{note}", flush=True)
+    names = ("C", "loss", "accuracy", "val_loss", "val_accuracy")
+    return {
+        "step": [float(step) for step in range(1, len(candidates) + 1)],
+        **{name: [getattr(candidate, name) for candidate in candidates] for name in names},
+    }
+
+
+def train(
+    model: keras.Model,
+    boundary: str | None,
+    rows: Rows,
+    fit: Training,
+    augmentation: list[KerasSpec],
+    checkpoint: Checkpoint | None = None,
+    watch: Callable[[Columns], None] | None = None,
+) -> Columns:
+    """Train the layers behind `boundary` by gradient descent, in place; return the scores for every epoch.
+
+    Args:
+        model: from pixels to class probabilities; `freeze` has been called.
+        boundary: the layer whose activations the rows are; None if the rows are pixels.
+        rows: for training, and for the callbacks' choices.
+        fit: how.
+        augmentation: layers for training pixels.
+        checkpoint: where an interrupted training goes on from.
+        watch: called after every epoch with the scores so far.
+
+    Raises:
+        UserError: what `fit` says does not go with the model or its classes.
+    """
+    classes = model.output.shape[-1]
+    loss = keras_object(fit.loss, "losses")
+    trained = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
+    if boundary is not None:
+        trained = tail(trained, boundary)
+    in_float32 = trained
+    if fit.precision == "bfloat16":
+        trained = in_bfloat16(trained)
+    in_its_precision = trained
+    if augmentation:
+        pixels = keras.Input(model.input.shape[1:], name="pixels_to_augment")
+        x = keras.Sequential([keras_object(spec, "layers") for spec in augmentation], name="augmentation")(pixels)
+        trained = keras.Model(pixels, trained(x))
+    is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    targets = np.arange(classes) if is_sparse else np.eye(classes, dtype=np.float32)
+    batches = Batches(rows, targets, fit)
+    optimizer = _optimizer(fit.optimizer, len(batches) * fit.epochs)
+    if fit.learning_rate_factors:
+        optimizer = _with_factors(optimizer, fit.learning_rate_factors, in_its_precision)
+    jit_compile = "auto" if fit.jit_compile is None else fit.jit_compile
+    accuracy = keras.metrics.SparseCategoricalAccuracy if is_sparse else keras.metrics.CategoricalAccuracy
+    trained.compile(optimizer=optimizer, loss=loss, metrics=[accuracy(name="accuracy")], jit_compile=jit_compile)
+    # A step that makes variables is traced twice, which takes seconds in a deep network.
+    optimizer.build(trained.trainable_variables)
+    history = keras.callbacks.History()
+    callbacks = [_StaysFinite(), *(keras_object(spec, "callbacks") for spec in fit.callbacks), history]
+    if watch:
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: watch(_columns(history))))
+    # What XLA compiles has a way of its own to the same bits.
+    with nullcontext() if fit.jit_compile else same_bits():
+        trained.fit(
+            read_ahead(batches),
+            initial_epoch=checkpoint.epochs if checkpoint else 0,
+            epochs=checkpoint.epochs if checkpoint and checkpoint.stopped else fit.epochs,
+            shuffle=False,  # the batches are
+            validation_data=read_ahead(ValidationBatches(rows, targets, fit.batch_size)),
+            class_weight=_class_weight(fit, rows),
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
+                *(checkpoint.behind(callbacks) if checkpoint else callbacks),
+            ],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    if in_its_precision is not in_float32:
+        in_float32.set_weights(in_its_precision.get_weights())
+    return _columns(history)
+
+
+class _StaysFinite(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a training in the epoch in which its loss, a score or a weight is no longer finite."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        wrong = [f"{name} is {value}" for name, value in (logs or {}).items() if not math.isfinite(value)]
+        if not wrong and (weight := not_finite(self.model)):
+            wrong = [f"the weight {weight} has a number that is not finite"]
+        if wrong:
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            raise UserError(
+                f"epoch {epoch + 1}, learning rate {rate:g}: {', '.join(wrong)}: the training ends, and no model is "
+                "written; try a smaller learning_rate, a warm-up, or clipnorm: 1.0 among the optimizer's arguments"
+            )
+
+
+def _columns(history: keras.callbacks.History) -> Columns:
+    curve = history.history
+    return {
+        "step": [float(epoch) for epoch in range(1, len(curve["loss"]) + 1)],
+        **{name: [float(value) for value in values] for name, values in curve.items()},
+    }
+
+
+def _up_to_logits(model: keras.Model) -> keras.Model:
+    """Return the model without the softmax that `add_head` put behind its logits."""
+    last = model.layers[-1]
+    if not isinstance(last, keras.layers.Softmax):
+        raise UserError("params.yaml: the loss has from_logits: true, but the head that it trains ends in softmax")
+    return keras.Model(model.input, last.input)
+
+
+def _class_weight(fit: Training, rows: Rows) -> dict[int, float] | None:
+    """Return the weight of each class that there is."""
+    if fit.class_weight is None:
+        return None
+    if isinstance(fit.class_weight, str):  # balanced
+        counts = np.bincount(rows.labels[rows.train[0]], minlength=len(rows.classes))
+        return {number: len(rows.train[0]) / (len(counts) * count) for number, count in enumerate(counts)}
+    for name in fit.class_weight:
+        if name not in rows.classes:
+            raise UserError(f"params.yaml: class_weight: there is no class {name!r}{did_you_mean(name, rows.classes)}")
+    return {number: fit.class_weight.get(name, 1.0) for number, name in enumerate(rows.classes)}
+
+
+def _with_factors(
+    optimizer: keras.optimizers.Optimizer, factors: dict[str, float], model: keras.Model
+) -> keras.optimizers.Optimizer:
+    """Return the optimizer with a learning rate of its own for the weights of each layer that is named."""
+    by_weight: dict[int, float] = {}
+    for one in model.layers:
+        fitting = [beginning for beginning in factors if one.name.startswith(beginning)]
+        for weight in one.trainable_weights if fitting else []:
+            by_weight[id(weight)] = factors[max(fitting, key=len)]
+    for beginning in factors:
+        if not any(one.name.startswith(beginning) for one in model.layers if one.trainable_weights):
+            names = [one.name for one in model.layers if one.trainable_weights]
+            raise UserError(
+                f"params.yaml: learning_rate_factors: no trained layer's name begins with {beginning!r}; "
+                f"there are {', '.join(names[:3])}, …, {', '.join(names[-3:])}"
+            )
+
+    class WithFactors(type(optimizer)):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            # A backend hands over variables of its own, which only the optimizer can tell apart.
+            weight = self._trainable_variables[self._get_variable_index(variable)]
+            super().update_step(gradient, variable, learning_rate * by_weight.get(id(weight), 1.0))
+
+    return WithFactors.from_config(optimizer.get_config())
+
+
+def _optimizer(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
+    """Build an optimizer; a schedule that lasts for all of the training need not say how many steps that is."""
+    if isinstance(spec, dict):
+        ((name, arguments),) = spec.items()
+        rate = (arguments or {}).get("learning_rate")
+        if isinstance(rate, dict):
+            ((schedule, values),) = rate.items()
+            if schedule in DECAYS:
+                warm_up = (values or {}).get("warmup_steps", 0)
+                if warm_up >= steps:
+                    raise UserError(
+                        f"params.yaml: {schedule}: warmup_steps is {warm_up}, but the training has only {steps} steps: "
+                        "make it smaller, or add epochs"
+                    )
+                values = {"decay_steps": steps - warm_up, **(values or {})}
+                spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
+    return keras_object(spec, "optimizers")
