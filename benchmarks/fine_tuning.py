@@ -13,7 +13,7 @@ from benchmarks.measuring import Comparison, Measured, Way, in_turn
 from benchmarks.networks import LITE0, VGG16, Network
 from benchmarks.project import PRECISIONS
 from stages.features.views import Views
-from thaw.backbones.building import build
+from thaw.backbones.building import build_backbone
 from thaw.engines.keras import engine
 from thaw.engines.openvino import Precision
 from thaw.formats.row_file import Index, RowFile
@@ -140,7 +140,7 @@ def _images(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _assembled(network: Network) -> keras.Model:
-    body = build(Backbone(architecture=network.architecture, weights=network.weights))
+    body = build_backbone(Backbone(architecture=network.architecture, weights=network.weights))
     return models.assemble(body, SIDE, SIDE, Normalization.of(network.normalization), None)  # type: ignore[arg-type]
 
 

@@ -13,7 +13,7 @@ from benchmarks.networks import Network
 from stages import tensors
 from stages.features import __main__ as features
 from stages.manifest import __main__ as manifest
-from thaw.backbones.building import build
+from thaw.backbones.building import build_backbone
 from thaw.engines.openvino import Precision
 from thaw.images.normalization import Normalization
 from thaw.networks import models
@@ -48,7 +48,7 @@ class Project:
         with self._params.open("w", encoding="utf-8") as file:
             YAML().dump(params, file)
         backbone = Backbone(architecture=network.architecture, weights=network.weights)
-        models.save(build(backbone), self.backbone, {"backbone": backbone.model_dump()})
+        models.save(build_backbone(backbone), self.backbone, {"backbone": backbone.model_dump()})
         self.list_images()
 
     @property

@@ -13,7 +13,7 @@ from thaw.formats import model_file
 from thaw.images.decoding import UnreadableImageError, pixels
 from thaw.threads import on_all_cores
 
-BATCH = 32
+IMAGES_AT_A_TIME = 32
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Classifier:
                     continue
                 readable.append(path)
                 rows.append(row)
-                if len(rows) == BATCH:
+                if len(rows) == IMAGES_AT_A_TIME:
                     yield np.stack(rows)
                     rows = []
             if rows:

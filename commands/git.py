@@ -26,7 +26,7 @@ def require_commit(rev: str) -> str:
     return found.decode().strip()
 
 
-def read(rev: str, path: str) -> bytes | None:
+def file_at(rev: str, path: str) -> bytes | None:
     """Return a file's bytes as they are in a commit; None if it is not there."""
     return _git("cat-file", "blob", f"{rev}:./{path}")
 

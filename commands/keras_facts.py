@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from stages.check.checking import check
-from thaw.backbones.building import build
+from stages.check.checking import check_params
+from thaw.backbones.building import build_backbone
 from thaw.errors import UserError
 from thaw.networks.backend import device, keras
 from thaw.params.backbones import Backbone
@@ -29,7 +29,7 @@ def row_bytes(params: dict[str, Any]) -> dict[str, int]:
         backbone, pixels = entry["backbone"], params["tensors"][entry["tensors"]]["pixels"]
         if backbone not in networks:
             wanted = params["backbones"][backbone]
-            networks[backbone] = build(
+            networks[backbone] = build_backbone(
                 Backbone(
                     architecture=wanted["architecture"], weights="none", include_top=wanted.get("include_top", False)
                 )
@@ -44,7 +44,7 @@ def row_bytes(params: dict[str, Any]) -> dict[str, int]:
 def main() -> None:
     """Print the backend, what it computes on, and the bytes of features' rows, as long as params.yaml has no errors."""
     try:
-        check(PARAMS)
+        check_params(PARAMS)
         rows = row_bytes(read_yaml(PARAMS))
     except (UserError, ValueError):  # a layer that a network does not have, which the stage will say
         rows = {}

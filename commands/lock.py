@@ -12,7 +12,7 @@ from dvc.scm import SCMError
 from dvc.utils.serialize import ParseError, parse_yaml
 
 from commands import git
-from stages.check.checking import check
+from stages.check.checking import check_params
 from thaw.errors import UserError
 
 LOCK = "dvc.lock"
@@ -20,14 +20,14 @@ PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
 CHECK = f"python -m stages.check {PARAMS}"
 
 
-def check_params() -> None:
+def require_valid_params() -> None:
     """Check params.yaml as the pipeline's stages do, before DVC reads dvc.yaml, which stops at the first error.
 
     Raises:
         UserError: its message lists every error.
     """
     if PIPELINE.is_file() and CHECK in PIPELINE.read_text(encoding="utf-8"):
-        check(PARAMS)
+        check_params(PARAMS)
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def complaining() -> Iterator[None]:
 def stages_now() -> dict[str, Any]:
     """Return the entries of dvc.lock by stage; none if there is no such file."""
     path = Path(LOCK)
-    return _stages(path.read_text(encoding="utf-8"), LOCK) if path.exists() else {}
+    return _entries_of(path.read_text(encoding="utf-8"), LOCK) if path.exists() else {}
 
 
 def stages_at(rev: str) -> dict[str, Any]:
@@ -67,13 +67,13 @@ def stages_at(rev: str) -> dict[str, Any]:
     Raises:
         UserError: there is no such commit, or it has no dvc.lock.
     """
-    text = git.read(git.require_commit(rev), LOCK)
+    text = git.file_at(git.require_commit(rev), LOCK)
     if text is None:
         raise UserError(f"{rev}: has no {LOCK}; name a commit in which `dvc repro` had run")
-    return _stages(text.decode(), f"{rev}:{LOCK}")
+    return _entries_of(text.decode(), f"{rev}:{LOCK}")
 
 
-def _stages(text: str, name: str) -> dict[str, Any]:
+def _entries_of(text: str, name: str) -> dict[str, Any]:
     try:
         tree = parse_yaml(text, name) or {}
     except ParseError as error:

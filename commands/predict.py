@@ -46,7 +46,7 @@ def main(model: Path, images: list[Path], out: Path | None, top: int) -> None:
     top = min(top, len(classifier.classes))
     unreadable = []
     none: list[int] = []
-    showing = _table(out, top) if out else nullcontext(_printer(paths, classifier.classes))
+    showing = _csv_rows(out, top) if out else nullcontext(_printer(paths, classifier.classes))
     with showing as show, progress(none, len(paths), "predicting") as bar:
         for one in classifier.classify(runner, paths):
             bar.update()
@@ -57,7 +57,7 @@ def main(model: Path, images: list[Path], out: Path | None, top: int) -> None:
             best = np.argsort(-probabilities, kind="stable")[:top]
             show(path, [(classifier.classes[number], float(probabilities[number])) for number in best])
     if unreadable:
-        reasons = "".join(f"\n  {_printable(one.path)}: {one.reason}" for one in unreadable)
+        reasons = "".join(f"\n  {_escaped(one.path)}: {one.reason}" for one in unreadable)
         raise UserError(f"{len(unreadable)} of {len(paths)} files show no image:{reasons}")
 
 
@@ -68,7 +68,7 @@ def _top(text: str) -> int:
 
 
 @contextmanager
-def _table(out: Path, top: int) -> Iterator[Show]:
+def _csv_rows(out: Path, top: int) -> Iterator[Show]:
     """Write a CSV file, whole or not at all; probabilities with the nine digits that tell any two float32 apart."""
     columns = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "probability")]
     try:
@@ -90,10 +90,10 @@ def _printer(paths: list[Path], classes: list[str]) -> Show:
 
     def show(path: Path, best: list[tuple[str, float]]) -> None:
         shown = "  ".join(f"{name:{widest}} {probability:6.1%}" for name, probability in best)
-        write(f"{_printable(path):{longest}}  {shown}")
+        write(f"{_escaped(path):{longest}}  {shown}")
 
     return show
 
 
-def _printable(path: Path) -> str:
+def _escaped(path: Path) -> str:
     return str(path).encode(errors="backslashreplace").decode()

@@ -14,7 +14,7 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.utils.serialize import load_yaml, modify_yaml
 
-from commands.lock import LOCK, check_params, complaining
+from commands.lock import LOCK, complaining, require_valid_params
 from thaw.errors import UserError
 
 PAUSE = 3
@@ -26,7 +26,7 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("--jobs", type=_count, default=2, metavar="N", help="stages at a time; 2 by default")
+    parser.add_argument("--jobs", type=_jobs, default=2, metavar="N", help="stages at a time; 2 by default")
 
 
 def main(jobs: int) -> None:
@@ -34,7 +34,7 @@ def main(jobs: int) -> None:
 
     Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one.
     """
-    check_params()
+    require_valid_params()
     with complaining():
         needs, changed = _stages()
     before = _in_lock()
@@ -156,7 +156,7 @@ def _sort_lock(before: list[str], plan: list[str]) -> None:
                 lock["stages"][stage] = lock["stages"].pop(stage)
 
 
-def _count(text: str) -> int:
+def _jobs(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)

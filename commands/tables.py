@@ -1,7 +1,7 @@
 """Tables as Markdown, or as text in columns."""
 
 
-def table(header: list[str], rows: list[list[str]], markdown: bool) -> list[str]:
+def table_lines(header: list[str], rows: list[list[str]], markdown: bool) -> list[str]:
     """Return a table's lines.
 
     Args:

@@ -19,7 +19,7 @@ from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
 from thaw.params.evaluation import Evaluation
 from thaw.params.reading import read_entry
 from thaw.params.variants import Variant
-from thaw.scoring.scoring import Bin, per_class, reliability, score, top_k_accuracy
+from thaw.scoring.scoring import Bin, per_class, reliability_bins, score, top_k_accuracy
 from thaw.stage import announce, run
 from thaw.threads import ahead
 
@@ -90,7 +90,7 @@ def main(
             for label, values in zip(about["classes"], per_class(labels, probabilities), strict=True)
         ],
     )
-    bins = reliability(labels, probabilities)
+    bins = reliability_bins(labels, probabilities)
     write_csv(calibration, [field.name for field in fields(Bin)], [map(_shown, astuple(one)) for one in bins])
     announce(f"accuracy {scores['test']['accuracy']:.4f}, {scores['test']['correct']} of {len(labels)}")
 

@@ -13,7 +13,7 @@ from thaw.formats.row_file import Index
 from thaw.formats.row_writer import writing
 from thaw.images.decoding import DECODER, UnreadableImageError, pixels
 from thaw.images.normalization import Normalization
-from thaw.images.reading import read
+from thaw.images.reading import read_image
 from thaw.params.reading import read_entry
 from thaw.params.tensors import Tensors
 from thaw.progress import progress_by_rows
@@ -72,7 +72,7 @@ def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.n
     def decode(row: Row) -> np.ndarray:
         path = folder / row.path
         try:
-            digest, source = read(folder, row.path)
+            digest, source = read_image(folder, row.path)
             if digest != row.sha256:
                 raise UnreadableImageError("changed since the manifest was written")
             return pixels(source, height, width, tensors.resize, tensors.interpolation)

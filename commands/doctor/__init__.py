@@ -20,10 +20,8 @@ from commands.doctor.rehashing import rehash
 from commands.doctor.remotes import check_pushed, check_remote, check_secrets
 from commands.doctor.room import check_cache, check_data, check_disk, check_memory
 from commands.doctor.sizes import sizes
-from stages.check.checking import check
+from stages.check.checking import check_params
 from thaw.params.reading import read_yaml
-
-PARAMS = Path("params.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +56,7 @@ def examine(objects: bool = False) -> Iterator[Finding]:
         pipeline = checked("pipeline", lambda: check_pipeline(repo))
         yield pipeline
         if pipeline.state is State.OK:
-            params = read_yaml(PARAMS)
+            params = read_yaml(lock.PARAMS)
             yield checked("OpenVINO", lambda: check_openvino(params))
             yield checked("data", lambda: check_data(repo, Path(params["dataset"]["path"])))
             yield checked("cache", lambda: check_cache(repo))
@@ -78,6 +76,6 @@ def examine(objects: bool = False) -> Iterator[Finding]:
 
 def check_pipeline(repo: Repo) -> Finding:
     """Whether params.yaml, dvc.lock and dvc.yaml can be read: nothing is known of the pipeline without."""
-    check(PARAMS)
+    check_params(lock.PARAMS)
     lock.stages_now()
-    return Finding("pipeline", State.OK, f"{len(repo.index.stages)} stages; {PARAMS} has no errors")
+    return Finding("pipeline", State.OK, f"{len(repo.index.stages)} stages; {lock.PARAMS} has no errors")

@@ -9,7 +9,7 @@ from dvc.exceptions import DvcException
 from thaw.errors import UserError
 
 INSTALL = "python -m pip install --constraint constraints.txt --editable ."
-MOST = 5
+NAMES_IN_A_LINE = 5
 """Names in a line."""
 
 
@@ -47,6 +47,6 @@ def amount(count: float) -> str:
     return f"{count / 1e3:.0f} kB"
 
 
-def shortened(names: list[str]) -> str:
+def first_names(names: list[str]) -> str:
     """Return names as a line has room for them."""
-    return f"{', '.join(names[:MOST])}{', …' if len(names) > MOST else ''}"
+    return f"{', '.join(names[:NAMES_IN_A_LINE])}{', …' if len(names) > NAMES_IN_A_LINE else ''}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import thaw
-from commands.doctor.findings import INSTALL, Finding, State, shortened
+from commands.doctor.findings import INSTALL, Finding, State, first_names
 from thaw.engines.openvino import openvino
 from thaw.machine import versions
 
@@ -39,7 +39,7 @@ def check_python() -> Finding:
 def check_environment() -> Finding:
     """Whether the machine's environment sets what no result may depend on, and what is therefore forgotten."""
     if thaw.FORGOTTEN:
-        text = f"set here, and ignored, since no result may depend on it: {shortened(thaw.FORGOTTEN)}"
+        text = f"set here, and ignored, since no result may depend on it: {first_names(thaw.FORGOTTEN)}"
         return Finding("environment", State.WARNING, text)
     return Finding("environment", State.OK, "sets nothing for Keras and its engines that results could depend on")
 
@@ -56,7 +56,7 @@ def check_packages() -> Finding:
         if installed.get(_canonical(name), version) != version
     ]
     if others:
-        text = f"{len(others)} not as pinned: {shortened(others)}"
+        text = f"{len(others)} not as pinned: {first_names(others)}"
         return Finding("packages", State.WARNING, text, INSTALL)
     return Finding("packages", State.OK, f"as pinned in {CONSTRAINTS}")
 

@@ -20,7 +20,7 @@ from dvc.repo import Repo
 from dvc_data.hashfile.db import HashFileDB
 
 from commands import git
-from commands.doctor.findings import Finding, State, shortened
+from commands.doctor.findings import Finding, State, first_names
 from thaw.errors import UserError
 
 CONFIG = ".dvc/config"
@@ -53,7 +53,7 @@ def check_secrets(repo: Repo) -> Finding:
 
 
 def _committed() -> str:
-    return (git.read("HEAD", CONFIG) or b"").decode(errors="replace")
+    return (git.file_at("HEAD", CONFIG) or b"").decode(errors="replace")
 
 
 def _secrets(text: str) -> Iterator[tuple[str, str]]:
@@ -105,7 +105,7 @@ def check_remote(repo: Repo) -> Finding:
     if isinstance(remote.fs, HTTPFileSystem):
         return Finding("remote", State.OK, f"{where} answers; whether it takes files, only a push can tell")
     try:
-        within(ANSWERS_IN, lambda: _write(remote))
+        within(ANSWERS_IN, lambda: _write_probe(remote))
     except UserError as error:
         return Finding("remote", State.ERROR, f"{where} can be reached, but not written to: {error}")
     return Finding("remote", State.OK, f"{where} can be reached and written to")
@@ -127,7 +127,7 @@ def _reach(remote: Remote) -> None:
             remote.fs.info(remote.path)
 
 
-def _write(remote: Remote) -> None:
+def _write_probe(remote: Remote) -> None:
     fs, content = remote.fs, uuid.uuid4().hex.encode()
     path = fs.join(remote.path, f"thaw-doctor-{content.decode()}")
     fs.makedirs(remote.path)
@@ -162,7 +162,7 @@ def check_pushed(repo: Repo) -> Finding:
     if runs:
         text += f", and {len(runs) - len(missing_runs)} of the {len(runs)} runs in the run cache"
     if nowhere:
-        text += f"; {len(nowhere)} are not here either ({shortened(nowhere)}): who has them has to push them"
+        text += f"; {len(nowhere)} are not here either ({first_names(nowhere)}): who has them has to push them"
     if len(missing) > len(nowhere) or missing_runs:
         return Finding("pushed", State.WARNING, text, "dvc push --run-cache" if runs else "dvc push")
     return Finding("pushed", State.WARNING if nowhere else State.OK, text)

@@ -9,7 +9,7 @@ from dvc.repo import Repo
 from dvc_objects.fs.generic import test_links
 
 from commands import lock
-from commands.doctor.findings import Finding, State, amount, shortened
+from commands.doctor.findings import Finding, State, amount, first_names
 from commands.doctor.sizes import Sizes
 from thaw.files import files_below
 
@@ -30,7 +30,7 @@ def check_data(repo: Repo, folder: Path) -> Finding:
     unseen = [path for one in files if (path := lock.spelled(str(one))) not in seen]
     if unseen:
         text = f"{len(unseen)} files that stages read are left out by .dvcignore, so that no change of them is noticed"
-        return Finding("data", State.ERROR, f"{text}; move them away, or mend .dvcignore: {shortened(unseen)}")
+        return Finding("data", State.ERROR, f"{text}; move them away, or mend .dvcignore: {first_names(unseen)}")
     return Finding("data", State.OK, f"DVC sees the {len(files)} files of {folder}")
 
 

@@ -28,7 +28,7 @@ def sizes(repo: Repo, params: dict[str, Any], row_bytes: dict[str, int]) -> Size
         params: params.yaml.
         row_bytes: of one image's features, by the entry's name.
     """
-    counts = _images(repo, params["dataset"]["path"])
+    counts = _image_counts(repo, params["dataset"]["path"])
     if counts is None:
         return None
     images, trained = counts
@@ -41,7 +41,7 @@ def sizes(repo: Repo, params: dict[str, Any], row_bytes: dict[str, int]) -> Size
     )
 
 
-def _images(repo: Repo, dataset: str) -> tuple[int, int] | None:
+def _image_counts(repo: Repo, dataset: str) -> tuple[int, int] | None:
     """Return how many images there are, and how many of them are for training.
 
     By the manifest; before there is one, they are taken to be the data set's files, all for training.

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 ENDINGS = {"keras": ".keras", "onnx": ".onnx", "openvino": ".xml", "saved_model": "", "tflite": ".tflite"}
 NEEDS = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "openvino": ("openvino",), "tflite": ("ai_edge_litert",)}
-INSTALL = "python -m pip install --constraint constraints.txt --editable '.[export]'"
+INSTALL_EXPORT = "python -m pip install --constraint constraints.txt --editable '.[export]'"
 MOST_IMAGES = 64
-TOLERANCE = 1e-4
+PROBABILITY_TOLERANCE = 1e-4
 """The largest difference of a probability; other runtimes add in another order, which makes some 1e-6."""
 
 
@@ -50,28 +50,28 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
     files = files_at(images)[:MOST_IMAGES] if images else []
     # TensorFlow takes seconds to import: nobody waits for it to read --help or of a wrong path.
     from commands.classifier import Classifier
-    from commands.export.exporting import run, write
+    from commands.export.exporting import export_model, run_exported
     from thaw.engines.openvino import finite
     from thaw.networks import models
 
     classifier = Classifier(model)
     network, _ = models.load(model)
-    pixels = (_read(classifier, files) if files else _photos(classifier)).astype(np.float32)
+    pixels = (_pixels_of(classifier, files) if files else _photos(classifier)).astype(np.float32)
     (expected,) = finite([network.predict(pixels, verbose=0)], model)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=out.parent) as folder:
             written = Path(folder) / out.name
             try:
-                write(network, model, format, written)
-                found = run(format, written, pixels)
+                export_model(network, model, format, written)
+                found = run_exported(format, written, pixels)
             except OSError:
                 raise
             except Exception as error:  # converters raise nearly everything
                 reason = next(iter(str(error).splitlines()), type(error).__name__)
                 raise UserError(f"{model}: cannot be converted to {format}: {reason}") from error
             difference = float(np.abs(found - expected).max())
-            if not difference <= TOLERANCE:
+            if not difference <= PROBABILITY_TOLERANCE:
                 raise UserError(
                     f"{out}: not written, for it would give other probabilities than {model}: "
                     f"they differ by up to {difference:.1e} on {len(pixels)} images"
@@ -90,14 +90,14 @@ def _require(format: str, out: Path) -> None:
     """Raise a UserError unless a format's packages are there, and the name of the file to write can be its."""
     missing = [name for name in NEEDS.get(format, ()) if not importlib.util.find_spec(name)]
     if missing:
-        raise UserError(f"the format {format} needs {', '.join(missing)}: {INSTALL}")
+        raise UserError(f"the format {format} needs {', '.join(missing)}: {INSTALL_EXPORT}")
     if ENDINGS[format] and out.suffix != ENDINGS[format]:
         raise UserError(f"{out}: the name of a file of the format {format} ends in {ENDINGS[format]}")
     if out.is_dir() if ENDINGS[format] else out.exists() and not (out / "saved_model.pb").exists():
         raise UserError(f"{out}: there is something else of that name; give --out another one")
 
 
-def _read(classifier: "Classifier", files: list[Path]) -> np.ndarray:
+def _pixels_of(classifier: "Classifier", files: list[Path]) -> np.ndarray:
     from commands.classifier import Unreadable
 
     pixels = []

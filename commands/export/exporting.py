@@ -14,7 +14,7 @@ NAMES = {"onnx": "onnx", "openvino": "openvino", "saved_model": "tf_saved_model"
 """What Keras calls the formats."""
 
 
-def write(model: keras.Model, source: Path, format: str, path: Path) -> None:
+def export_model(model: keras.Model, source: Path, format: str, path: Path) -> None:
     """Write a model in a format, for any number of images at a time.
 
     Args:
@@ -56,11 +56,11 @@ def _with_constants(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
-def run(format: str, path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Run what `write` wrote, by the format's own runtime.
+def run_exported(format: str, path: Path, pixels: np.ndarray) -> np.ndarray:
+    """Run what `export_model` wrote, by the format's own runtime.
 
     Args:
-        format, path: as in `write`.
+        format, path: as in `export_model`.
         pixels: 0-255, float32 (images, height, width, 3).
 
     Returns:

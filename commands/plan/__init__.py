@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 from commands import lock
 from commands.plan.steps import RUNNING, Action, Kind, Plan, Reason, Step, outdated, plan
-from commands.tables import table
+from commands.tables import table_lines
 from thaw.errors import UserError
 from thaw.stage import durations
 
-MOST = 60
+LONGEST_VALUE = 60
 """Characters of a parameter's value."""
 
 
@@ -32,17 +32,17 @@ def main(base: str | None = None, form: str | None = None, check: bool = False) 
 
     A stage `may run` if what it reads comes from one that runs: it does if that then writes something else than before.
     """
-    lock.check_params()
+    lock.require_valid_params()
     reference = lock.stages_at(base) if base else None
     with lock.opened() as repo:
         found = plan(repo, reference, obtainable=check)
     seconds = _seconds(found.steps)
-    print(as_json(found, seconds) if form == "json" else as_text(found, seconds, form == "md"))
+    print(plan_as_json(found, seconds) if form == "json" else plan_as_text(found, seconds, form == "md"))
     if check and (stages := outdated(found)):
         raise UserError(f"dvc.lock is not up to date for {', '.join(stages)}; `dvc repro`, then commit what it changed")
 
 
-def as_json(found: Plan, seconds: dict[str, float | None]) -> str:
+def plan_as_json(found: Plan, seconds: dict[str, float | None]) -> str:
     """Return a plan as JSON."""
     steps = [
         {
@@ -62,11 +62,11 @@ def command(found: Plan) -> str:
     return "dvc repro --pull --allow-missing" if found.incomplete else "dvc repro"
 
 
-def as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) -> str:
+def plan_as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) -> str:
     """Return a plan as text, or with a Markdown table."""
     told = [step for step in found.steps if step.action is not Action.NOTHING or step.reasons]
-    rows = [[step.stage, says(step), "\n".join(says_why(reason) for reason in shown(step))] for step in told]
-    lines = [*table(["stage", "", "because"], rows, markdown), ""] if rows else []
+    rows = [[step.stage, says(step), "\n".join(says_why(reason) for reason in certain_reasons(step))] for step in told]
+    lines = [*table_lines(["stage", "", "because"], rows, markdown), ""] if rows else []
     rest = len(found.steps) - len(rows)
     lines.append(f"{rest} of {len(found.steps)} stages stay as they are.")
     lines += times(found.steps, seconds)
@@ -84,7 +84,7 @@ def says(step: Step) -> str:
     return "has run" if step.action is Action.NOTHING else str(step.action)
 
 
-def shown(step: Step) -> list[Reason]:
+def certain_reasons(step: Step) -> list[Reason]:
     """Return a step's reasons; if it runs in any case, without those that are not certain."""
     certain = [reason for reason in step.reasons if reason.kind is not Kind.AWAITED]
     return certain if step.action is Action.RUN else step.reasons
@@ -98,7 +98,7 @@ def says_why(reason: Reason) -> str:
         case Kind.COMMAND:
             return "its command in dvc.yaml changed"
         case Kind.PARAMETER:
-            return f"{reason.name}: {_value(reason.old)} → {_value(reason.new)}"
+            return f"{reason.name}: {_as_json_value(reason.old)} → {_as_json_value(reason.new)}"
         case Kind.FILE:
             return f"{reason.name} is new" if reason.old is None else f"{reason.name} changed"
         case Kind.RESULT:
@@ -138,6 +138,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _value(value: object) -> str:
+def _as_json_value(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return "none" if value is None else text if len(text) <= MOST else f"{text[: MOST - 1]}…"
+    return "none" if value is None else text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"

@@ -9,16 +9,16 @@ from typing import Any
 from commands import git, lock
 from commands.plan.steps import outdated, plan
 from commands.review.compared import MANIFEST, THUMBNAILS, Compared, Flip, Review, review
-from commands.tables import table
+from commands.tables import table_lines
 from thaw.formats.manifest import class_names, read_manifest
 from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
 from thaw.scoring.significance import Difference, verdict
 
 SHEET = Path("dvc_plots", "flipped.jpg")
-PICTURES = 8
+FLIPS_IN_A_ROW = 8
 """In a row."""
 MOST_ROWS = 2
-DIGITS = 5
+DECIMALS = 5
 """As `dvc metrics diff` rounds."""
 
 
@@ -33,15 +33,15 @@ def main(base: str, md: bool = False) -> None:
 
     Predictions of then and now come from DVC's cache, or else from the remote.
     """
-    lock.check_params()
+    lock.require_valid_params()
     with lock.opened() as repo:
         found = review(repo, base)
         stale = outdated(plan(repo, obtainable=True))
     sheet = draw_flips(found.compared)
-    print("\n".join(as_text(found, base, stale, sheet, md)))
+    print("\n".join(review_as_text(found, base, stale, sheet, md)))
 
 
-def as_text(found: Review, base: str, stale: list[str], sheet: Path | None, markdown: bool) -> Iterator[str]:
+def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | None, markdown: bool) -> Iterator[str]:
     """Yield the lines of a review.
 
     Args:
@@ -57,15 +57,15 @@ def as_text(found: Review, base: str, stale: list[str], sheet: Path | None, mark
         yield f"dvc.lock is not up to date for {', '.join(stale)}: its results are others; see `thaw plan`."
         yield ""
     if found.params:
-        rows = [[address, _value(old), _value(new)] for address, old, new in found.params]
-        yield from [*table(["parameter", base, "here"], rows, markdown), ""]
+        rows = [[address, _in_cell(old), _in_cell(new)] for address, old, new in found.params]
+        yield from [*table_lines(["parameter", base, "here"], rows, markdown), ""]
     if found.stages or found.gone:
         rows = [[stage, "\n".join(changed) or "the same results"] for stage, changed in found.stages]
         rows += [[stage, "is no more"] for stage in found.gone]
-        yield from [*table(["stage that ran", "what changed"], rows, markdown), ""]
+        yield from [*table_lines(["stage that ran", "what changed"], rows, markdown), ""]
     rows = list(scores(found))
     if rows:
-        yield from [*table(["file", "score", base, "here", "change", "p"], rows, markdown), ""]
+        yield from [*table_lines(["file", "score", base, "here", "change", "p"], rows, markdown), ""]
     yield from predictions(found, base)
     if sheet:
         yield f"![Images that flipped]({sheet.as_posix()})" if markdown else f"Images that flipped: {sheet}"
@@ -89,7 +89,7 @@ def scores(found: Review) -> Iterator[list[str]]:
             )
             for side, value in enumerate((old, new))
         ]
-        yield [file, score, *sides, _value(change), f"{test.p:.3f}" if isinstance(test, Difference) else ""]
+        yield [file, score, *sides, _in_cell(change), f"{test.p:.3f}" if isinstance(test, Difference) else ""]
 
 
 def predictions(found: Review, base: str) -> Iterator[str]:
@@ -143,9 +143,9 @@ def _rows(one: Compared) -> Iterator[tuple[str, list[Flip]]]:
     for flip in one.flips:
         by_kind["wrong now" if flip.old == flip.label else "right now"].append(flip)
     for kind, flips in sorted(by_kind.items(), reverse=True):
-        for start in range(0, min(len(flips), MOST_ROWS * PICTURES), PICTURES):
+        for start in range(0, min(len(flips), MOST_ROWS * FLIPS_IN_A_ROW), FLIPS_IN_A_ROW):
             title = f"{one.variant}: {len(flips)} test images are {kind}" if start == 0 else ""
-            yield title, flips[start : start + PICTURES]
+            yield title, flips[start : start + FLIPS_IN_A_ROW]
 
 
 def _flipped(one: Compared, base: str) -> str:
@@ -153,10 +153,10 @@ def _flipped(one: Compared, base: str) -> str:
 
 
 def _with_interval(value: Any, low: Any, high: Any) -> str:
-    return _value(value) if low is None or high is None else f"{_value(value)} ({_value(low)} – {_value(high)})"
+    return _in_cell(value) if low is None or high is None else f"{_in_cell(value)} ({_in_cell(low)} – {_in_cell(high)})"
 
 
-def _value(value: Any) -> str:
+def _in_cell(value: Any) -> str:
     if value is None:
         return ""
-    return str(round(value, DIGITS) if isinstance(value, float) else value)
+    return str(round(value, DECIMALS) if isinstance(value, float) else value)

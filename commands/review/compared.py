@@ -13,7 +13,7 @@ from commands import lock
 from thaw.errors import UserError
 from thaw.formats.manifest import read_manifest
 from thaw.formats.predictions import Predictions, read_predictions
-from thaw.scoring.significance import Pair, paired_tests
+from thaw.scoring.significance import PairedTest, paired_tests
 
 MANIFEST = "data/manifest.csv"
 THUMBNAILS = "data/thumbnails.zip"
@@ -34,7 +34,7 @@ class Compared:
     """A variant's predictions then and now, on the test images that have stayed the same."""
 
     variant: str
-    pair: Pair
+    pair: PairedTest
     flips: list[Flip]
 
 
@@ -144,9 +144,8 @@ def _compare(old: _Results, new: _Results) -> tuple[int, list[Compared]]:
     everyone = [*then.values(), *now.values()]
     shared = set.intersection(*(set(one.paths) for one in everyone))
     if not same_images:
-        digests = old.digests()
-        shared &= {path for path, digest in new.digests().items() if digests.get(path) == digest}
-    if not shared or any(one.classes != everyone[0].classes for one in everyone):
+        shared &= {path for path, _ in old.digests().items() & new.digests().items()}
+    if not shared or len({tuple(one.classes) for one in everyone}) > 1:
         return 0, []
     then, now = ({path: _only(one, shared) for path, one in of.items()} for of in (then, now))
     labels = now[changed[0]].labels

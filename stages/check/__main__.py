@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.check.checking import check
+from stages.check.checking import check_params
 from thaw.formats.manifest import read_manifest
 from thaw.machine import backend
 from thaw.params.evaluation import Evaluation
@@ -13,7 +13,7 @@ from thaw.stage import run
 def main(params: Path, manifest: Path | None = None) -> None:
     """Check a params file, every error of it being listed; and against a manifest, whether its folds are possible."""
     backend()
-    check(params)
+    check_params(params)
     folds = read_entry(params, "evaluation", Evaluation).cross_validation if manifest else None
     if manifest and folds:
         folds.require((row.label, row.group or (row.path,)) for row in read_manifest(manifest))

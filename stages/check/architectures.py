@@ -9,7 +9,7 @@ from stages.check.keras_names import parsed, public_names
 from thaw.suggestions import did_you_mean
 
 # Written by tests/boundary_table.py, from the networks themselves.
-TABLE = Path(__file__).with_name("boundaries.json")
+BOUNDARIES_JSON = Path(__file__).with_name("boundaries.json")
 
 
 @cache
@@ -19,14 +19,14 @@ def known_architectures() -> list[str]:
 
 
 @cache
-def _table() -> dict[str, dict[str, list[str]]]:
-    table: dict[str, dict[str, list[str]]] = json.loads(TABLE.read_text(encoding="utf-8"))
+def _boundary_table() -> dict[str, dict[str, list[str]]]:
+    table: dict[str, dict[str, list[str]]] = json.loads(BOUNDARIES_JSON.read_text(encoding="utf-8"))
     return table
 
 
-def boundaries(architecture: str, include_top: bool) -> list[str]:
+def known_boundaries(architecture: str, include_top: bool) -> list[str]:
     """Return the layers at which a network can be cut, from input to output."""
-    table = _table().get(architecture, {})
+    table = _boundary_table().get(architecture, {})
     return table.get("network", []) + table.get("top" if include_top else "no_top", [])
 
 

@@ -38,7 +38,7 @@ MOST_VALUES = 100_000
 LONGEST_INTEGER = 10**400
 
 
-def check(path: Path) -> None:
+def check_params(path: Path) -> None:
     """Check a whole params file, without importing Keras.
 
     Raises:

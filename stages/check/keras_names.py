@@ -2,7 +2,7 @@
 
 import ast
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -194,14 +194,7 @@ def _signature(module: str, name: str) -> Signature | None:
     classes = {node.name: node for node in parsed(module).body if isinstance(node, ast.ClassDef)}
     if name not in classes:
         return None
-    inherited = Signature(frozenset(), frozenset(), {})
-    for base in classes[name].bases:
-        if isinstance(base, ast.Name):
-            origin = (module, base.id) if base.id in classes else _imported(module).get(base.id)
-            of_base = _signature(*origin) if origin and origin[0].startswith("keras.") else None
-            if of_base:
-                inherited = of_base
-                break
+    inherited = _inherited(module, classes, classes[name].bases)
     constructors = [n for n in classes[name].body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
     if not constructors:
         return inherited
@@ -220,7 +213,18 @@ def _signature(module: str, name: str) -> Signature | None:
     return Signature(names | inherited.arguments, required, handed_on | literals)
 
 
-def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
+def _inherited(module: str, classes: dict[str, ast.ClassDef], bases: list[ast.expr]) -> Signature:
+    """Return the signature of the first base that is one of Keras's classes; one without arguments if none is."""
+    for base in bases:
+        if isinstance(base, ast.Name):
+            origin = (module, base.id) if base.id in classes else _imported(module).get(base.id)
+            found = _signature(*origin) if origin and origin[0].startswith("keras.") else None
+            if found:
+                return found
+    return Signature(frozenset(), frozenset(), {})
+
+
+def keras_problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
     """Check a Keras object given by name and arguments against Keras's own source.
 
     Args:
@@ -230,19 +234,12 @@ def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
     Yields:
         Pairs of a path inside `spec` and what is wrong there.
     """
-    kind = KINDS[namespace]
     name, arguments = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
     arguments = arguments or {}
     place = name if isinstance(spec, dict) else ""
-    if name in UNUSABLE.get(namespace, {}):
-        yield place, f"{name} {UNUSABLE[namespace][name]}"
-        return
-    classes = public_classes(namespace)
-    if namespace == "augmentation" and name in public_names(namespace) and name not in classes:
-        yield place, f"{name} is no random change of images that leaves their size and the range of their pixels alone"
-        return
-    if name not in classes:
-        yield place, f"unknown {kind} {name!r}{did_you_mean(name, classes)}"
+    problem = _name_problem(namespace, name)
+    if problem:
+        yield place, problem
         return
     of_class = signature(namespace, name)
     if of_class is None:
@@ -251,35 +248,54 @@ def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
         if name in IDLE and not any(arguments.get(argument) for argument in IDLE[name]):
             yield place, f"{name} changes nothing without one of {', '.join(IDLE[name])}"
         namespace = "layers"
-    known = of_class.arguments | _BASE_ARGUMENTS.get(namespace, set())
     # thaw/training/training.py counts the steps of a schedule that lasts for all of the training.
     given = {*arguments, *(("decay_steps",) if namespace == "optimizers.schedules" else ())}
     missing = sorted(of_class.required - given)
     if missing:
         yield place, f"{name} needs {', '.join(missing)}"
+    known = of_class.arguments | _BASE_ARGUMENTS.get(namespace, set())
     for argument, value in arguments.items():
-        here = f"{name}.{argument}"
         if not isinstance(argument, str):
             continue  # stages/check/checking.py refuses any such key
-        if argument not in known:
-            yield here, f"{name} has no argument {argument!r}{did_you_mean(argument, sorted(known))}"
-        elif namespace == "optimizers" and argument == "learning_rate":
-            yield from _learning_rate(here, value)
-        elif argument == "monitor" and value not in MONITORED:
-            yield here, f"expected one of {', '.join(MONITORED)}, got {shown(value)}{did_you_mean(value, MONITORED)}"
-        elif argument in ("layer", "backward_layer") and value is not None:
-            if isinstance(value, dict) and is_keras_object(value):
-                yield from _nested(here, value, "layers")
-            else:
-                yield here, f"expected {{Name: {{argument: value}}}}, got {shown(value)}"
-        elif _is_nested(value):
-            # As thaw/training/training.py takes it; an activation with arguments is a layer.
-            kept_in = next((NAMED[end] for end in NAMED if argument.endswith(end)), "layers")
-            yield from _nested(here, value, kept_in if kept_in in KINDS else "layers")
+        if argument in known:
+            yield from _argument_problems(f"{name}.{argument}", namespace, argument, value, of_class)
         else:
-            problem = _value_problem(namespace, argument, value, of_class)
-            if problem:
-                yield here, problem
+            yield f"{name}.{argument}", f"{name} has no argument {argument!r}{did_you_mean(argument, sorted(known))}"
+
+
+def _name_problem(namespace: str, name: str) -> str | None:
+    """Return why params.yaml cannot name `keras.<namespace>.<name>`; None if it can."""
+    if name in UNUSABLE.get(namespace, {}):
+        return f"{name} {UNUSABLE[namespace][name]}"
+    classes = public_classes(namespace)
+    if name in classes:
+        return None
+    if namespace == "augmentation" and name in public_names(namespace):
+        return f"{name} is no random change of images that leaves their size and the range of their pixels alone"
+    return f"unknown {KINDS[namespace]} {name!r}{did_you_mean(name, classes)}"
+
+
+def _argument_problems(
+    here: str, namespace: str, argument: str, value: Any, of_class: Signature
+) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with an argument that a class has: with a nested object, inside of it."""
+    if namespace == "optimizers" and argument == "learning_rate":
+        yield from _learning_rate(here, value)
+    elif argument == "monitor" and value not in MONITORED:
+        yield here, f"expected one of {', '.join(MONITORED)}, got {shown(value)}{did_you_mean(value, MONITORED)}"
+    elif argument in ("layer", "backward_layer") and value is not None:
+        if isinstance(value, dict) and is_keras_object(value):
+            yield from _nested(here, value, "layers")
+        else:
+            yield here, f"expected {{Name: {{argument: value}}}}, got {shown(value)}"
+    elif _is_nested(value):
+        # As thaw/training/training.py takes it; an activation with arguments is a layer.
+        kept_in = next((NAMED[end] for end in NAMED if argument.endswith(end)), "layers")
+        yield from _nested(here, value, kept_in if kept_in in KINDS else "layers")
+    else:
+        problem = _value_problem(namespace, argument, value, of_class)
+        if problem:
+            yield here, problem
 
 
 def _is_nested(value: Any) -> bool:
@@ -287,7 +303,7 @@ def _is_nested(value: Any) -> bool:
 
 
 def _nested(here: str, spec: dict[str, Any], namespace: str) -> Iterator[tuple[str, str]]:
-    yield from ((f"{here}.{path}".rstrip("."), problem) for path, problem in problems(spec, namespace))
+    yield from ((f"{here}.{path}".rstrip("."), problem) for path, problem in keras_problems(spec, namespace))
 
 
 def _learning_rate(here: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -302,36 +318,57 @@ def _learning_rate(here: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _value_problem(namespace: str, argument: str, value: Any, of_class: Signature) -> str | None:
     """Return what is wrong with an argument's value, as far as its name and its default tell."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
     if namespace == "optimizers.schedules" and (argument in of_class.required or argument.startswith("warmup_")):
-        right = isinstance(value, list) if argument in ("boundaries", "values") else is_number and value >= 0
-        kind = "a list of numbers" if argument in ("boundaries", "values") else "a number not below 0"
-        return None if right else f"expected {kind}, got {shown(value)}"
-    if argument == "units":
-        right = value == "classes" or (isinstance(value, int) and is_number and value >= 1)
-        return None if right else f"expected a whole number above 0 or classes, got {shown(value)}"
-    if argument == "value_range":
-        return None if value == [0, 255] else f"expected [0, 255], as pixels are here, got {shown(value)}"
-    if argument == "fill_value":
-        right = is_number and 0 <= value <= 255
-        return None if right else f"expected a number from 0 to 255, got {shown(value)}"
-    if argument == "data_format" and value not in ("channels_last", None):
-        return f"expected channels_last, as images are here, got {shown(value)}"
-    if argument == "rate":
-        return None if is_number and 0 <= value < 1 else f"expected a number from 0 to below 1, got {shown(value)}"
-    for end, kept_in in NAMED.items():
-        if argument.endswith(end) and value is not None:
-            names = names_alone(kept_in)
-            if isinstance(value, str) and value not in names:
-                return f"Keras knows no {end.lstrip('_')} {value!r} by its name alone{did_you_mean(value, names)}"
-            right = isinstance(value, str)
-            return None if right else f"expected a name or {{Name: {{argument: value}}}}, got {shown(value)}"
-    match of_class.defaults.get(argument):
+        if argument in ("boundaries", "values"):
+            return None if isinstance(value, list) else f"expected a list of numbers, got {shown(value)}"
+        return None if _is_number(value) and value >= 0 else f"expected a number not below 0, got {shown(value)}"
+    if argument in _VALUES:
+        expected, is_right = _VALUES[argument]
+        return None if is_right(value) else f"expected {expected}, got {shown(value)}"
+    end = next((end for end in NAMED if argument.endswith(end)), None)
+    if end is not None and value is not None:
+        return _name_alone_problem(end, value)
+    like_default = _unlike_default(namespace, of_class.defaults.get(argument), value)
+    return f"expected {like_default}, got {shown(value)}" if like_default else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+_VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "units": (
+        "a whole number above 0 or classes",
+        lambda value: value == "classes" or (isinstance(value, int) and _is_number(value) and value >= 1),
+    ),
+    "value_range": ("[0, 255], as pixels are here", lambda value: bool(value == [0, 255])),
+    "fill_value": ("a number from 0 to 255", lambda value: _is_number(value) and 0 <= value <= 255),
+    "data_format": ("channels_last, as images are here", lambda value: value in ("channels_last", None)),
+    "rate": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
+}
+"""What the values of some arguments have to be, in words and as a test, whatever class they are of."""
+
+
+def _name_alone_problem(end: str, value: Any) -> str | None:
+    """Return why a value is no name, known to Keras, of what an argument with this end takes."""
+    if not isinstance(value, str):
+        return f"expected a name or {{Name: {{argument: value}}}}, got {shown(value)}"
+    names = names_alone(NAMED[end])
+    if value in names:
+        return None
+    return f"Keras knows no {end.lstrip('_')} {value!r} by its name alone{did_you_mean(value, names)}"
+
+
+def _unlike_default(namespace: str, default: Any, value: Any) -> str | None:
+    """Return what an argument's default shows that it takes, if the value is something else."""
+    match default:
+        case bool() if not isinstance(value, bool):
+            return "true or false"
         case bool():
-            return None if isinstance(value, bool) else f"expected true or false, got {shown(value)}"
+            return None
         # A layer's number may stand for a list of them.
-        case int() | float() if isinstance(value, str | bool) or (namespace != "layers" and not is_number):
-            return f"expected a number, got {shown(value)}"
-        case str() if is_number or isinstance(value, bool | list):
-            return f"expected a name, got {shown(value)}"
+        case int() | float() if isinstance(value, str | bool) or (namespace != "layers" and not _is_number(value)):
+            return "a number"
+        case str() if _is_number(value) or isinstance(value, bool | list):
+            return "a name"
     return None

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.check.architectures import boundaries, known_architectures, nearest, smallest_pixels
-from stages.check.keras_names import problems
+from stages.check.architectures import known_architectures, known_boundaries, nearest, smallest_pixels
+from stages.check.keras_names import keras_problems
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.keras_spec import is_keras_object
@@ -19,6 +19,8 @@ Problem = tuple[str, str]
 """A key, and what is wrong there."""
 Entries = dict[str, dict[str, Any]]
 """Sections, each with its entries by name."""
+Source = tuple[str, Features | None]
+"""The name of the tensors that a variant's inputs are made of, and the features, if it reads features."""
 TO_VECTORS = (
     "Flatten",
     "GlobalAveragePooling2D",
@@ -112,10 +114,10 @@ def _layer(here: str, features: Features, backbone: Backbone, valid: Entries) ->
 
 def _cut(where: str, layer: str, backbone: Backbone) -> Iterator[Problem]:
     """Yield whether a backbone cannot be cut at a layer."""
-    layers = boundaries(backbone.architecture, backbone.include_top)
+    layers = known_boundaries(backbone.architecture, backbone.include_top)
     if layer != "top" and layers and layer not in layers:
         problem = f"{backbone.architecture} has no layer {layer!r} that every path goes through"
-        if layer in boundaries(backbone.architecture, not backbone.include_top):
+        if layer in known_boundaries(backbone.architecture, not backbone.include_top):
             hint = f"; it has one with include_top: {'false' if backbone.include_top else 'true'}"
         else:
             hint = nearest(layer, layers)
@@ -140,55 +142,68 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
     """Yield what is wrong with the Keras objects and the parents that a variant names."""
     for key, sections in (("start", ("backbones", "variants")), ("inputs", ("features", "tensors"))):
         if isinstance(entry.get(key), str):
-            section, _, parent = entry[key].partition("/")
-            if section in sections and parent:
-                yield from _parent(f"{here}.{key}", section, parent, raw)
-            else:
-                choices = [f"{section}/{name}" for section in sections for name in raw[section]]
-                expected = " or ".join(f"{section}/<name>" for section in sections)
-                yield f"{here}.{key}", f"expected {expected}, got {entry[key]!r}{did_you_mean(entry[key], choices)}"
+            yield from _parent_of_variant(f"{here}.{key}", entry[key], sections, raw)
     fit: dict[Any, Any] = entry["fit"] if isinstance(entry.get("fit"), dict) else {}
-    optimizer = _arguments(fit.get("optimizer"))
-    callbacks: list[Any] = fit["callbacks"] if isinstance(fit.get("callbacks"), list) else []
     yield from _keras(f"{here}.head", entry.get("head"), "layers")
     yield from _keras(f"{here}.augmentation", entry.get("augmentation"), "augmentation")
     for key, namespace in (("optimizer", "optimizers"), ("loss", "losses"), ("callbacks", "callbacks")):
         yield from _keras(f"{here}.fit.{key}", fit.get(key), namespace)
+    if isinstance(fit.get("callbacks"), list):
+        yield from _callbacks(f"{here}.fit.callbacks", fit["callbacks"], _arguments(fit.get("optimizer")))
+    if isinstance(entry.get("head"), list) and entry["head"]:
+        yield from _end_of_head(here, entry["head"], fit.get("loss"))
+
+
+def _parent_of_variant(where: str, reference: str, sections: tuple[str, ...], raw: Entries) -> Iterator[Problem]:
+    """Yield whether a reference, such as `features/midway`, names no entry of one of these sections."""
+    section, _, parent = reference.partition("/")
+    if section in sections and parent:
+        yield from _parent(where, section, parent, raw)
+    else:
+        choices = [f"{section}/{name}" for section in sections for name in raw[section]]
+        expected = " or ".join(f"{section}/<name>" for section in sections)
+        yield where, f"expected {expected}, got {reference!r}{did_you_mean(reference, choices)}"
+
+
+def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> Iterator[Problem]:
+    """Yield which callbacks do not go with the optimizer's arguments."""
     for index, callback in enumerate(callbacks):
         if _name(callback) == "SwapEMAWeights" and optimizer.get("use_ema") is not True:
-            yield f"{here}.fit.callbacks.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
+            yield f"{where}.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
         if _name(callback) == "ReduceLROnPlateau" and isinstance(optimizer.get("learning_rate"), dict):
             yield (
-                f"{here}.fit.callbacks.{index}",
+                f"{where}.{index}",
                 "ReduceLROnPlateau cannot change a learning rate that follows a schedule: leave one of them out",
             )
-    head = entry.get("head")
-    if isinstance(head, list) and head:
-        last = _arguments(head[-1])
-        takes_logits = _arguments(fit.get("loss")).get("from_logits") is True
-        if _name(head[-1]) != "Dense" or last.get("units") != "classes":
-            yield f"{here}.head", "the last layer must be {Dense: {units: classes, activation: softmax}}"
-        elif takes_logits and str(_name(fit["loss"])).startswith("Binary"):
-            yield (
-                f"{here}.fit.loss",
-                f"{_name(fit['loss'])} with from_logits takes each class by itself, but the model ends in a softmax "
-                "over all: take CategoricalCrossentropy, or leave from_logits out",
-            )
-        elif takes_logits and not ends_in_logits(head):
-            yield f"{here}.fit.loss", "from_logits: the head's last layer has an activation: leave one of them out"
-        elif not takes_logits and last.get("activation") != "softmax":
-            yield (
-                f"{here}.head",
-                "the last layer must be {Dense: {units: classes, activation: softmax}}, "
-                "or have no activation and the loss from_logits: true",
-            )
+
+
+def _end_of_head(here: str, head: list[Any], loss: Any) -> Iterator[Problem]:
+    """Yield whether a head's last layer is not what the loss takes: probabilities, or logits."""
+    last = _arguments(head[-1])
+    takes_logits = _arguments(loss).get("from_logits") is True
+    if _name(head[-1]) != "Dense" or last.get("units") != "classes":
+        yield f"{here}.head", "the last layer must be {Dense: {units: classes, activation: softmax}}"
+    elif takes_logits and str(_name(loss)).startswith("Binary"):
+        yield (
+            f"{here}.fit.loss",
+            f"{_name(loss)} with from_logits takes each class by itself, but the model ends in a softmax "
+            "over all: take CategoricalCrossentropy, or leave from_logits out",
+        )
+    elif takes_logits and not ends_in_logits(head):
+        yield f"{here}.fit.loss", "from_logits: the head's last layer has an activation: leave one of them out"
+    elif not takes_logits and last.get("activation") != "softmax":
+        yield (
+            f"{here}.head",
+            "the last layer must be {Dense: {units: classes, activation: softmax}}, "
+            "or have no activation and the loss from_logits: true",
+        )
 
 
 def _keras(where: str, specs: Any, namespace: str) -> Iterator[Problem]:
     """Yield the problems of one Keras object, or of each in a list; what is none, the schema has found."""
     for index, spec in enumerate(specs if isinstance(specs, list) else [specs]):
         if is_keras_object(spec):
-            for path, problem in problems(spec, namespace):
+            for path, problem in keras_problems(spec, namespace):
                 steps = [where, str(index) if isinstance(specs, list) else "", path]
                 yield ".".join(step for step in steps if step), problem
 
@@ -233,17 +248,29 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
         if _arguments(variant.fit.loss).get("from_logits") is True and not ends_in_logits(root_head):
             yield f"{here}.fit.loss", f"from_logits: the head of {variant.start} ends in softmax: leave from_logits out"
     sources = [source for one in chain if (source := _source(one, valid)) is not None]
-    section, _, backbone_name = chain[-1].start.partition("/")
-    if len(sources) < len(chain) or section != "backbones" or backbone_name not in valid["backbones"]:
-        return
-    backbone: Backbone = valid["backbones"][backbone_name]
+    section, _, backbone = chain[-1].start.partition("/")
+    if len(sources) == len(chain) and section == "backbones" and backbone in valid["backbones"]:
+        yield from _inputs(here, chain, sources, backbone, valid)
+
+
+def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, valid: Entries) -> Iterator[Problem]:
+    """Yield whether a variant's inputs are not those that its start takes.
+
+    Args:
+        here: the variant's address.
+        chain: the variant, the one it starts from, and so on.
+        sources: what each of the chain reads.
+        root: the name of the backbone that the last of the chain starts from.
+        valid: entries that their schema has found right.
+    """
+    variant, backbone = chain[0], valid["backbones"][root]
     (tensors, features), (root_tensors, root_features) = sources[0], sources[-1]
     where = f"{here}.inputs"
-    if features is not None and features.backbone != backbone_name:
+    if features is not None and features.backbone != root:
         yield (
             where,
             f"{variant.inputs} come from backbones.{features.backbone}, but the variant starts from "
-            f"backbones.{backbone_name}: make them the same",
+            f"backbones.{root}: make them the same",
         )
         return
     if tensors != root_tensors:
@@ -254,18 +281,25 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
         )
     if variant.freeze:
         yield from _cut(f"{here}.freeze", variant.freeze, backbone)
-    if len(chain) > 1:
-        if features is not None:
-            parent_features = sources[1][1]
-            trained_from = parent_features.layer if parent_features else chain[1].freeze
-            yield from _trained_before(where, variant, features, trained_from, root_features, backbone)
-        return
-    if features is None:
-        yield from _fixed_size(where, tensors, backbone, valid)
+    if len(chain) == 1:
+        if features is None:
+            yield from _fixed_size(where, tensors, backbone, valid)
+        yield from _fresh_head(here, variant, features, backbone)
+    elif features is not None:
+        parent_features = sources[1][1]
+        trained_from = parent_features.layer if parent_features else chain[1].freeze
+        yield from _trained_before(where, variant, features, trained_from, root_features, backbone)
+
+
+def _fresh_head(here: str, variant: Variant, features: Features | None, backbone: Backbone) -> Iterator[Problem]:
+    """Yield whether a new head gets a map where it takes vectors, or the other way round."""
     in_vectors = _ends_in_vectors(backbone) or (features is not None and features.pooling is not None)
     if isinstance(variant.fit, Solver):
         if features is None or features.layer != "top" or not in_vectors:
-            yield where, "a solver needs one vector per image: take features with layer: top and pooling: avg or max"
+            yield (
+                f"{here}.inputs",
+                "a solver needs one vector per image: take features with layer: top and pooling: avg or max",
+            )
     elif in_vectors and variant.head and str(_name(variant.head[0])).endswith("2D"):
         yield (
             f"{here}.head.0",
@@ -295,7 +329,7 @@ def _trained_before(
             f"{variant.inputs} have pooling: {features.pooling or 'null'}, "
             f"but the start's head expects: {pooling or 'null'}",
         )
-    layers = boundaries(backbone.architecture, backbone.include_top)
+    layers = known_boundaries(backbone.architecture, backbone.include_top)
     depth = {layer: number for number, layer in enumerate([*layers, "top"])}
     if trained_from is None or depth.get(features.layer, 0) > depth.get(trained_from, len(layers)):
         yield (
@@ -305,8 +339,8 @@ def _trained_before(
         )
 
 
-def _source(variant: Variant, valid: Entries) -> tuple[str, Features | None] | None:
-    """Return the tensors and the features that a variant reads; None if that entry has errors of its own."""
+def _source(variant: Variant, valid: Entries) -> Source | None:
+    """Return what a variant reads; None if that entry has errors of its own."""
     section, _, parent = variant.inputs.partition("/")
     if section not in ("tensors", "features") or parent not in valid[section]:
         return None

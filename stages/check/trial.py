@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from stages.check.rules import Problem
-from thaw.backbones.building import build
+from thaw.backbones.building import build_backbone
 from thaw.errors import UserError
 from thaw.images.normalization import Normalization, pretrained_with
 from thaw.networks import models
@@ -19,15 +19,15 @@ from thaw.networks.backend import keras
 from thaw.networks.keras_objects import applied, keras_object, reason
 from thaw.params.backbones import Backbone
 
-CLASSES = 2
+TRIAL_CLASSES = 2
 
 
 def main() -> None:
-    """Try what standard input holds: a list of variants' and features' entries, each as `problems` takes it."""
-    print(json.dumps([list(problems(**entry)) for entry in json.load(sys.stdin)]))
+    """Try what standard input holds: a list of variants' and features' entries, each as `trial_problems` takes it."""
+    print(json.dumps([list(trial_problems(**entry)) for entry in json.load(sys.stdin)]))
 
 
-def problems(
+def trial_problems(
     pixels: list[int],
     augmentation: list[Any],
     head: list[Any],
@@ -48,7 +48,7 @@ def problems(
     """
     images = keras.Input((*pixels, 3))
     for number, spec in enumerate(augmentation):
-        _, problem = _given(images, f"augmentation.{number}", spec)
+        _, problem = _output(images, f"augmentation.{number}", spec)
         if problem:
             yield problem
     if not head and architecture == "none":
@@ -61,7 +61,7 @@ def problems(
     if not head:
         return
     for number, spec in enumerate(head):
-        x, problem = _given(x, f"head.{number}", spec, is_kept=True)
+        x, problem = _output(x, f"head.{number}", spec, is_kept=True)
         if problem:
             yield problem
             return
@@ -73,13 +73,13 @@ def problems(
         )
 
 
-def _given(x: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, Problem | None]:
+def _output(x: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, Problem | None]:
     """Return what a layer gives for `x`, and the problem if it gives nothing that others could take.
 
     Where a layer is kept in a model's file, it has to come out of it as it went in.
     """
     try:
-        layer = keras_object(spec, "layers", CLASSES)
+        layer = keras_object(spec, "layers", TRIAL_CLASSES)
         x = applied(layer, x)
     except UserError as error:
         return x, (where, str(error).removeprefix("params.yaml: "))
@@ -99,7 +99,7 @@ def _size(x: Any) -> str:
 
 @cache
 def _body(architecture: str, include_top: bool, height: int, width: int, pooling: str | None) -> keras.Model:
-    network = build(Backbone(architecture=architecture, weights="none", include_top=include_top))
+    network = build_backbone(Backbone(architecture=architecture, weights="none", include_top=include_top))
     return models.assemble(network, height, width, Normalization.of(pretrained_with(architecture) or "none"), pooling)
 
 

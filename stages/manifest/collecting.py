@@ -11,9 +11,9 @@ from stages.manifest.near_duplicates import components, perceptual_hash, similar
 from stages.manifest.splits import Member, assign
 from thaw.errors import UserError
 from thaw.formats.manifest import Row
-from thaw.formats.thumbnails import SIDE, Thumbnails, thumbnail
+from thaw.formats.thumbnails import THUMBNAIL_SIDE, Thumbnails, thumbnail
 from thaw.images.decoding import UnreadableImageError, decode, used_bits
-from thaw.images.reading import read
+from thaw.images.reading import read_image
 from thaw.params.dataset import Dataset
 from thaw.progress import progress
 from thaw.threads import on_all_cores
@@ -22,7 +22,7 @@ PREFERRED = ("test", "validation", "train", None)
 
 
 @dataclass(frozen=True)
-class Pair:
+class NearDuplicate:
     """Two images that look alike, and in how many bits their perceptual hashes differ."""
 
     first: Row
@@ -34,7 +34,7 @@ class Pair:
 class Collection:
     rows: list[Row]
     skipped: list[Skipped]
-    near_duplicates: list[Pair]
+    near_duplicates: list[NearDuplicate]
     notes: list[str]
     """Lines about what else was found."""
     used_bits: list[int]
@@ -105,8 +105,8 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
 
     def read_one(file: Labelled) -> _Read:
         try:
-            digest, source = read(folder, file.path)
-            image = decode(source, least=2 * SIDE)
+            digest, source = read_image(folder, file.path)
+            image = decode(source, least=2 * THUMBNAIL_SIDE)
         except OSError as error:
             return _Read(file, reason=f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:
@@ -119,7 +119,7 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
 
 def _split(
     usable: list[_Read], groups: dict[str, set[str]], classes: list[str], dataset: Dataset
-) -> tuple[list[Row], list[Pair]]:
+) -> tuple[list[Row], list[NearDuplicate]]:
     """Assign images to splits: those of a group, and those that look alike, to the same one."""
     first = second = distances = np.empty(0, np.int64)
     if dataset.near_duplicates is not None and usable:
@@ -156,5 +156,8 @@ def _split(
         )
         for one, split, number, is_alone in zip(usable, assigned, component, alone, strict=True)
     ]
-    pairs = [Pair(rows[one], rows[other], int(bits)) for one, other, bits in zip(first, second, distances, strict=True)]
+    pairs = [
+        NearDuplicate(rows[one], rows[other], int(bits))
+        for one, other, bits in zip(first, second, distances, strict=True)
+    ]
     return rows, pairs

@@ -5,6 +5,7 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,14 +14,14 @@ import numpy as np
 from thaw.errors import UserError
 from thaw.files import files_below, is_ignored, refuse
 from thaw.formats.manifest import SPLITS
-from thaw.images.reading import ROW, array
+from thaw.images.reading import ROW_MARK, open_array
 from thaw.params.dataset import Dataset
 from thaw.params.labels import alike, unreadable
 
-TABLE = "labels.csv"
+LABELS_CSV = "labels.csv"
 SHOWN = 10
 """Lines of a message, or names in one."""
-COLUMNS = ("path", "label", "split", "group")
+TABLE_COLUMNS = ("path", "label", "split", "group")
 # Words by which folders of splits go.
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
@@ -70,38 +71,23 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     below, ignored = files_below(folder)
     _require_tracked(ignored)
     files = [one.relative_to(folder).as_posix() for one in below]
-    used: set[str] = set()
-    beside: list[Skipped] = []
-    if dataset.layout == "csv":
-        images, beside = _table(folder, files)
-        used = {TABLE}
-    elif dataset.layout == "npy":
-        images = _arrays(folder, dataset)
-        used = {f"{split}_{kind}.npy" for split in SPLITS for kind in ("images", "labels")}
-    else:
-        images, beside = _folders(folder, files, dataset)
+    images, beside, used = _labelled(folder, files, dataset)
     classes = {image.label for image in images}
     if len(classes) < 2:
         found = f"only {classes.pop()!r}" if classes else "none"
         raise UserError(f"{folder}: expected images of two classes or more, found {found}")
-    if dataset.classes and (lacking := [label for label in dataset.classes if label not in classes]):
-        least = min(dataset.classes.index(label) for label in classes)
-        numbered = ", ".join(f"{label!r} (number {dataset.classes.index(label)})" for label in lacking)
-        raise UserError(
-            f"{folder}: dataset.classes lists {numbered}, of which there are no images"
-            f"{_from_zero(least) or '; leave out such names, and number the other classes without a gap'}"
-        )
+    _require_listed(folder, classes, dataset.classes or [])
     if dataset.split.method == "given":
         _require_splits(folder, images, dataset)
     notes = [*_doubtful(images)] if dataset.layout == "class_folders" and dataset.split.folders is None else []
     unnamed = sorted({*files} - used - {image.path for image in images} - {one.path for one in beside})
     if unnamed:
-        by = {"csv": TABLE, "npy": "the layout npy"}.get(dataset.layout, "dataset.split.folders")
-        notes.append(f"{_count(unnamed)} not used: {by} does not name them, such as {unnamed[0]!r}")
+        by = {"csv": LABELS_CSV, "npy": "the layout npy"}.get(dataset.layout, "dataset.split.folders")
+        notes.append(f"{_count_of(unnamed)} not used: {by} does not name them, such as {unnamed[0]!r}")
     if ignored:
         shown = min(ignored).relative_to(folder).as_posix()
         notes.append(
-            f"{_count(ignored)} ignored: hidden, or left behind by desktops, network storage or tools, "
+            f"{_count_of(ignored)} ignored: hidden, or left behind by desktops, network storage or tools, "
             f"such as {shown!r}"
         )
     return Listing(
@@ -109,12 +95,34 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     )
 
 
+def _labelled(folder: Path, files: list[str], dataset: Dataset) -> tuple[list[Labelled], list[Skipped], set[str]]:
+    """Return a data set's images, the files that are none, and the files that say what others are or hold them."""
+    if dataset.layout == "csv":
+        return *_labels_csv(folder, files), {LABELS_CSV}
+    if dataset.layout == "npy":
+        arrays = {f"{split}_{kind}.npy" for split in SPLITS for kind in ("images", "labels")}
+        return _arrays(folder, dataset), [], arrays
+    return *_folders(folder, files, dataset), set()
+
+
+def _require_listed(folder: Path, classes: set[str], listed: list[str]) -> None:
+    """Raise a UserError if dataset.classes lists a class that has no images."""
+    lacking = [label for label in listed if label not in classes]
+    if lacking:
+        least = min(listed.index(label) for label in classes)
+        numbered = ", ".join(f"{label!r} (number {listed.index(label)})" for label in lacking)
+        raise UserError(
+            f"{folder}: dataset.classes lists {numbered}, of which there are no images"
+            f"{_from_zero(least) or '; leave out such names, and number the other classes without a gap'}"
+        )
+
+
 def _from_zero(least: int) -> str:
     """Return what to do where the least number of a class is not 0."""
     return f"; numbers begin with {least} here, but with 0 in dataset.classes: subtract {least}" if least > 0 else ""
 
 
-def _count(found: Sized) -> str:
+def _count_of(found: Sized) -> str:
     return f"{len(found)} file{'s' * (len(found) != 1)}"
 
 
@@ -196,7 +204,7 @@ def require_whole_groups(folder: Path, images: Iterable[tuple[str, Labelled]]) -
         ]
         more = f"\n  and {len(torn) - SHOWN} more" if len(torn) > SHOWN else ""
         raise UserError(
-            f"{folder / TABLE}: groups whose images are in several splits: {len(torn)}{''.join(lines)}{more}\n"
+            f"{folder / LABELS_CSV}: groups whose images are in several splits: {len(torn)}{''.join(lines)}{more}\n"
             "put the images of a group into one split, or set dataset.split.method to another than given"
         )
 
@@ -279,30 +287,44 @@ def _class_folders(
         if path.is_relative_to(name) and (below := path.relative_to(name)).name != below.as_posix():
             of_class[below.parts[0]].append(below)
     for label, found in of_class.items():
-        place = folder / name / label
-        folders = {one.parts[1] for one in found if len(one.parts) > 2}
-        if not found:
-            raise UserError(f"{place}: no images in this class; add some or remove the folder")
-        if len({SPLIT_WORDS[one.lower()] for one in folders if one.lower() in SPLIT_WORDS}) > 1:
-            raise UserError(
-                f"{place}: the folders in this class are those of splits, which would be mixed; put them outside, "
-                f"as <split>/{label}, and set dataset.split: {{method: given, folders: ...}}"
-            )
-        if len(classes) == 1 and len(folders) > 1 and all(len(one.parts) > 2 for one in found):
-            key = f"dataset.path: {place}" if split is None else f"dataset.split.folders.{split}: {_below(name, label)}"
-            raise UserError(
-                f"{folder / name}: the only folder is {label!r}, and classes seem to be in there: set {key}"
-            )
+        _require_images(folder, name, label, split, found, len(classes) == 1)
     return [
         Labelled(_below(name, one.as_posix()), label, split) for label, found in of_class.items() for one in found
     ], beside
 
 
+def _require_images(
+    folder: Path, name: str, label: str, split: str | None, found: list[PurePosixPath], is_only_class: bool
+) -> None:
+    """Raise a UserError unless what was found in a folder can be the images of one class.
+
+    Args:
+        folder: of the data set.
+        name: the folder below it that holds the class folders.
+        label: the class folder.
+        split: of which `name` is the folder, if splits have folders.
+        found: the paths of the class's files below `name`.
+        is_only_class: there is no other class folder.
+    """
+    place = folder / name / label
+    folders = {one.parts[1] for one in found if len(one.parts) > 2}
+    if not found:
+        raise UserError(f"{place}: no images in this class; add some or remove the folder")
+    if len({SPLIT_WORDS[one.lower()] for one in folders if one.lower() in SPLIT_WORDS}) > 1:
+        raise UserError(
+            f"{place}: the folders in this class are those of splits, which would be mixed; put them outside, "
+            f"as <split>/{label}, and set dataset.split: {{method: given, folders: ...}}"
+        )
+    if is_only_class and len(folders) > 1 and all(len(one.parts) > 2 for one in found):
+        key = f"dataset.path: {place}" if split is None else f"dataset.split.folders.{split}: {_below(name, label)}"
+        raise UserError(f"{folder / name}: the only folder is {label!r}, and classes seem to be in there: set {key}")
+
+
 def _other_layout(inside: list[Path]) -> str:
     """Return what to do where there are files instead of class folders."""
     names = [one.name for one in inside]
-    if TABLE in names:
-        return f"; to read {TABLE}, set dataset.layout: csv"
+    if LABELS_CSV in names:
+        return f"; to read {LABELS_CSV}, set dataset.layout: csv"
     if "train_images.npy" in names:
         return "; to read arrays, set dataset.layout: npy"
     if names and all(re.match(r"\d+_", name) for name in names):
@@ -329,45 +351,48 @@ def _prefixed(folder: Path, name: str, split: str | None, classes: list[str]) ->
     return images, beside
 
 
-def _table(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Skipped]]:
+def _labels_csv(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Skipped]]:
     """Read `labels.csv`: the columns path and label, and perhaps split and group."""
-    path = folder / TABLE
+    path = folder / LABELS_CSV
     images: dict[str, Labelled] = {}
     lines: dict[str, int] = {}
     places: dict[str, str] = {}
     beside: list[Skipped] = []
     there = {unicodedata.normalize("NFC", one): one for one in files} | {one: one for one in files}
+    with _reading(path, files) as reader:
+        for row in reader:
+            where = f"{path}:{reader.line_num}"
+            if None in row or None in row.values():
+                raise UserError(f"{where}: expected {len(reader.fieldnames or [])} values, as the first line has")
+            _require_row(folder, where, row)
+            places.setdefault(row["label"], f"line {reader.line_num}")
+            # Some systems keep names in another of Unicode's forms than tables do.
+            name = posixpath.normpath(row["path"])
+            name = there.get(name) or there.get(unicodedata.normalize("NFC", name)) or name
+            if name in lines:
+                raise UserError(f"{where}: {row['path']!r} is there twice, before in line {lines[name]}")
+            lines[name] = reader.line_num
+            if name in there:
+                group = unicodedata.normalize("NFC", row.get("group", ""))
+                images[name] = Labelled(name, row["label"], row.get("split"), group)
+            elif not (folder / name).is_file():
+                raise UserError(f"{where}: {folder / name}: no such file{_respelled(folder, name)}")
+            else:
+                reason = "names it, but it is hidden, or left behind by other programs"
+                beside.append(Skipped(name, f"line {reader.line_num} of {LABELS_CSV} {reason}"))
+    _require_text(folder, [*images.values()], beside)
+    _refuse_labels(path, places)
+    return list(images.values()), beside
+
+
+@contextmanager
+def _reading(path: Path, files: list[str]) -> Iterator["csv.DictReader[str]"]:
+    """Open `labels.csv`; what cannot be read of it, or of what it names, becomes a `UserError`."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             _require_columns(path, list(reader.fieldnames or []))
-            for row in reader:
-                where = f"{path}:{reader.line_num}"
-                if None in row or None in row.values():
-                    raise UserError(f"{where}: expected {len(reader.fieldnames or [])} values, as the first line has")
-                if not row["path"] or not row["label"]:
-                    raise UserError(f"{where}: the {'path' if not row['path'] else 'label'} is empty")
-                name, group = posixpath.normpath(row["path"]), row.get("group", "")
-                if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(row["path"]).parts:
-                    raise UserError(f"{where}: {row['path']!r} leaves {folder}; paths are relative to that folder")
-                split = row.get("split")
-                if split is not None and split not in SPLITS:
-                    raise UserError(f"{where}: unknown split {split!r}; expected one of {', '.join(SPLITS)}")
-                if reason := unreadable(group):
-                    raise UserError(f"{where}: the group {group!r} {reason}; write it without")
-                places.setdefault(row["label"], f"line {reader.line_num}")
-                # Some systems keep names in another of Unicode's forms than tables do.
-                name = there.get(name) or there.get(unicodedata.normalize("NFC", name)) or name
-                if name in lines:
-                    raise UserError(f"{where}: {row['path']!r} is there twice, before in line {lines[name]}")
-                lines[name] = reader.line_num
-                if name in there:
-                    images[name] = Labelled(name, row["label"], split, unicodedata.normalize("NFC", group))
-                elif not (folder / name).is_file():
-                    raise UserError(f"{where}: {folder / name}: no such file{_respelled(folder, name)}")
-                else:
-                    reason = "names it, but it is hidden, or left behind by other programs"
-                    beside.append(Skipped(name, f"line {reader.line_num} of {TABLE} {reason}"))
+            yield reader
     except FileNotFoundError:
         tables = [one for one in files if one.lower().endswith((".csv", ".tsv")) and "/" not in one]
         hint = f"; {tables[0]} would have to be named so" if tables else ""
@@ -376,20 +401,30 @@ def _table(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Skipped
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no CSV in UTF-8: {error}") from None
-    _require_text(folder, [*images.values()], beside)
-    _refuse_labels(path, places)
-    return list(images.values()), beside
+
+
+def _require_row(folder: Path, where: str, row: dict[str, str]) -> None:
+    """Raise a UserError unless a row's values can be what their columns say."""
+    if not row["path"] or not row["label"]:
+        raise UserError(f"{where}: the {'path' if not row['path'] else 'label'} is empty")
+    if PurePosixPath(posixpath.normpath(row["path"])).is_absolute() or ".." in PurePosixPath(row["path"]).parts:
+        raise UserError(f"{where}: {row['path']!r} leaves {folder}; paths are relative to that folder")
+    split, group = row.get("split"), row.get("group", "")
+    if split is not None and split not in SPLITS:
+        raise UserError(f"{where}: unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+    if reason := unreadable(group):
+        raise UserError(f"{where}: the group {group!r} {reason}; write it without")
 
 
 def _require_columns(path: Path, found: list[str]) -> None:
     hint = ""
     if len({*found}) < len(found):
         hint = "; a column is there twice"
-    elif {*COLUMNS[:2]} <= {*found} <= {*COLUMNS}:
+    elif {*TABLE_COLUMNS[:2]} <= {*found} <= {*TABLE_COLUMNS}:
         return
     elif len(found) == 1 and (separator := next((one for one in ";\t|" if one in found[0]), "")):
         hint = f"; separate values by commas, not by {separator!r}"
-    elif {*COLUMNS[:2]} <= {one.strip().lower() for one in found} <= {*COLUMNS}:
+    elif {*TABLE_COLUMNS[:2]} <= {one.strip().lower() for one in found} <= {*TABLE_COLUMNS}:
         hint = "; write the names without spaces and capital letters"
     shown = ", ".join(one if one.isprintable() and one == one.strip() else repr(one) for one in found) or "none"
     raise UserError(f"{path}: expected the columns path, label and perhaps split, group; got {shown}{hint}")
@@ -409,22 +444,7 @@ def _arrays(folder: Path, dataset: Dataset) -> list[Labelled]:
         path = folder / f"{split}_labels.npy"
         if split == "validation" and not path.exists() and not (folder / f"{split}_images.npy").exists():
             continue
-        numbers, pixels = array(path), array(folder / f"{split}_images.npy")
-        if numbers.dtype.kind not in "iu" or numbers.shape not in ((numbers.size,), (numbers.size, 1)):
-            raise UserError(
-                f"{path}: expected whole numbers of shape (n,), got {numbers.dtype} {numbers.shape}{_mended(numbers)}"
-            )
-        is_grey = pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 1)
-        if not is_grey and not (pixels.ndim == 4 and pixels.shape[3] == 3):
-            raise UserError(
-                f"{folder / f'{split}_images.npy'}: expected images of shape (n, height, width, 3) or "
-                f"(n, height, width), got {pixels.shape}"
-            )
-        if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
-            raise UserError(f"{folder / f'{split}_images.npy'}: expected pixels 0-255 as uint8, got {pixels.dtype}")
-        if len(numbers) != len(pixels):
-            raise UserError(f"{path}: {len(numbers)} labels for {len(pixels)} images")
-        labels[split] = np.asarray(numbers).reshape(-1)
+        labels[split] = _label_numbers(path, folder / f"{split}_images.npy")
     least = min((int(part.min()) for part in labels.values() if len(part)), default=0)
     highest = max((int(part.max()) for part in labels.values() if len(part)), default=-1)
     count = len(dataset.classes) if dataset.classes else highest + 1
@@ -437,8 +457,27 @@ def _arrays(folder: Path, dataset: Dataset) -> list[Labelled]:
                     f"{count - 1}, not {number}{_from_zero(least)}"
                 )
             label = dataset.classes[number] if dataset.classes else f"{number:0{width}}"
-            images.append(Labelled(f"{split}_images.npy{ROW}{row}", label, split))
+            images.append(Labelled(f"{split}_images.npy{ROW_MARK}{row}", label, split))
     return images
+
+
+def _label_numbers(labels: Path, images: Path) -> np.ndarray:
+    """Return the numbers of the classes, ints (images,), of an array of images that can be read."""
+    numbers, pixels = open_array(labels), open_array(images)
+    if numbers.dtype.kind not in "iu" or numbers.shape not in ((numbers.size,), (numbers.size, 1)):
+        raise UserError(
+            f"{labels}: expected whole numbers of shape (n,), got {numbers.dtype} {numbers.shape}{_mended(numbers)}"
+        )
+    is_grey = pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 1)
+    if not is_grey and not (pixels.ndim == 4 and pixels.shape[3] == 3):
+        raise UserError(
+            f"{images}: expected images of shape (n, height, width, 3) or (n, height, width), got {pixels.shape}"
+        )
+    if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
+        raise UserError(f"{images}: expected pixels 0-255 as uint8, got {pixels.dtype}")
+    if len(numbers) != len(pixels):
+        raise UserError(f"{labels}: {len(numbers)} labels for {len(pixels)} images")
+    return np.asarray(numbers).reshape(-1)
 
 
 def _mended(labels: np.ndarray) -> str:

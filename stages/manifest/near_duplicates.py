@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-BLOCK = 256
+HASHES_AT_A_TIME = 256
 
 
 def perceptual_hash(image: Image.Image) -> int:
@@ -25,8 +25,8 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
         The places of the first and of the second of each pair, sorted, and the bits in which they differ.
     """
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for start in range(0, len(hashes), BLOCK):
-        distances = np.bitwise_count(hashes[start : start + BLOCK, None] ^ hashes[None, start:])
+    for start in range(0, len(hashes), HASHES_AT_A_TIME):
+        distances = np.bitwise_count(hashes[start : start + HASHES_AT_A_TIME, None] ^ hashes[None, start:])
         first, second = np.nonzero(distances <= most)
         after = second > first
         first, second = first[after], second[after]

@@ -18,7 +18,7 @@ from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS, Row, class_names
 from thaw.formats.predictions import Predictions
 from thaw.formats.thumbnails import Thumbnails
-from thaw.scoring.scoring import Scores, calibration_error, reliability
+from thaw.scoring.scoring import Scores, calibration_error, reliability_bins
 
 STYLE = Path(__file__).with_suffix(".css")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -235,7 +235,7 @@ def _worst(one: Predictions, classes: list[str], test: dict[str, Row], pictures:
 
 
 def _reliability(name: str, one: Predictions) -> Markup:
-    bins, error = reliability(one.labels, one.probabilities), calibration_error(one.labels, one.probabilities)
+    bins, error = reliability_bins(one.labels, one.probabilities), calibration_error(one.labels, one.probabilities)
     said = "; ".join(f"{bin.accuracy:.0%} of {bin.images} at confidence {bin.confidence:.0%}" for bin in bins)
     chart = charts.reliability(bins, f"{name}: accuracy by confidence: {said}")
     return _figure(chart, f"Accuracy by confidence; calibration error {error:.3f}. Dotted: perfectly calibrated")

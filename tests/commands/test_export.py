@@ -29,7 +29,7 @@ FINAL = {"Dense": {"units": "classes", "activation": "softmax"}}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A variant's file: the first blocks of EfficientNet-Lite0, with its weights, and a head."""
-    network = lite0.build(include_top=True)
+    network = lite0.build_lite0(include_top=True)
     lite0.load_package_weights(network)
     body = models.assemble(prefix(network, "block_2"), 48, 40, Normalization.of("lite"), "avg")
     keras.utils.set_random_seed(1)
@@ -56,7 +56,7 @@ def test_what_is_written_gives_the_probabilities_of_keras(
     pixels = np.random.default_rng(0).integers(0, 256, (7, 48, 40, 3)).astype(np.float32)
     expected = models.load(model)[0].predict(pixels, verbose=0)
     assert np.ptp(expected, axis=0).max() > 0.01
-    np.testing.assert_allclose(exporting.run(format, written, pixels), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(exporting.run_exported(format, written, pixels), expected, rtol=0, atol=1e-5)
     assert json.loads(written.with_name(f"{name(format)}.json").read_text()) == ABOUT
     with_weights = {"small.bin"} if format == "openvino" else set()
     assert {one.name for one in written.parent.iterdir()} == {name(format), f"{name(format)}.json", *with_weights}
@@ -79,7 +79,7 @@ RANDOM: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_random_layers_do_not_hinder_it(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network = lite0.build(include_top=True)
+    network = lite0.build_lite0(include_top=True)
     body = models.assemble(prefix(network, "block_0"), 48, 40, Normalization.of("lite"), None)
     swish = {"Activation": {"activation": "swish"}}  # whose custom gradient leaves behind what no output needs
     head = [*({name: arguments} for name, arguments in RANDOM.items()), swish, "GlobalAveragePooling2D", FINAL]
@@ -96,7 +96,7 @@ def test_random_layers_do_not_hinder_it(format: str, tmp_path: Path, capsys: pyt
 def test_what_differs_is_not_written_and_what_was_there_stays(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = exporting.write
+    write = exporting.export_model
 
     def write_another(network: Any, source: Path, format: str, path: Path) -> None:
         weights, bias = network.layers[-1].get_weights()

@@ -1,14 +1,21 @@
 """What is known of Keras without importing it is what Keras says of itself."""
 
 import inspect
+import json
 import operator
 from typing import Any
 
 import pytest
 
-from stages.check.architectures import boundaries, known_architectures, nearest, smallest_pixels
+from stages.check.architectures import (
+    BOUNDARIES_JSON,
+    known_architectures,
+    known_boundaries,
+    nearest,
+    smallest_pixels,
+)
 from stages.check.keras_names import NAMED, UNUSABLE, names_alone, public_classes, public_names, signature
-from tests.boundary_table import cuts
+from tests.boundary_table import as_json, cuts
 from thaw.networks.backend import keras
 
 NAMESPACES = ("layers", "optimizers", "optimizers.schedules", "losses", "callbacks", "initializers", "regularizers")
@@ -22,8 +29,8 @@ def module(namespace: str) -> Any:
 @pytest.mark.parametrize("architecture", ["EfficientNetLite0", "VGG16", "MobileNetV2"])
 def test_the_table_has_a_networks_boundaries(architecture: str) -> None:
     found = cuts(architecture)
-    assert boundaries(architecture, include_top=False) == found["network"] + found["no_top"]
-    assert boundaries(architecture, include_top=True) == found["network"] + found["top"]
+    assert known_boundaries(architecture, include_top=False) == found["network"] + found["no_top"]
+    assert known_boundaries(architecture, include_top=True) == found["network"] + found["top"]
 
 
 def test_the_table_has_every_network() -> None:
@@ -33,7 +40,12 @@ def test_the_table_has_every_network() -> None:
         if inspect.isfunction(value) and "weights" in inspect.signature(value).parameters
     }
     assert set(known_architectures()) == networks | {"EfficientNetLite0", "none"}
-    assert [name for name in known_architectures() if not boundaries(name, include_top=False)] == ["none"]
+    assert [name for name in known_architectures() if not known_boundaries(name, include_top=False)] == ["none"]
+
+
+def test_the_table_is_written_as_it_is() -> None:
+    text = BOUNDARIES_JSON.read_text(encoding="utf-8")
+    assert as_json(json.loads(text)) == text
 
 
 @pytest.mark.parametrize("architecture", ["InceptionV3", "VGG16"])

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.check import __main__ as check_stage
-from stages.check.checking import SECTIONS, SINGLE, check
+from stages.check.checking import SECTIONS, SINGLE, check_params
 from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS, Row, write_manifest
 from thaw.params.dataset import Split
@@ -71,7 +71,7 @@ def errors(tmp_path: Path) -> Callable[[Tree], list[str]]:
 
 def of_file(path: Path) -> list[str]:
     try:
-        check(path)
+        check_params(path)
     except UserError as error:
         head, *lines = str(error).split("\n")
         count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
@@ -1203,19 +1203,19 @@ def test_a_file_that_cannot_be_read_is_said(content: bytes, message: str, tmp_pa
     path = tmp_path / "params.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError) as raised:
-        check(path)
+        check_params(path)
     assert str(raised.value).startswith(f"{path}{message}")
     assert "\n" not in str(raised.value)
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.yaml: no such file; copy one from recipes/ or restore it with git$"):
-        check(tmp_path / "gone.yaml")
+        check_params(tmp_path / "gone.yaml")
 
 
 def test_a_directory_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r": cannot be read: Is a directory; give the path of a params file$"):
-        check(tmp_path)
+        check_params(tmp_path)
 
 
 def test_an_exponent_makes_a_number(tmp_path: Path) -> None:
@@ -1346,7 +1346,7 @@ def test_whatever_a_key_is_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None
             node[key] = node.pop(path[-1])
             monkeypatch.setattr("stages.check.checking.read_yaml", lambda path, tree=tree: tree)
             with pytest.raises(UserError):
-                check(DEFAULT)
+                check_params(DEFAULT)
 
 
 def test_whatever_stands_anywhere_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1361,12 +1361,12 @@ def test_whatever_stands_anywhere_is_judged(monkeypatch: pytest.MonkeyPatch) -> 
         for value in (None, 3, -1, 1.5, True, "x", "", [], {}, [1], {"a": 1}, {"A": {}}, {3: 4}, [[]], float("nan")):
             node[path[-1]] = value
             try:
-                check(DEFAULT)
+                check_params(DEFAULT)
                 passed += 1
             except UserError:
                 refused += 1
             node[path[-1]] = original
-    check(DEFAULT)
+    check_params(DEFAULT)
     assert refused > 5 * passed > 0
 
 

@@ -17,7 +17,7 @@ from stages.features.augmentation import Augmentation
 from stages.train import main as train_stage
 from tests.conftest import Project
 from tests.stages.test_check import Tree, edited, errors  # noqa: F401
-from thaw.backbones.building import build
+from thaw.backbones.building import build_backbone
 from thaw.engines.keras import KerasEngine, engine
 from thaw.engines.openvino import OpenVinoEngine
 from thaw.images.normalization import Normalization
@@ -86,7 +86,7 @@ def head(name: str) -> list[KerasSpec]:
 
 @functools.cache
 def body() -> keras.Model:
-    nothing = build(Backbone(architecture="none", weights="none"))
+    nothing = build_backbone(Backbone(architecture="none", weights="none"))
     return models.assemble(nothing, SIDE, SIDE, Normalization.of("rescale"), None)
 
 
@@ -338,7 +338,7 @@ def test_a_training_is_not_lost_to_what_only_saves_time(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing = tmp_path / "nothing.keras"
-    models.save(build(Backbone(architecture="none", weights="none")), nothing, {"backbone": {}})
+    models.save(build_backbone(Backbone(architecture="none", weights="none")), nothing, {"backbone": {}})
     inputs = (finished.folder / "data" / "tensors" / "small.h5").resolve()
     thumbnails = (finished.folder / "data" / "thumbnails.zip").resolve()
     monkeypatch.chdir(tmp_path)

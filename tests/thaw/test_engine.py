@@ -27,7 +27,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (ROWS, 48, 40, 3), np.uint8)
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     """The first blocks of EfficientNet-Lite0, with its weights, from pixels to pooled features."""
-    network = lite0.build(include_top=True)
+    network = lite0.build_lite0(include_top=True)
     lite0.load_package_weights(network)
     return models.assemble(prefix(network, "block_4"), 48, 40, Normalization.of("lite"), "avg")
 

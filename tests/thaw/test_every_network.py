@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.check.architectures import boundaries, known_architectures, smallest_pixels
-from thaw.backbones.building import build
+from stages.check.architectures import known_architectures, known_boundaries, smallest_pixels
+from thaw.backbones.building import build_backbone
 from thaw.engines import converting
 from thaw.engines.keras import engine
 from thaw.images.normalization import Normalization, pretrained_with
@@ -53,7 +53,7 @@ def same(found: np.ndarray, expected: np.ndarray) -> None:
 def test_a_network_gives_what_keras_gives(name: str, traced: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     side = max(32, smallest_pixels(name))
     pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3)).astype(np.uint8)
-    network = build(Backbone(architecture=name, weights="none"))
+    network = build_backbone(Backbone(architecture=name, weights="none"))
     if name == "EfficientNetV2L":  # at random, it makes a difference of 1e-6 one of 1
         network.set_weights([weight / 2 if weight.ndim == 4 else weight for weight in network.get_weights()])
     body = assemble(network, side, side, Normalization.of(pretrained_with(name) or "none"), "avg")
@@ -66,7 +66,7 @@ def test_a_network_gives_what_keras_gives(name: str, traced: list[Any], capsys: 
     kernel, bias = model.layers[-1].get_weights()  # which make probabilities differ, but not by rounding alone
     model.layers[-1].set_weights([kernel / np.abs(features).max(), bias])
     expected = model.layers[-1](features).numpy()
-    known = boundaries(name, include_top=False)
+    known = known_boundaries(name, include_top=False)
     boundary = known[len(known) // (8 if name in LARGER else 2)]
     activations = engine(prefix(model, boundary))(pixels)
     same(activations, traced[-1](pixels.astype(np.float32)).numpy())

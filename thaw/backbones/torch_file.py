@@ -80,19 +80,19 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with path.open("rb") as file:
-            return _read(file)
+            return _read_tensors(file)
     except _DAMAGED as error:
         raise UserError(f"{path}: not a state dict in PyTorch's old format: {error}") from None
 
 
-def _read(file: BinaryIO) -> dict[str, np.ndarray]:
-    if (_load(file), _load(file)) != (MAGIC_NUMBER, PROTOCOL_VERSION):
+def _read_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
+    if (_unpickled(file), _unpickled(file)) != (MAGIC_NUMBER, PROTOCOL_VERSION):
         raise ValueError("wrong magic number")
-    _load(file)
-    tensors: dict[str, _Tensor] = _load(file)
+    _unpickled(file)
+    tensors: dict[str, _Tensor] = _unpickled(file)
     declared = {tensor.key: (tensor.dtype, tensor.count) for tensor in tensors.values()}
     storages = {}
-    for key in _load(file):
+    for key in _unpickled(file):
         dtype, count = declared[key]
         if int.from_bytes(file.read(8), "little") != count:
             raise ValueError(f"storage {key} has another length than declared")
@@ -104,5 +104,5 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     return {name: tensor.array(storages[tensor.key]) for name, tensor in tensors.items()}
 
 
-def _load(file: BinaryIO) -> Any:
+def _unpickled(file: BinaryIO) -> Any:
     return _StateDictUnpickler(file).load()

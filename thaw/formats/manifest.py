@@ -9,7 +9,7 @@ from thaw.errors import UserError
 from thaw.files import write_csv
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ["path", "label", "number", "split", "sha256", "group"]
+MANIFEST_COLUMNS = ["path", "label", "number", "split", "sha256", "group"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def write_manifest(path: Path, rows: list[Row]) -> None:
     ordered = sorted(rows, key=lambda row: (SPLITS.index(row.split), row.path))
     write_csv(
         path,
-        COLUMNS,
+        MANIFEST_COLUMNS,
         [[row.path, row.label, str(row.number), row.split, row.sha256, row.group] for row in ordered],
     )
 
@@ -47,9 +47,9 @@ def read_manifest(path: Path) -> list[Row]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            if reader.fieldnames != COLUMNS:
+            if reader.fieldnames != MANIFEST_COLUMNS:
                 raise UserError(
-                    f"{path}: expected the columns {', '.join(COLUMNS)}; `dvc repro manifest` makes it anew"
+                    f"{path}: expected the columns {', '.join(MANIFEST_COLUMNS)}; `dvc repro manifest` makes it anew"
                 )
             # Many rows share their class, their split and their group.
             rows = [

@@ -12,16 +12,16 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from thaw.files import replacing
 
-SIDE = 128
+THUMBNAIL_SIDE = 128
 CELL = 96
 EPOCH = (1980, 1, 1, 0, 0, 0)
 LEGEND = "class N: the font lacks its name, which has that number in class_distribution.csv"
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """Return a JPEG of an RGB image, its longest side `SIDE` pixels or fewer."""
+    """Return a JPEG of an RGB image, its longest side `THUMBNAIL_SIDE` pixels or fewer."""
     small = image.copy()
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     file = io.BytesIO()
     small.save(file, "JPEG", quality=85)
     return file.getvalue()
@@ -102,18 +102,18 @@ def draw_grid(
     draw = ImageDraw.Draw(sheet)
     top = 6
     for (title, pictures), height in zip(rows, heights, strict=True):
-        _write(draw, (6, top), title, sheet.width - 12)
+        _draw_text(draw, (6, top), title, sheet.width - 12)
         for column, (picture, caption) in enumerate(pictures):
             left = 6 + column * (CELL + 6)
             cell = ImageOps.contain(picture.convert("RGB"), (CELL, CELL))
             sheet.paste(cell, (left + (CELL - cell.width) // 2, top + line + (CELL - cell.height) // 2))
-            _write(draw, (left, top + line + CELL), caption, CELL)
+            _draw_text(draw, (left, top + line + CELL), caption, CELL)
         top += height
     with replacing(path) as temporary:
         sheet.save(temporary, "JPEG", quality=85)
 
 
-def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, most: int) -> None:
+def _draw_text(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, most: int) -> None:
     """Write lines of text, each of `most` pixels or fewer."""
     text = unicodedata.normalize("NFC", text)
     font = ImageFont.load_default(12) if text.isascii() else _font()

@@ -9,11 +9,11 @@ import numpy as np
 from thaw.errors import UserError
 from thaw.images.decoding import UnreadableImageError
 
-ROW = "#"
+ROW_MARK = "#"
 """Stands between an array's file and a row's number."""
 
 
-def read(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
+def read_image(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
     """Read an image without decoding it.
 
     Args:
@@ -28,9 +28,9 @@ def read(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
         UnreadableImageError: a row that is no image.
         OSError: it cannot be read.
     """
-    name, _, row = path.rpartition(ROW)
+    name, _, row = path.rpartition(ROW_MARK)
     if name.endswith(".npy") and row.isdigit():
-        return _row(array(folder / name)[int(row)])
+        return _row(open_array(folder / name)[int(row)])
     data = (folder / path).read_bytes()
     return hashlib.sha256(data).hexdigest(), data
 
@@ -44,7 +44,7 @@ def _row(values: np.ndarray) -> tuple[str, np.ndarray]:
     return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest(), pixels
 
 
-def array(path: Path) -> np.ndarray:
+def open_array(path: Path) -> np.ndarray:
     """Open an array without reading it into memory.
 
     Raises:

@@ -6,7 +6,7 @@ import numpy as np
 
 RESAMPLES = 10_000
 SEED = 0
-BLOCK = 2**18
+INDICES_AT_A_TIME = 2**18
 """Indices at a time, so that they stay in the processor's cache."""
 
 
@@ -16,7 +16,7 @@ def draws(images: int) -> Iterator[np.ndarray]:
     The same number of images is always drawn the same way, so that what two variants get from it belongs together.
     """
     random = np.random.default_rng(SEED)
-    rows = max(BLOCK // images, 1)
+    rows = max(INDICES_AT_A_TIME // images, 1)
     for first in range(0, RESAMPLES, rows):
         yield random.integers(images, size=(min(rows, RESAMPLES - first), images), dtype=np.int32)
 

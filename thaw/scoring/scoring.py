@@ -120,7 +120,7 @@ def _bootstrap_t(values: np.ndarray) -> tuple[float, float]:
     return max(0.0, float(low)), min(-float(np.log(LEAST_PROBABILITY)), float(high))
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[Bin]:
+def reliability_bins(labels: np.ndarray, probabilities: np.ndarray) -> list[Bin]:
     """Return accuracy by confidence, in `BINS` bins of equal width; without those that have no image."""
     exact = probabilities.astype(np.float64)
     confidence = exact.max(axis=1) / exact.sum(axis=1)
@@ -139,7 +139,7 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
     On few images, it is above 0 for a perfectly calibrated classifier, too.
     """
-    bins = reliability(labels, probabilities)
+    bins = reliability_bins(labels, probabilities)
     return sum(one.images * abs(one.accuracy - one.confidence) for one in bins) / len(labels)
 
 

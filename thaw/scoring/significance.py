@@ -23,7 +23,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairedTest:
     only_first_right: int
     """Images that the first classifier gets right, and the second does not."""
     only_second_right: int
@@ -32,7 +32,9 @@ class Pair:
     log_loss: Difference
 
 
-def paired_tests(labels: np.ndarray, probabilities: dict[str, np.ndarray], pairs: list[tuple[str, str]]) -> list[Pair]:
+def paired_tests(
+    labels: np.ndarray, probabilities: dict[str, np.ndarray], pairs: list[tuple[str, str]]
+) -> list[PairedTest]:
     """Test pairs of classifiers for differences on the same images.
 
     - accuracy: McNemar's test, exact;
@@ -56,7 +58,7 @@ def paired_tests(labels: np.ndarray, probabilities: dict[str, np.ndarray], pairs
         lost, won = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
         f1 = macro_f1(labels, probabilities[second]) - macro_f1(labels, probabilities[first])
         found.append(
-            Pair(
+            PairedTest(
                 lost,
                 won,
                 Difference((won - lost) / len(labels), binomtest(won, won + lost).pvalue if won + lost else 1.0),
@@ -82,7 +84,7 @@ def holm(ps: list[float]) -> list[float]:
     return corrected
 
 
-def verdict(pair: Pair) -> str:
+def verdict(pair: PairedTest) -> str:
     """Say which scores of the second classifier of a pair are better, worse, or no different but for noise."""
     words: dict[str, list[str]] = {"better": [], "worse": [], "within the noise": []}
     for score, difference, better in [
