@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from thaw.engines.extraction import batched_predict
 from thaw.engines.openvino import finite
 from thaw.engines.ready import trained
 from thaw.errors import UserError
@@ -19,6 +18,7 @@ from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
 from thaw.params.evaluation import Evaluation
 from thaw.params.reading import read_entry
 from thaw.params.variants import Variant
+from thaw.progress import progress_by_rows
 from thaw.scoring.scoring import Bin, per_class, reliability, score, top_k_accuracy
 from thaw.stage import announce, run
 from thaw.threads import ahead
@@ -45,24 +45,24 @@ def main(
 ) -> None:
     """Write the scores of the variant `name`: its predictions, scores by class and by confidence, worst mistakes."""
     wanted = read_entry(params, entry, Evaluation)
-    about = model_file.check(model)
+    record = model_file.variant_of(model, model_file.verify(model))
     rows = RowFile(inputs)
-    if about["inputs_digest"] != rows.digest:
+    if record.inputs_digest != rows.digest:
         raise UserError(f"{model}: was trained on other rows than {inputs} has; run `dvc repro`")
     part = rows.index.splits["test"]
     labels = rows.index.labels[part]
-    scorer = trained(model, about["boundary"])
+    scorer = trained(model, record.boundary)
     announce(f"evaluate {name}: {len(labels)} test images, with {scorer.name}")
-    batches = ahead(rows.batches(BATCH, part))
-    probabilities = np.concatenate(list(finite(batched_predict(scorer, batches, len(labels), "scoring"), model)))
+    predicted = progress_by_rows(scorer.stream(ahead(rows.batches(BATCH, part))), len(labels), "scoring")
+    probabilities = np.concatenate(list(finite(predicted, model)))
 
     scores: dict[str, Any] = {
-        "chosen_on": about["variant"]["fit"].get("validate_on", "validation"),
+        "chosen_on": record.variant["fit"].get("validate_on", "validation"),
         "test": {
             **asdict(score(labels, probabilities)),
             f"top_{wanted.top_k}_accuracy": top_k_accuracy(labels, probabilities, wanted.top_k),
         },
-        "parameters": about["parameters"],
+        "parameters": record.parameters,
     }
     groups = len(np.unique(units_of(rows.index.groups[part])))
     if groups < len(labels):
@@ -75,19 +75,19 @@ def main(
     if folds and name in folds.variants:
         from stages.cross_validate.folding import cross_validate  # loads scikit-learn
 
-        variant = Variant.model_validate(about["variant"])
+        variant = Variant.model_validate(record.variant)
         scores["cross_validation"] = asdict(cross_validate(f"variants.{name}", variant, start, rows, folds))
     write_text(metrics, json.dumps(_rounded(scores), indent=2) + "\n")
     paths = [path.decode() for path in rows.index.paths[part]]
-    predicted = Predictions(paths, labels, probabilities, about["classes"])
-    write_predictions(predictions, predicted)
-    draw_mistakes(mistakes, predicted, [key.decode() for key in rows.index.keys[part]], thumbnails)
+    scored = Predictions(paths, labels, probabilities, record.classes)
+    write_predictions(predictions, scored)
+    draw_mistakes(mistakes, scored, [key.decode() for key in rows.index.keys[part]], thumbnails)
     write_csv(
         classes,
         ["class", "images", "precision", "recall", "f1"],
         [
             [label, *map(_shown, values)]
-            for label, values in zip(about["classes"], per_class(labels, probabilities), strict=True)
+            for label, values in zip(record.classes, per_class(labels, probabilities), strict=True)
         ],
     )
     bins = reliability(labels, probabilities)

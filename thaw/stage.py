@@ -81,7 +81,8 @@ def _age() -> float:
 
 def _keep_duration(seconds: float) -> None:
     module = sys.modules["__main__"].__spec__
-    command = shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
+    name = module.name.removesuffix(".__main__") if module else sys.argv[0]
+    command = shlex.join(["python", "-m", name, *sys.argv[1:]])
     _duration_file().parent.mkdir(parents=True, exist_ok=True)
     with _duration_file().open("a", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerow([command, f"{seconds:.1f}"])
