@@ -20,7 +20,7 @@ from thaw.reuse.folder import cache_folder
 
 
 def run(stage: Callable[..., None]) -> None:
-    """Call `stage` with the command line's arguments, one for each of its parameters.
+    """Call `stage` with the command line's arguments, one `--name value` for each of its parameters.
 
     A parameter annotated `Path` gets a `Path`, every other one the text itself; one with a default may be left out.
     A `UserError` ends the process with status 1 and its message alone, Ctrl-C with status 130 and without a word. How
@@ -29,7 +29,8 @@ def run(stage: Callable[..., None]) -> None:
     parser = argparse.ArgumentParser(description=inspect.getdoc(stage))
     for parameter in inspect.signature(stage).parameters.values():
         kind = Path if parameter.annotation in (Path, Path | None) else str
-        parser.add_argument(parameter.name, type=kind, nargs=None if parameter.default is parameter.empty else "?")
+        is_needed = parameter.default is parameter.empty
+        parser.add_argument(f"--{parameter.name.replace('_', '-')}", type=kind, required=is_needed)
     with in_terminal():
         stage(**vars(parser.parse_args()))
         with suppress(OSError):  # without it, only estimates are lost

@@ -12,9 +12,8 @@ import numpy as np
 from thaw.errors import UserError
 from thaw.formats import model_file
 from thaw.formats.model_file import Record
-from thaw.images.normalization import Normalization, unlike_pretraining
+from thaw.images.normalization import Normalization
 from thaw.networks.backend import keras
-from thaw.stage import announce
 
 HEAD = "head_"
 """Begins the names of a head's layers, and of no backbone's."""
@@ -31,14 +30,10 @@ def assemble(
     Keras overrides a `training=False` that is part of a functional model when that model is trained.
     Batch normalization is left to its `trainable` flag, which does stop it.
 
-    A normalization that is not the one with which the backbone was pretrained is warned of.
-
     Returns:
         A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
         pooling layer is named `pooling`.
     """
-    if warning := unlike_pretraining(backbone.name, normalization):
-        announce(warning)
     pixels = keras.Input((height, width, 3), name="pixels")
     ordered = keras.ops.flip(pixels, axis=-1) if normalization.order == "BGR" else pixels
     normalized = keras.layers.Rescaling(
