@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
 repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu)
 	@git rev-parse --git-dir >/dev/null 2>&1 || git init --quiet || dvc config --local core.no_scm true
-	python -m stages.check params.yaml
+	python -m stages.check --params params.yaml
 	python -m $(if $(JOBS),commands repro --jobs $(JOBS),dvc repro)
 
 test: .venv/installed-dev

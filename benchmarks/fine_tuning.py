@@ -14,9 +14,9 @@ from benchmarks.networks import LITE0, VGG16, Network
 from benchmarks.project import PRECISIONS
 from stages.features.views import Views
 from thaw.backbones.building import build_backbone
-from thaw.engines.keras import engine
 from thaw.engines.openvino import Precision
-from thaw.formats.row_file import Index, RowFile
+from thaw.engines.ready import engine
+from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing
 from thaw.images.normalization import Normalization
 from thaw.networks import models
@@ -128,7 +128,7 @@ def _views(path: Path, images: np.ndarray) -> Views:
         ("a",),
         {"train": slice(0, len(images))},
     )
-    with writing(path, index, images.shape[1:], images.dtype, {}) as file:
+    with writing(path, index, images.shape[1:], images.dtype, Origin({})) as file:
         file.write([images])
     entry = Features(tensors="a", backbone="a", layer="top", augmentation=CHANGES, views=VIEWS)
     return Views(RowFile(path), entry)

@@ -15,6 +15,7 @@ from stages.features import __main__ as features
 from stages.manifest import __main__ as manifest
 from thaw.backbones.building import build_backbone
 from thaw.engines.openvino import Precision
+from thaw.formats.model_file import BackboneRecord
 from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras
@@ -48,7 +49,7 @@ class Project:
         with self._params.open("w", encoding="utf-8") as file:
             YAML().dump(params, file)
         backbone = Backbone(architecture=network.architecture, weights=network.weights)
-        models.save(build_backbone(backbone), self.backbone, {"backbone": backbone.model_dump()})
+        models.save(build_backbone(backbone), self.backbone, BackboneRecord(backbone.model_dump()))
         self.list_images()
 
     @property

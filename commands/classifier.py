@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from thaw.engines.openvino import Engine, finite
-from thaw.errors import UserError
 from thaw.formats import model_file
 from thaw.images.decoding import UnreadableImageError, pixels
 from thaw.threads import on_all_cores
@@ -33,12 +32,10 @@ class Classifier:
 
     def __init__(self, path: Path):
         self._path = path
-        about = model_file.read_about(path)
-        if "classes" not in about:
-            raise UserError(f"{path}: a backbone, which knows no classes; take a variant's model, from models/variants")
-        self.classes: list[str] = about["classes"]
-        tensors = about["tensors"]
-        self.about = {"classes": self.classes, **{key: tensors[key] for key in ("pixels", "resize", "interpolation")}}
+        record = model_file.variant_of(path, model_file.read_record(path))
+        self.classes = record.classes
+        made_by = {key: record.tensors[key] for key in ("pixels", "resize", "interpolation")}
+        self.usage = {"classes": self.classes, **made_by}
         """What has to be known to use the model elsewhere: it normalizes RGB pixels 0-255 itself."""
 
     def pixels(self, source: bytes | np.ndarray) -> np.ndarray:
@@ -47,8 +44,8 @@ class Classifier:
         Raises:
             UnreadableImageError: it is none.
         """
-        height, width = self.about["pixels"]
-        return pixels(source, height, width, self.about["resize"], self.about["interpolation"])
+        height, width = self.usage["pixels"]
+        return pixels(source, height, width, self.usage["resize"], self.usage["interpolation"])
 
     def read(self, path: Path) -> np.ndarray | Unreadable:
         """Return a file's image as `pixels` makes it."""

@@ -17,7 +17,7 @@ from thaw.errors import UserError
 
 LOCK = "dvc.lock"
 PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
-CHECK = f"python -m stages.check {PARAMS}"
+CHECK = f"python -m stages.check --params {PARAMS}"
 
 
 def require_valid_params() -> None:

@@ -1,30 +1,28 @@
 """Score a variant on the test split, once."""
 
-import json
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from thaw.engines.extraction import batched_predict
 from thaw.engines.openvino import finite
 from thaw.engines.ready import trained
 from thaw.errors import UserError
-from thaw.files import write_csv, write_text
+from thaw.files import write_csv
 from thaw.formats import model_file
+from thaw.formats.metrics import DIGITS, write_metrics
 from thaw.formats.predictions import Predictions, write_predictions
 from thaw.formats.row_file import RowFile, units_of
 from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
 from thaw.params.evaluation import Evaluation
 from thaw.params.reading import read_entry
-from thaw.params.variants import Variant
+from thaw.progress import progress_by_rows
 from thaw.scoring.scoring import Bin, per_class, reliability_bins, score, top_k_accuracy
 from thaw.stage import announce, run
 from thaw.threads import ahead
 
 BATCH = 32
-DIGITS = 6
 PICTURES = 8
 """In a row."""
 
@@ -32,66 +30,59 @@ PICTURES = 8
 def main(
     params: Path,
     entry: str,
-    name: str,
-    start: Path,
+    variant: str,
     model: Path,
     inputs: Path,
     thumbnails: Path,
     metrics: Path,
     predictions: Path,
-    classes: Path,
-    calibration: Path,
+    by_class: Path,
+    by_confidence: Path,
     mistakes: Path,
 ) -> None:
-    """Write the scores of the variant `name`: its predictions, scores by class and by confidence, worst mistakes."""
+    """Write the scores of a variant: its predictions, scores by class and by confidence, worst mistakes."""
     wanted = read_entry(params, entry, Evaluation)
-    about = model_file.check(model)
+    record = model_file.variant_of(model, model_file.verify(model))
     rows = RowFile(inputs)
-    if about["inputs_digest"] != rows.digest:
+    if record.inputs_digest != rows.digest:
         raise UserError(f"{model}: was trained on other rows than {inputs} has; run `dvc repro`")
     part = rows.index.splits["test"]
     labels = rows.index.labels[part]
-    scorer = trained(model, about["boundary"])
-    announce(f"evaluate {name}: {len(labels)} test images, with {scorer.name}")
-    batches = ahead(rows.batches(BATCH, part))
-    probabilities = np.concatenate(list(finite(batched_predict(scorer, batches, len(labels), "scoring"), model)))
+    scorer = trained(model, record.boundary)
+    announce(f"evaluate {variant}: {len(labels)} test images, with {scorer.name}")
+    predicted = progress_by_rows(scorer.stream(ahead(rows.batches(BATCH, part))), len(labels), "scoring")
+    probabilities = np.concatenate(list(finite(predicted, model)))
 
     scores: dict[str, Any] = {
-        "chosen_on": about["variant"]["fit"].get("validate_on", "validation"),
+        "chosen_on": record.variant["fit"].get("validate_on", "validation"),
         "test": {
             **asdict(score(labels, probabilities)),
             f"top_{wanted.top_k}_accuracy": top_k_accuracy(labels, probabilities, wanted.top_k),
         },
-        "parameters": about["parameters"],
+        "parameters": record.parameters,
     }
     groups = len(np.unique(units_of(rows.index.groups[part])))
     if groups < len(labels):
         scores["test"]["groups"] = groups
         announce(
             f"warning: the {len(labels)} test images are of {groups} groups: intervals and p-values, which take images "
-            "for independent, are too narrow and too small; evaluation.cross_validation heeds groups"
+            "for independent, are too narrow and too small; cross_validation heeds groups"
         )
-    folds = wanted.cross_validation
-    if folds and name in folds.variants:
-        from stages.cross_validate.folding import cross_validate  # loads scikit-learn
-
-        variant = Variant.model_validate(about["variant"])
-        scores["cross_validation"] = asdict(cross_validate(f"variants.{name}", variant, start, rows, folds))
-    write_text(metrics, json.dumps(_rounded(scores), indent=2) + "\n")
+    write_metrics(metrics, scores)
     paths = [path.decode() for path in rows.index.paths[part]]
-    predicted = Predictions(paths, labels, probabilities, about["classes"])
-    write_predictions(predictions, predicted)
-    draw_mistakes(mistakes, predicted, [key.decode() for key in rows.index.keys[part]], thumbnails)
+    scored = Predictions(paths, labels, probabilities, record.classes)
+    write_predictions(predictions, scored)
+    draw_mistakes(mistakes, scored, [key.decode() for key in rows.index.keys[part]], thumbnails)
     write_csv(
-        classes,
+        by_class,
         ["class", "images", "precision", "recall", "f1"],
         [
             [label, *map(_shown, values)]
-            for label, values in zip(about["classes"], per_class(labels, probabilities), strict=True)
+            for label, values in zip(record.classes, per_class(labels, probabilities), strict=True)
         ],
     )
     bins = reliability_bins(labels, probabilities)
-    write_csv(calibration, [field.name for field in fields(Bin)], [map(_shown, astuple(one)) for one in bins])
+    write_csv(by_confidence, [field.name for field in fields(Bin)], [map(_shown, astuple(one)) for one in bins])
     announce(f"accuracy {scores['test']['accuracy']:.4f}, {scores['test']['correct']} of {len(labels)}")
 
 
@@ -111,12 +102,6 @@ def draw_mistakes(mistakes: Path, predicted: Predictions, digests: list[str], th
     starts = range(0, max(len(drawn), 1), PICTURES)
     rows = [(title if start == 0 else "", drawn[start : start + PICTURES]) for start in starts]
     draw_grid(mistakes, rows, predicted.classes)
-
-
-def _rounded(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _rounded(value) for key, value in tree.items()}
-    return round(tree, DIGITS) if isinstance(tree, float) else tree
 
 
 def _shown(value: float) -> str:

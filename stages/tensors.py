@@ -9,7 +9,7 @@ import numpy as np
 
 from thaw.errors import UserError
 from thaw.formats.manifest import Row, class_names, read_manifest, splits_of
-from thaw.formats.row_file import Index
+from thaw.formats.row_file import Index, Origin
 from thaw.formats.row_writer import writing
 from thaw.images.decoding import DECODER, UnreadableImageError, pixels
 from thaw.images.normalization import Normalization
@@ -26,7 +26,7 @@ BATCH = 32
 
 
 def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) -> None:
-    """Write the RGB pixels of the images in `folder` to `tensors`, with the normalization that reading applies."""
+    """Write the RGB pixels 0-255 of the images in `folder`, and the normalization that the networks begin with."""
     wanted = read_entry(params, entry, Tensors)
     rows, shape, dtype = read_manifest(manifest), (*wanted.pixels, 3), np.dtype(np.uint8)
     index = index_of(rows)
@@ -36,8 +36,11 @@ def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) 
     )
     size, known = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", store.count(index.keys)
     announce(f"{entry}: {len(rows)} images to {size}, on {os.cpu_count()} CPU cores; {known} were decoded before")
-    made_with = {**wanted.model_dump(), "normalization": Normalization.of(wanted.normalization).to_json()}
-    with writing(tensors, index, shape, dtype, {"tensors": made_with}) as file:
+    made_with = {
+        **wanted.model_dump(exclude={"unlike_pretraining"}),
+        "normalization": Normalization.of(wanted.normalization).to_json(),
+    }
+    with writing(tensors, index, shape, dtype, Origin(made_with)) as file:
         decoded = store.complete(
             index.keys, lambda missing: decode_all(folder, [rows[number] for number in missing], wanted)
         )

@@ -1,14 +1,14 @@
 """Train what comes after the freeze boundary."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from thaw.engines.converting import keep_trained, runs_on_openvino
-from thaw.engines.kept import place_of_trained
+from thaw.engines.converting import keep_trained
 from thaw.formats.history import write_history
+from thaw.formats.model_file import ModelRecord, to_json
 from thaw.formats.row_file import RowFile
 from thaw.machine import processor
 from thaw.networks.backend import device, keras
@@ -30,39 +30,38 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     fit, file = variant.fit, RowFile(inputs)
     if isinstance(fit, Training):
         keras.utils.set_random_seed(fit.seed)
-    network, about = begin(entry, variant, start, file)
+    network, record = begin(entry, variant, start, file)
     splits = (fit.train_on, fit.validate_on) if isinstance(fit, Training) else (["train"], "validation")
     rows = rows_of(file, *splits)
     images, views = len(rows.train[0]), len(rows.train)
     announce(
         f"{entry}: from {variant.start} on {images} {variant.inputs}{f', {views} views each' if views > 1 else ''}, "
-        f"frozen up to: {about['frozen'] or 'nothing'}, on {device()}"
+        f"frozen up to: {record.frozen or 'nothing'}, on {device()}"
     )
     if isinstance(fit, Solver):
-        freeze(network, about["frozen"], "frozen")
+        freeze(network, record.frozen, "frozen")
         curve = solve(network, rows, fit)
-        _save(network, model, about)
+        _save(network, model, record)
         write_history(history, curve)
         return
     if fit.validate_on == "test":
         announce("warning: the test split is used for validation: its scores will be optimistic")
-    freeze(network, about["frozen"], fit.batch_norm)
+    freeze(network, record.frozen, fit.batch_norm)
     computes = [np.__version__, keras.__version__, keras.backend.backend(), device(), processor()]
-    checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint("stages.train", about, computes))
+    checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint("stages.train", to_json(record), computes))
     if checkpoint.epochs:
         announce(f"{entry}: an interrupted training goes on after epoch {checkpoint.epochs}")
     # Whoever plots the curve while training lasts sees it grow.
     watch = partial(write_history, history)
-    curve = train(network, about["boundary"], rows, fit, variant.augmentation, checkpoint, watch)
+    curve = train(network, record.boundary, rows, fit, variant.augmentation, checkpoint, watch)
     write_history(history, curve)
-    _save(network, model, about)
+    _save(network, model, record)
     checkpoint.discard()
 
 
-def _save(network: keras.Model, model: Path, about: dict[str, Any]) -> None:
-    save(network, model, {**about, "parameters": count_parameters(network)})
-    if runs_on_openvino() and place_of_trained(model, about["boundary"]):  # so that scoring need not load Keras again
-        keep_trained(model, network, about["boundary"])
+def _save(network: keras.Model, model: Path, record: ModelRecord) -> None:
+    save(network, model, replace(record, parameters=count_parameters(network)))
+    keep_trained(model, network, record.boundary)  # so that scoring need not load Keras again
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from thaw.reuse.folder import cache_folder
 
 
 def run(stage: Callable[..., None]) -> None:
-    """Call `stage` with the command line's arguments, one for each of its parameters.
+    """Call `stage` with the command line's arguments, one `--name value` for each of its parameters.
 
     A parameter annotated `Path` gets a `Path`, every other one the text itself; one with a default may be left out.
     A `UserError` ends the process with status 1 and its message alone, Ctrl-C with status 130 and without a word. How
@@ -29,7 +29,8 @@ def run(stage: Callable[..., None]) -> None:
     parser = argparse.ArgumentParser(description=inspect.getdoc(stage))
     for parameter in inspect.signature(stage).parameters.values():
         kind = Path if parameter.annotation in (Path, Path | None) else str
-        parser.add_argument(parameter.name, type=kind, nargs=None if parameter.default is parameter.empty else "?")
+        is_needed = parameter.default is parameter.empty
+        parser.add_argument(f"--{parameter.name.replace('_', '-')}", type=kind, required=is_needed)
     with in_terminal():
         stage(**vars(parser.parse_args()))
         with suppress(OSError):  # without it, only estimates are lost
@@ -81,7 +82,8 @@ def _age() -> float:
 
 def _keep_duration(seconds: float) -> None:
     module = sys.modules["__main__"].__spec__
-    command = shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
+    name = module.name.removesuffix(".__main__") if module else sys.argv[0]
+    command = shlex.join(["python", "-m", name, *sys.argv[1:]])
     _duration_file().parent.mkdir(parents=True, exist_ok=True)
     with _duration_file().open("a", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerow([command, f"{seconds:.1f}"])

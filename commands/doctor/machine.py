@@ -14,7 +14,6 @@ from typing import Any
 
 import thaw
 from commands.doctor.findings import INSTALL, Finding, State, first_names
-from thaw.engines.openvino import openvino
 from thaw.machine import versions
 
 CONSTRAINTS = Path("constraints.txt")
@@ -67,7 +66,9 @@ def _canonical(name: str) -> str:
 
 def check_openvino(params: dict[str, Any]) -> Finding:
     """Whether features can be computed by OpenVINO, and in bfloat16 where params.yaml asks for it."""
-    if openvino is None:
+    try:
+        import openvino
+    except ImportError:
         text = "cannot be imported; without it, features are computed by Keras, at half the speed"
         return Finding("OpenVINO", State.WARNING, text, INSTALL)
     has_bfloat16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

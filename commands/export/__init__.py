@@ -76,7 +76,7 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
                     f"{out}: not written, for it would give other probabilities than {model}: "
                     f"they differ by up to {difference:.1e} on {len(pixels)} images"
                 )
-            write_text(written.with_name(f"{out.name}.json"), json.dumps(classifier.about, indent=1) + "\n")
+            write_text(written.with_name(f"{out.name}.json"), json.dumps(classifier.usage, indent=1) + "\n")
             if out.is_dir():
                 shutil.rmtree(out)
             for one in sorted(Path(folder).iterdir(), key=lambda one: one == written):  # the model comes last

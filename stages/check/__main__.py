@@ -5,8 +5,8 @@ from pathlib import Path
 from stages.check.checking import check_params
 from thaw.formats.manifest import read_manifest
 from thaw.machine import backend
-from thaw.params.evaluation import Evaluation
-from thaw.params.reading import read_entry
+from thaw.params.cross_validation import CrossValidation
+from thaw.params.reading import read_entry, read_yaml
 from thaw.stage import run
 
 
@@ -14,9 +14,11 @@ def main(params: Path, manifest: Path | None = None) -> None:
     """Check a params file, every error of it being listed; and against a manifest, whether its folds are possible."""
     backend()
     check_params(params)
-    folds = read_entry(params, "evaluation", Evaluation).cross_validation if manifest else None
-    if manifest and folds:
-        folds.require((row.label, row.group or (row.path,)) for row in read_manifest(manifest))
+    if manifest:
+        images = [(row.label, row.group or (row.path,)) for row in read_manifest(manifest)]
+        for name in read_yaml(params)["cross_validation"]:
+            entry = f"cross_validation.{name}"
+            read_entry(params, entry, CrossValidation).require(entry, images)
 
 
 if __name__ == "__main__":

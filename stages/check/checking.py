@@ -13,6 +13,7 @@ from stages.check.rules import Entries, Problem, relations
 from stages.check.trials import tried
 from thaw.errors import UserError
 from thaw.params.backbones import Backbone
+from thaw.params.cross_validation import CrossValidation
 from thaw.params.dataset import Dataset
 from thaw.params.evaluation import Evaluation
 from thaw.params.features import Features
@@ -28,8 +29,14 @@ SECTIONS: dict[str, type[Entry]] = {
     "features": Features,
     "variants": Variant,
     "evaluation": Evaluation,
+    "cross_validation": CrossValidation,
 }
 SINGLE = ("dataset", "evaluation")
+MOVED = {
+    "evaluation.cross_validation": "is a section of its own now, with an entry for each variant: "
+    "cross_validation: {NAME: {start: ..., inputs: ..., folds: ..., repeats: ..., seed: ...}}"
+}
+"""What keys of earlier versions are called now."""
 ENTRY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # DVC does not see these keys change, and restores stale outputs (iterative/dvc#10296).
 UNSEEN_BY_DVC = ("size", "nfiles")
@@ -154,7 +161,8 @@ def _in_words(address: str, detail: ErrorDetails, schema: type[BaseModel]) -> Pr
     value, context = detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            problem = f"unknown key{did_you_mean(steps[-1], _keys_beside(schema, location))}"
+            hint = did_you_mean(steps[-1], _keys_beside(schema, location))
+            problem = MOVED.get(".".join([address, *steps]), f"unknown key{hint}")
         case "missing":
             problem = "this key is missing"
         case "value_error":

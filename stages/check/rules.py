@@ -9,7 +9,9 @@ from typing import Any
 
 from stages.check.architectures import known_architectures, known_boundaries, nearest, smallest_pixels
 from stages.check.keras_names import keras_problems
+from thaw.images.normalization import pretrained_with
 from thaw.params.backbones import Backbone
+from thaw.params.cross_validation import CrossValidation
 from thaw.params.features import Features
 from thaw.params.keras_spec import is_keras_object
 from thaw.params.variants import Solver, Training, Variant, ends_in_logits
@@ -66,9 +68,9 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
             yield from _variant(f"variants.{name}", entry, raw)
     for name, variant in valid["variants"].items():
         yield from _lineage(f"variants.{name}", name, variant, valid)
-    for evaluation in valid["evaluation"].values():
-        if evaluation.cross_validation:
-            yield from _cross_validated(evaluation.cross_validation.variants, raw, valid)
+    yield from _unlike_pretraining(valid)
+    for name, folds in valid["cross_validation"].items():
+        yield from _cross_validated(name, folds, raw, valid)
 
 
 def _parent(where: str, section: str, name: str, raw: Entries) -> Iterator[Problem]:
@@ -208,19 +210,42 @@ def _keras(where: str, specs: Any, namespace: str) -> Iterator[Problem]:
                 yield ".".join(step for step in steps if step), problem
 
 
-def _cross_validated(names: list[str], raw: Entries, valid: Entries) -> Iterator[Problem]:
-    """Yield which variants cannot be cross-validated."""
-    for index, name in enumerate(names):
-        where = f"evaluation.cross_validation.variants.{index}"
-        yield from _parent(where, "variants", name, raw)
-        parent = valid["variants"][name].start.partition("/")[2] if name in valid["variants"] else ""
-        start = valid["variants"].get(parent)
-        if start is not None and not isinstance(start.fit, Solver):
+def _unlike_pretraining(valid: Entries) -> Iterator[Problem]:
+    """Yield which tensors a pretrained network gets with another normalization than it was pretrained with."""
+    met = {(one.tensors, f"backbones/{one.backbone}") for one in valid["features"].values()}
+    met |= {(one.inputs.partition("/")[2], one.start) for one in valid["variants"].values() if "tensors/" in one.inputs}
+    for name, start in sorted(met):
+        tensors, backbone = valid["tensors"].get(name), valid["backbones"].get(start.partition("/")[2])
+        if tensors is None or backbone is None or start.startswith("variants/") or backbone.weights == "none":
+            continue
+        expected = pretrained_with(backbone.architecture)
+        if expected not in (None, tensors.normalization) and not tensors.unlike_pretraining:
             yield (
-                where,
-                f"{name} starts from variants.{parent}, whose training has seen the images that a fold leaves out: "
-                "take a variant that starts from a backbone or from a solved head",
+                f"tensors.{name}.normalization",
+                f"{backbone.architecture}, of {start.replace('/', '.')}, was pretrained with {expected!r}, got "
+                f"{tensors.normalization!r}; if that is meant, write unlike_pretraining: true beside it",
             )
+
+
+def _cross_validated(name: str, folds: CrossValidation, raw: Entries, valid: Entries) -> Iterator[Problem]:
+    """Yield why a variant cannot be cross-validated."""
+    here = f"cross_validation.{name}"
+    yield from _parent(here, "variants", name, raw)
+    variant: Variant | None = valid["variants"].get(name)
+    if variant is None:
+        return
+    for key in ("start", "inputs"):
+        expected, found = getattr(variant, key), getattr(folds, key)
+        if found != expected:
+            yield f"{here}.{key}", f"expected {expected!r}, as variants.{name} has it, got {found!r}"
+    parent = variant.start.partition("/")[2] if variant.start.startswith("variants/") else ""
+    start = valid["variants"].get(parent)
+    if start is not None and not isinstance(start.fit, Solver):
+        yield (
+            here,
+            f"variants.{name} starts from variants.{parent}, whose training has seen the images that a fold leaves "
+            "out: take a variant that starts from a backbone or from a solved head",
+        )
 
 
 def _name(spec: Any) -> Any:

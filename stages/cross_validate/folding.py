@@ -12,7 +12,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedGroupKFol
 from stages.cross_validate.solved import Images, SolvedFolds
 from thaw.errors import UserError
 from thaw.formats.row_file import RowFile
-from thaw.params.evaluation import CrossValidation
+from thaw.params.cross_validation import CrossValidation
 from thaw.params.variants import Solver, Variant
 from thaw.scoring.scoring import CONFIDENCE, wilson
 
@@ -27,7 +27,9 @@ class CrossValidated:
     fits: int
 
 
-def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wanted: CrossValidation) -> CrossValidated:
+def cross_validate(
+    entry: str, wanted: CrossValidation, name: str, variant: Variant, start: Path, file: RowFile
+) -> CrossValidated:
     """Cross-validate a variant, every choice made anew inside every training part.
 
     A share of the training part is held out for the choices: of C, by early stopping. A head that the variant starts
@@ -35,11 +37,12 @@ def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wan
     two sides.
 
     Args:
-        entry: the variant's address in params.yaml, for messages.
+        entry: the address of `wanted` in params.yaml, for messages.
+        wanted: folds, repeats and their seed.
+        name: the variant's address there.
         variant: starts from a backbone, or from a variant with a solver.
         start: the file of what it starts from.
         file: its inputs.
-        wanted: folds, repeats and their seed.
 
     Returns:
         The mean accuracy; its bounds are a 95 % interval from the corrected resampled t-test (Nadeau and Bengio
@@ -50,7 +53,7 @@ def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wan
         UserError: a class is too small for so many folds.
     """
     images = Images.of(file)
-    parts = list(parts_of(images, wanted))
+    parts = list(parts_of(entry, wanted, images))
     one_fold: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
     if isinstance(variant.fit, Solver):
         one_fold = SolvedFolds(images, variant.fit)
@@ -58,7 +61,7 @@ def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wan
         from stages.cross_validate.trained import TrainedFolds  # loads Keras
         from thaw.training.start import begin
 
-        one_fold = TrainedFolds(images, variant, variant.fit, *begin(entry, variant, start, file))
+        one_fold = TrainedFolds(images, variant, variant.fit, *begin(name, variant, start, file))
     accuracies = []
     for fitted, held_out, outside in parts:
         accuracies.append(one_fold(fitted, held_out, outside))
@@ -76,7 +79,9 @@ def cross_validate(entry: str, variant: Variant, start: Path, file: RowFile, wan
     return CrossValidated(mean, low, high, fits)
 
 
-def parts_of(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def parts_of(
+    entry: str, wanted: CrossValidation, images: Images
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield for each fit which images are fitted, which are held out for its choices, and which are left out.
 
     Images of a unit are together in one of the three; every class is among those that are fitted.
@@ -84,7 +89,7 @@ def parts_of(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarr
     Raises:
         UserError: a class is too small for so many folds.
     """
-    wanted.require(zip((images.classes[label] for label in images.labels), images.units.tolist(), strict=True))
+    wanted.require(entry, zip((images.classes[label] for label in images.labels), images.units.tolist(), strict=True))
     for inside, outside in _grouped_folds(images, wanted) if images.grouped else _folds(images, wanted):
         # scikit-learn refuses to hold out fewer images than there are classes.
         if not images.grouped and np.ceil(len(inside) / wanted.folds) >= len(images.classes):
@@ -92,7 +97,7 @@ def parts_of(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarr
                 inside, test_size=1 / wanted.folds, stratify=images.labels[inside], random_state=wanted.seed
             )
         else:
-            fitted, held_out = _units_apart(images, inside, wanted)
+            fitted, held_out = _units_apart(entry, wanted, images, inside)
         yield fitted, held_out, outside
 
 
@@ -108,7 +113,9 @@ def _grouped_folds(images: Images, wanted: CrossValidation) -> Iterator[tuple[np
         yield from partition.split(images.labels, images.labels, images.units)
 
 
-def _units_apart(images: Images, inside: np.ndarray, wanted: CrossValidation) -> tuple[np.ndarray, np.ndarray]:
+def _units_apart(
+    entry: str, wanted: CrossValidation, images: Images, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Divide a training part: of its folds, that one is held out whose share is the nearest to that of the others.
 
     Raises:
@@ -131,8 +138,8 @@ def _units_apart(images: Images, inside: np.ndarray, wanted: CrossValidation) ->
         groups = [len(np.unique(units[labels == label])) for label in range(len(images.classes))]
         fewest = int(np.argmin(groups))
         raise UserError(
-            f"evaluation.cross_validation.folds: {wanted.folds} folds, in which groups stay together, leave class "
+            f"{entry}.folds: {wanted.folds} folds, in which groups stay together, leave class "
             f"{images.classes[fewest]!r} in so few groups, {groups[fewest]}, that it cannot be both fitted and held "
-            "out; set another number, or leave cross_validation out"
+            f"out; set another number, or leave {entry} out"
         )
     return min(possible, key=lambda parts: abs(len(parts[1]) - len(inside) / folds))

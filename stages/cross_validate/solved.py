@@ -25,7 +25,7 @@ class Images:
     @classmethod
     def of(cls, file: RowFile) -> "Images":
         """Return the images of all splits."""
-        count = file.made_of.get("features", {}).get("views", 1)
+        count = file.origin.views
         views = []
         for split, part in file.index.splits.items():
             rows = np.arange(part.start, part.stop)

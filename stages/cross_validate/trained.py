@@ -1,17 +1,16 @@
 """Training by gradient descent on one part of the images after another."""
 
-from typing import Any
-
 import numpy as np
 
 from stages.cross_validate.solved import Images, solve
-from thaw.engines.extraction import batched_predict
 from thaw.engines.keras import KerasEngine
 from thaw.engines.openvino import finite
+from thaw.formats.model_file import ModelRecord
 from thaw.formats.row_file import Values
 from thaw.networks.backend import keras
 from thaw.networks.boundary import tail
 from thaw.params.variants import Solver, Training, Variant
+from thaw.progress import progress_by_rows
 from thaw.training import logistic
 from thaw.training.batches import Rows
 from thaw.training.training import freeze, train
@@ -22,13 +21,13 @@ BATCH = 32
 class TrainedFolds:
     """Trains a model by gradient descent on one part after another, from the same start."""
 
-    def __init__(self, images: Images, variant: Variant, fit: Training, model: keras.Model, about: dict[str, Any]):
+    def __init__(self, images: Images, variant: Variant, fit: Training, model: keras.Model, record: ModelRecord):
         self._images, self._variant, self._fit, self._model = images, variant, fit, model
-        self._boundary, self._frozen = about["boundary"], about["frozen"]
+        self._boundary, self._frozen = record.boundary, record.frozen
         self._weights = model.get_weights()
         self._solver = None
         if variant.start.startswith("variants/"):
-            self._solver = Solver.model_validate(about["start_fit"])
+            self._solver = Solver.model_validate(record.start_fit)
             body = self._inner(keras.Model(model.input, model.layers[-1].input))
             self._features = _predicted(body, images.values, np.arange(len(images.row_labels())))
 
@@ -56,4 +55,5 @@ def _predicted(model: keras.Model, values: Values, rows: np.ndarray) -> np.ndarr
     batches = (values[rows[first : first + BATCH]] for first in range(0, len(rows), BATCH))
     # The model changes from fold to fold: another engine would take longer to get ready.
     engine = KerasEngine(model, batch_size=BATCH)
-    return np.concatenate(list(finite(batched_predict(engine, batches, len(rows), "scoring"), "a fold's model")))
+    predicted = progress_by_rows(engine.stream(batches), len(rows), "scoring")
+    return np.concatenate(list(finite(predicted, "a fold's model")))

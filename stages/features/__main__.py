@@ -8,9 +8,8 @@ from stages.features.frozen import frozen
 from stages.features.views import Views
 from thaw.engines.openvino import finite
 from thaw.files import sha256
-from thaw.formats.row_file import RowFile
+from thaw.formats.row_file import Origin, RowFile
 from thaw.formats.row_writer import writing
-from thaw.images.normalization import Normalization
 from thaw.machine import processor, versions
 from thaw.params.features import Features
 from thaw.params.reading import read_entry
@@ -24,29 +23,29 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
     """Write the activations of `backbone` at the entry's freeze boundary, for every row of `tensors`."""
     wanted = read_entry(params, entry, Features)
     images = RowFile(tensors)
-    digest, normalization = sha256(backbone), Normalization.from_json(images.made_of["tensors"]["normalization"])
+    digest, normalization = sha256(backbone), images.origin.normalization
     height, width, _ = images.row_shape
-    part = frozen(entry, backbone, digest, wanted, (height, width), normalization)
-    made_of = {
-        "features": wanted.model_dump(),
-        "engine": part.engine,
-        "boundary": part.boundary,
-        "tensors": images.made_of["tensors"],
-        "tensors_digest": images.digest,
-        "backbone": part.backbone,
-        "backbone_digest": digest,
-    }
+    part, engine = frozen(entry, backbone, digest, wanted, (height, width), normalization)
+    origin = Origin(
+        tensors=images.origin.tensors,
+        tensors_digest=images.digest,
+        features=wanted.model_dump(),
+        backbone=part.backbone,
+        backbone_digest=digest,
+        boundary=part.boundary,
+        engine=engine.name,
+    )
     computed = [digest, part.boundary, wanted.pooling, normalization.to_json(), images.row_shape]
-    computes = [part.engine, wanted.batch_size, versions("keras", "tensorflow"), processor()]
+    computes = [engine.name, wanted.batch_size, versions("keras", "tensorflow"), processor()]
     shape, dtype = tuple(part.row_shape), np.dtype(np.float32)
     store = RowStore(fingerprint("stages.features", computed, computes), shape, dtype)
     views = Views(images, wanted)
     announce(
-        f"{entry}: {len(images)} images through {part.network} up to {part.boundary}, with {part.engine} "
-        f"({part.device}); {store.count(views.keys)} of {len(views.keys)} rows were computed before"
+        f"{entry}: {len(images)} images through {part.network} up to {part.boundary}, with {engine.name} "
+        f"({engine.device}); {store.count(views.keys)} of {len(views.keys)} rows were computed before"
     )
-    with writing(features, images.index.with_views("train", wanted.views), shape, dtype, made_of) as file:
-        rows = store.complete(views.keys, lambda missing: finite(part.start().stream(views.batches(missing)), backbone))
+    with writing(features, images.index.with_views("train", wanted.views), shape, dtype, origin) as file:
+        rows = store.complete(views.keys, lambda missing: finite(engine.stream(views.batches(missing)), backbone))
         file.write(progress_by_rows(rows, len(views.keys), "extracting"))
 
 

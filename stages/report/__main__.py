@@ -1,20 +1,24 @@
-"""Show the variants to a person."""
+"""Set the variants side by side, and show them to a person."""
 
 import io
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.report.comparison import ranking
+from stages.report.comparison import as_markdown, compare, ranking
+from stages.report.learning_curves import draw_learning_curves
 from stages.report.page import Contents, page
 from thaw.errors import UserError
 from thaw.files import sha256, write_text
 from thaw.formats.history import read_history
 from thaw.formats.manifest import read_manifest
-from thaw.formats.predictions import read_predictions
+from thaw.formats.predictions import Predictions, read_predictions
 from thaw.formats.thumbnails import reading_thumbnails
 from thaw.params.reading import read_yaml
+from thaw.reuse.folder import cache_folder
 from thaw.scoring.scoring import score
 from thaw.stage import announce, run
 
@@ -40,30 +44,65 @@ def main(
     thumbnails: Path,
     predictions: Path,
     histories: Path,
-    comparison: Path,
     constraints: Path,
+    comparison: Path,
+    learning_curves: Path,
     report: Path,
 ) -> None:
-    """Write a page about all variants: scores, learning curves, mistakes, images, and what they were made with."""
+    """Write what tells the variants apart: tables for Git, learning curves, and a page on all that was made.
+
+    Files of variants that params.yaml no longer has are moved out of both folders, so that what this stage depends on
+    is the same here and in a fresh clone.
+    """
     tree = read_yaml(params)
     entries = tree[variants]
-    read = {name: read_predictions(predictions / f"{name}.csv") for name in entries}
+    for folder in (predictions, histories):
+        _set_aside(folder, entries)
+    read = _read_predictions(predictions, entries)
+    labels = next(iter(read.values())).labels
     scores = {name: score(one.labels, one.probabilities) for name, one in read.items()}
     ranked = ranking(scores)
+    announce(f"report: {', '.join(ranked)}")
+    optimistic = {name for name in ranked if entries[name]["fit"].get("validate_on") == "test"}
+    blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, scores, optimistic)
+    curves = {name: read_history(histories / f"{name}.csv") for name in entries}
     contents = Contents(
-        comparison=comparison.read_text(encoding="utf-8"),
+        comparison=blocks,
         scores={name: scores[name] for name in ranked},
         predictions={name: read[name] for name in ranked},
-        histories={name: read_history(histories / f"{name}.csv") for name in ranked},
-        optimistic={name for name in ranked if entries[name]["fit"].get("validate_on") == "test"},
+        histories={name: curves[name] for name in ranked},
+        optimistic=optimistic,
         manifest=read_manifest(manifest),
         manifest_digest=sha256(manifest),
         params=_as_yaml(_used(tree[backbones], tree[features], entries)),
         versions=_pinned(constraints),
     )
     with reading_thumbnails(thumbnails) as pictures:
-        write_text(report, page(contents, pictures))
-    announce(f"report: {', '.join(ranked)}")
+        html = page(contents, pictures)
+    text = as_markdown(blocks)
+    write_text(comparison, text)
+    draw_learning_curves(learning_curves, curves)
+    write_text(report, html)
+    print(text, end="")
+
+
+def _set_aside(folder: Path, variants: Iterable[str]) -> None:
+    """Move the files of variants that are no longer there to where nothing depends on them."""
+    for file in sorted(folder.glob("*.csv")):
+        if file.stem not in variants:
+            aside = cache_folder() / "former" / folder.name / file.name
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(file, aside)
+            announce(f"{file}: of no variant in params.yaml; moved to {aside}")
+
+
+def _read_predictions(folder: Path, variants: Iterable[str]) -> dict[str, Predictions]:
+    read = {name: read_predictions(folder / f"{name}.csv") for name in variants}
+    first, *others = read
+    for name in others:
+        if read[name].paths != read[first].paths:
+            raise UserError(f"{folder}: {first}.csv and {name}.csv are of different images; run `dvc repro`")
+    return read
 
 
 def _used(backbones: dict[str, Any], features: dict[str, Any], variants: dict[str, Any]) -> dict[str, Any]:

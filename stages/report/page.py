@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from stages.report import charts
+from stages.report.comparison import Block, Points, Table, marked
 from stages.report.markup import Markup, joined, tag
 from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS, Row, class_names
@@ -38,8 +39,7 @@ LONGEST_LABEL = 40
 class Contents:
     """What a report is about."""
 
-    comparison: str
-    """Tables, in the Markdown of `stages.report.comparison`."""
+    comparison: list[Block]
     scores: dict[str, Scores]
     """By variant, the best first; so are the following."""
     predictions: dict[str, Predictions]
@@ -120,29 +120,22 @@ def _summary(contents: Contents) -> Iterator[Markup]:
 
 def _results(contents: Contents) -> Markup:
     rows = [
-        (_marked(name, contents), one.accuracy, one.accuracy_low, one.accuracy_high)
+        (marked(name, contents.optimistic), one.accuracy, one.accuracy_low, one.accuracy_high)
         for name, one in contents.scores.items()
     ]
     said = "; ".join(f"{name} {value:.1%} ({low:.1%} – {high:.1%})" for name, value, low, high in rows)
     chart = _figure(charts.intervals(rows, f"Accuracy with 95 % interval: {said}"), "Accuracy, with 95 % intervals")
-    return joined(chart, *_from_markdown(contents.comparison))
+    return joined(chart, *map(_block, contents.comparison))
 
 
-def _from_markdown(text: str) -> Iterator[Markup]:
-    """Yield what `stages.report.comparison` wrote: tables, lists and paragraphs."""
-    title = "Scores on the test split"
-    for block in text.replace("\\*", "*").strip().split("\n\n"):
-        lines = block.splitlines()
-        if block.startswith("|"):
-            header, sides, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
-            aligned = ["number" if side.endswith(":") else None for side in sides]
-            yield _table(title, header, rows, aligned)
-        elif block.startswith("- "):
-            yield tag("ul", *(tag("li", line.removeprefix("- ")) for line in lines))
-        elif block.endswith(":"):
-            title = block.removesuffix(":")
-        else:
-            yield tag("p", block, class_="note")
+def _block(block: Block) -> Markup:
+    match block:
+        case Table(title, header, sides, rows):
+            return _table(title, header, rows, [None if side == "l" else "number" for side in sides])
+        case Points(lines):
+            return tag("ul", *(tag("li", line) for line in lines))
+        case _:
+            return tag("p", block, class_="note")
 
 
 def _learning_curves(contents: Contents) -> Markup:
@@ -164,7 +157,7 @@ def _learning_curves(contents: Contents) -> Markup:
     for name, history in contents.histories.items():
         best, told = _best_step(history)
         pair = (_curves(name, history, metric, ranges[metric], best) for metric in ("accuracy", "loss"))
-        title = tag("h3", _marked(name, contents))
+        title = tag("h3", marked(name, contents.optimistic))
         drawn.append(tag("article", title, tag("div", *pair, class_="pair"), tag("p", told)))
     return joined(key, *drawn)
 
@@ -211,7 +204,7 @@ def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) ->
         matrix = [_confusion(name, counts, classes)] if len(classes) <= MATRIX_CLASSES else []
         yield tag(
             "article",
-            tag("h3", _marked(name, contents)),
+            tag("h3", marked(name, contents.optimistic)),
             *_worst(one, classes, test, pictures),
             *_most_confused(counts, classes),
             tag("div", *matrix, _reliability(name, one), class_="cards"),
@@ -344,10 +337,6 @@ def _image(row: Row, pictures: Thumbnails) -> Markup:
 def _finite(histories: dict[str, dict[str, list[float]]], metric: str) -> list[float]:
     values = (value for one in histories.values() for column in (metric, f"val_{metric}") for value in one[column])
     return [value for value in values if math.isfinite(value)]
-
-
-def _marked(name: str, contents: Contents) -> str:
-    return f"{name} *" if name in contents.optimistic else name
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

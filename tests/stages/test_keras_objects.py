@@ -18,8 +18,9 @@ from stages.train import main as train_stage
 from tests.conftest import Project
 from tests.stages.test_check import Tree, edited, errors  # noqa: F401
 from thaw.backbones.building import build_backbone
-from thaw.engines.keras import KerasEngine, engine
+from thaw.engines.keras import KerasEngine
 from thaw.engines.openvino import OpenVinoEngine
+from thaw.engines.ready import engine
 from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras

@@ -15,8 +15,9 @@ from ruamel.yaml import YAML
 from tests.conftest import PARAMS, ROOT, Project
 from thaw.errors import UserError
 from thaw.formats.history import read_history
+from thaw.machine import unused_gpu
 from thaw.networks import models
-from thaw.networks.backend import device, inference, keras, same_bits, unused_gpu
+from thaw.networks.backend import device, inference, keras, same_bits
 
 UNIMPLEMENTED = "A deterministic GPU implementation of DepthwiseConvBackpropFilter is not currently available."
 
@@ -84,7 +85,7 @@ def test_a_gpu_that_is_expected_and_not_used_is_explained(is_there: bool, has_li
 def test_where_no_gpu_is_expected_nothing_is_said_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unused_gpu(False, False) is None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    monkeypatch.setattr("thaw.networks.backend.HAS_NVIDIA", True)
+    monkeypatch.setattr("thaw.machine.HAS_NVIDIA", True)
     monkeypatch.setattr("thaw.networks.backend._GPUS", [])
     assert device() == f"the CPU, {os.cpu_count()} cores"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")

@@ -10,7 +10,7 @@ import pytest
 from stages.check.architectures import known_architectures, known_boundaries, smallest_pixels
 from thaw.backbones.building import build_backbone
 from thaw.engines import converting
-from thaw.engines.keras import engine
+from thaw.engines.ready import engine
 from thaw.images.normalization import Normalization, pretrained_with
 from thaw.networks.backend import inference, keras
 from thaw.networks.boundary import prefix, tail

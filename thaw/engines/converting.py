@@ -104,15 +104,17 @@ def _computed(graph: Graph, rows: np.ndarray) -> np.ndarray:
     return np.asarray(compiled([rows])[0])
 
 
-def keep_trained(path: Path, model: keras.Model, boundary: str | None) -> Graph | None:
+def keep_trained(path: Path, model: keras.Model, boundary: str | None) -> None:
     """Make the graph of a trained model, or of its part behind a boundary, and keep it: then it runs without Keras.
+
+    Nothing is done where none would be kept, or OpenVINO would not run it.
 
     Args:
         path: the model's file.
         model: what is in it.
         boundary: the layer whose activations are the inputs; None if pixels are.
     """
-    graph = graph_of(model if boundary is None else tail(model, boundary))
-    if graph and (place := kept.place_of_trained(path, boundary)):
-        kept.keep(place, {}, graph)
-    return graph
+    if runs_on_openvino() and (place := kept.place_of_trained(path, boundary)):
+        graph = graph_of(model if boundary is None else tail(model, boundary))
+        if graph:
+            kept.keep(place, {}, graph)

@@ -1,26 +1,12 @@
-"""Running a Keras model in inference mode, near the machine's limit: by OpenVINO, or by Keras itself."""
+"""Running a model in inference mode by Keras: on a GPU, and of networks that OpenVINO cannot have."""
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from thaw.engines.converting import graph_of, runs_on_openvino
-from thaw.engines.openvino import Engine, OpenVinoEngine, Precision
+from thaw.engines.openvino import Engine, Precision
 from thaw.networks.backend import device, float32_is_float32, has_gpu, keras, same_bits
 from thaw.networks.models import in_bfloat16
-
-
-def engine(model: keras.Model, precision: Precision = "float32", batch_size: int = 32) -> Engine:
-    """Return the fastest engine for a model on this machine.
-
-    Args:
-        model: with one input and one output, their shapes known but for the number of rows.
-        precision: `bfloat16` is faster where the machine has instructions for it; elsewhere a CPU takes float32.
-        batch_size: rows that a GPU takes at a time.
-    """
-    if runs_on_openvino() and (graph := graph_of(model)):
-        return OpenVinoEngine(graph, precision)
-    return KerasEngine(model, precision, batch_size)
 
 
 class KerasEngine(Engine):
@@ -32,7 +18,8 @@ class KerasEngine(Engine):
         else:
             float32_is_float32()
         self._model, self._rows = model, batch_size
-        place = device() if has_gpu() else "the CPU"
+        self.device = device()
+        place = self.device if has_gpu() else "the CPU"
         self.name = f"Keras {keras.__version__} with {keras.backend.backend()} on {place}, {precision}"
 
     def stream(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

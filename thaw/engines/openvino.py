@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from thaw.engines.kept import Graph
 from thaw.errors import UserError
-from thaw.machine import HAS_OPENVINO
+from thaw.machine import HAS_OPENVINO, cpu
 
 if HAS_OPENVINO:
     import openvino as openvino
@@ -24,6 +25,8 @@ class Engine(ABC):
 
     name: str
     """What computes, and in which precision: the same on machines that compute the same bits."""
+    device: str
+    """What it computes on, in words."""
 
     @abstractmethod
     def stream(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -72,24 +75,29 @@ class OpenVinoEngine(Engine):
     """Requests for each core, so that it has work while rows are read."""
 
     def __init__(self, graph: Graph, precision: Precision = "float32"):
+        self._graph, self._core = graph, openvino.Core()
+        if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            precision = "float32"
+        self._precision = precision
+        self.name, self.device = f"OpenVINO {version('openvino')}, {precision}", cpu()
+
+    @cached_property
+    def _compiled(self) -> Any:
+        """The network, compiled when the first rows come: it takes a second, and there may be none."""
         cores = os.cpu_count() or 1
-        self._graph = graph  # its memory may be that of the weights which are computed with
-        core = openvino.Core()
-        model = core.read_model(*graph)
+        model = self._core.read_model(*self._graph)
         model.reshape([self.ROWS, *(length.get_length() for length in list(model.input().partial_shape)[1:])])
-        self._compiled = core.compile_model(
+        return self._core.compile_model(
             model,
             "CPU",
             {
                 # Without it, OpenVINO takes bfloat16 by itself on CPUs that have it.
-                "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
+                "INFERENCE_PRECISION_HINT": "f32" if self._precision == "float32" else "bf16",
                 "NUM_STREAMS": cores,
                 "INFERENCE_NUM_THREADS": cores,
                 "ENABLE_CPU_PINNING": False,  # other processes may be on the same cores
             },
         )
-        computes_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
-        self.name = f"OpenVINO {version('openvino')}, {'float32' if computes_in == openvino.Type.f32 else 'bfloat16'}"
 
     def stream(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         count = self.WAITING * self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")

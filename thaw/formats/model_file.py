@@ -3,78 +3,138 @@
 import hashlib
 import json
 import zipfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from thaw.errors import UserError
 from thaw.files import replacing
 
-ABOUT = "thaw.json"
+RECORD = "thaw.json"
 Members = dict[str, bytes]
 """The contents of the files inside, by their names."""
 
 
-def write(path: Path, members: Members, about: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class BackboneRecord:
+    """What a backbone's file says about it."""
+
+    backbone: dict[str, Any]
+    """Its entry of params.yaml."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What the file of a variant's model says about it."""
+
+    classes: list[str]
+    """In the order of the model's output."""
+    tensors: dict[str, Any]
+    """The entry of params.yaml that its images were made by, with the numbers of its normalization."""
+    variant: dict[str, Any]
+    """Its entry of params.yaml."""
+    boundary: str | None
+    """The layer whose activations it was trained on; None for pixels."""
+    frozen: str | None
+    """The last layer that was not trained; None if all were."""
+    backbone_digest: str
+    """SHA-256 of the file of the backbone that it has."""
+    start_digest: str
+    """SHA-256 of the file that it started from."""
+    start_fit: dict[str, Any] | None
+    """How the variant was trained that it started from; None for a backbone."""
+    inputs_digest: str
+    """`RowFile.digest` of what it was trained on."""
+    parameters: dict[str, int] | None = None
+    """How many it has, `total`, and how many of them were `trainable`; None before it is trained."""
+
+
+Record = BackboneRecord | ModelRecord
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    tree = asdict(record)
+    return tree if tree.get("parameters", ...) else {key: tree[key] for key in tree if key != "parameters"}
+
+
+def write(path: Path, members: Members, record: Record) -> None:
     """Write a model's file, the same bytes for the same contents.
 
     Args:
         path: ends in `.keras`.
         members: what Keras wrote.
-        about: JSON-serializable.
+        record: goes into the file.
     """
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in {**members, ABOUT: _sealed({**about, "digests": digests})}.items():
+        for name, content in {**members, RECORD: _sealed({**to_json(record), "digests": digests})}.items():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
 
 
-def read_about(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> Record:
     """Read what a model's file says about the model, and nothing else of it.
 
     Raises:
         UserError: the file is missing, this part of it is damaged, or Thaw did not write it.
     """
+    record, _ = _read(path)
+    return record
+
+
+def _read(path: Path) -> tuple[Record, dict[str, str]]:
+    """Read what a model's file says about the model, and the digests of the rest."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if ABOUT not in archive.namelist():
-                raise UserError(f"{path}: not a model that Thaw wrote, for there is no {ABOUT} inside")
-            content = archive.read(ABOUT)
-            about: dict[str, Any] = json.loads(content)
-            seal = about.pop("seal")
-            if _sealed(about) != content or not isinstance(seal, str):
+            if RECORD not in archive.namelist():
+                raise UserError(f"{path}: not a model that Thaw wrote, for there is no {RECORD} inside")
+            content = archive.read(RECORD)
+            tree: dict[str, Any] = json.loads(content)
+            seal = tree.pop("seal")
+            if _sealed(tree) != content or not isinstance(seal, str):
                 raise ValueError
-            return about
+            digests: dict[str, str] = tree.pop("digests")
+            kind = BackboneRecord if "backbone" in tree else ModelRecord
+            return kind(**tree), digests
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
     except IsADirectoryError:
         raise UserError(f"{path}: a folder, where a model's file is expected") from None
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, AttributeError):
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError, AttributeError, TypeError):
         raise _damaged(path) from None
 
 
-def check(path: Path) -> dict[str, Any]:
+def verify(path: Path) -> Record:
     """Read all of a model's file; return what it says about the model.
 
     Raises:
         UserError: the file is missing, truncated or altered.
     """
-    about = read_about(path)
+    record, digests = _read(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            sound = all(
-                hashlib.sha256(archive.read(name)).hexdigest() == digest for name, digest in about["digests"].items()
-            )
+            sound = all(hashlib.sha256(archive.read(name)).hexdigest() == digest for name, digest in digests.items())
     except (zipfile.BadZipFile, KeyError, OSError, ValueError):
         sound = False
     if not sound:
         raise _damaged(path)
-    return about
+    return record
 
 
-def _sealed(about: dict[str, Any]) -> bytes:
-    """Return `about` as JSON with a digest of itself, by which an altered one is recognized."""
-    seal = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**about, "seal": seal}, sort_keys=True, indent=1).encode()
+def variant_of(path: Path, record: Record) -> ModelRecord:
+    """Return the record of a variant's model.
+
+    Raises:
+        UserError: the file has a backbone.
+    """
+    if isinstance(record, ModelRecord):
+        return record
+    raise UserError(f"{path}: a backbone, which knows no classes; take a variant's model, from models/variants")
+
+
+def _sealed(tree: dict[str, Any]) -> bytes:
+    """Return a record as JSON with a digest of itself, by which an altered one is recognized."""
+    seal = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**tree, "seal": seal}, sort_keys=True, indent=1).encode()
 
 
 def _damaged(path: Path) -> UserError:

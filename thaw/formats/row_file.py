@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,39 @@ import h5py
 import numpy as np
 
 from thaw.errors import UserError
+from thaw.images.normalization import Normalization
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the rows of a file were made of, and how."""
+
+    tensors: dict[str, Any]
+    """Their entry of params.yaml, with the numbers of its normalization."""
+    tensors_digest: str | None = None
+    """`RowFile.digest` of the tensors that features were made of; None, as all that follows, for tensors."""
+    features: dict[str, Any] | None = None
+    """Their entry of params.yaml."""
+    backbone: dict[str, Any] | None = None
+    """Its entry of params.yaml."""
+    backbone_digest: str | None = None
+    """SHA-256 of its file."""
+    boundary: str | None = None
+    """The layer whose activations the rows are; None if they are pixels."""
+    engine: str | None = None
+    """What computed them, and in which precision."""
+
+    @property
+    def normalization(self) -> Normalization:
+        return Normalization.from_json(self.tensors["normalization"])
+
+    @property
+    def views(self) -> int:
+        """How many rows each training image has."""
+        return int(self.features["views"]) if self.features else 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -99,16 +132,17 @@ class RowFile:
             sound = False
         if not sound:
             raise self._damaged()
-        self.made_of: dict[str, Any] = json.loads(header)
-        parts: dict[str, list[int]] = self.made_of.pop("splits")
+        known: dict[str, Any] = json.loads(header)
+        parts: dict[str, list[int]] = known.pop("splits")
         self.index = Index(
             keys=columns["keys"],
             paths=columns["paths"],
             labels=columns["labels"],
             groups=columns.get("groups", np.full(len(columns["keys"]), b"")),
-            classes=tuple(self.made_of.pop("classes")),
+            classes=tuple(known.pop("classes")),
             splits={name: slice(*part) for name, part in sorted(parts.items(), key=lambda item: item[1])},
         )
+        self.origin = Origin(**known)
         self.digests: np.ndarray = columns["digests"]
         self._verified = np.zeros(len(self.digests), bool)
         self._row_bytes = int(np.prod(self.row_shape)) * self._rows.dtype.itemsize

@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from thaw.files import replacing
-from thaw.formats.row_file import Index, digest_of, row_digests
+from thaw.formats.row_file import Index, Origin, digest_of, row_digests
 
 
 class RowWriter:
@@ -33,7 +32,7 @@ class RowWriter:
 
 @contextmanager
 def writing(
-    path: Path, index: Index, row_shape: tuple[int, ...], dtype: Any, made_of: dict[str, Any]
+    path: Path, index: Index, row_shape: tuple[int, ...], dtype: np.dtype, origin: Origin
 ) -> Iterator[RowWriter]:
     """Write a row file: whole, under its name, when the block has written every row.
 
@@ -41,10 +40,10 @@ def writing(
         path: where to.
         index: the images, one for each row to come.
         row_shape, dtype: of one row.
-        made_of: JSON-serializable; what the rows were made of and how.
+        origin: what the rows are made of.
     """
     with replacing(path) as temporary, _create(temporary) as file:
-        writer = RowWriter(file, (len(index.labels), *row_shape), np.dtype(dtype))
+        writer = RowWriter(file, (len(index.labels), *row_shape), dtype)
         yield writer
         if writer.written != len(index.labels):
             raise ValueError(f"{writer.written} rows were written, {len(index.labels)} announced")
@@ -52,7 +51,7 @@ def writing(
             {
                 "classes": index.classes,
                 "splits": {name: [part.start, part.stop] for name, part in index.splits.items()},
-                **made_of,
+                **origin.to_json(),
             },
             sort_keys=True,
         )

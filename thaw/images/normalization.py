@@ -80,14 +80,6 @@ def pretrained_with(architecture: str) -> Mode | None:
     return next((mode for name, mode in _PRETRAINED.items() if architecture.startswith(name)), None)
 
 
-def unlike_pretraining(network: str, normalization: Normalization) -> str | None:
-    """Return a warning if a network was pretrained with another normalization."""
-    expected = pretrained_with(network)
-    if expected is None or normalization == Normalization.of(expected):
-        return None
-    return f"warning: {network} was pretrained on tensors with normalization: {expected}; these have another"
-
-
 def _triple(values: Any) -> tuple[float, float, float]:
     first, second, third = (float(value) for value in values)
     return first, second, third

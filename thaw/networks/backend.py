@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw.errors import UserError
-from thaw.machine import HAS_CUDA, HAS_NVIDIA, backend
+from thaw.machine import HAS_NVIDIA, backend, cpu
 
 LARGEST_CONSTANT = 2**14
 """Numbers in it."""
@@ -94,37 +94,8 @@ def has_gpu() -> bool:
 
 
 def device() -> str:
-    """Return what Keras computes on, in words: the GPUs, or the CPU and its cores, and why no GPU if one is there."""
-    if _GPUS:
-        return ", ".join(_GPUS)
-    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    why = None if is_hidden else unused_gpu(HAS_NVIDIA, HAS_CUDA)
-    return f"the CPU, {os.cpu_count()} cores{f' ({why})' if why else ''}"
-
-
-def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:
-    """Return why no GPU is used where one is expected, and what to do; None where none is.
-
-    Args:
-        is_there: an NVIDIA GPU.
-        has_libraries: CUDA's are installed.
-    """
-    on_jax = _BACKEND == "jax"
-    if is_there and has_libraries:
-        look = "jax; jax.devices('gpu')" if on_jax else "tensorflow as tf; tf.config.list_physical_devices('GPU')"
-        return (
-            "warning: an NVIDIA GPU is there, and CUDA's libraries are, but it cannot be used: compare the driver that "
-            f'`nvidia-smi` names, and see what `python -c "import {look}"` prints'
-        )
-    if is_there:
-        command = "pip install 'jax[cuda12]'" if on_jax else "make repro GPU=1"
-        return f"warning: an NVIDIA GPU is there, but CUDA's libraries are not: `{command}` installs them"
-    if has_libraries:
-        return (
-            "warning: CUDA's libraries are installed, but no NVIDIA GPU is in sight: see what `nvidia-smi` says; "
-            "a container has to be started with the GPU, as by `docker run --gpus all`"
-        )
-    return None
+    """Return what Keras computes on, in words: the GPUs, or the CPU as `machine.cpu` has it."""
+    return ", ".join(_GPUS) or cpu()
 
 
 def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from thaw.errors import UserError
 from thaw.formats import model_file
-from thaw.images.normalization import Normalization, unlike_pretraining
+from thaw.formats.model_file import Record
+from thaw.images.normalization import Normalization
 from thaw.networks.backend import keras
-from thaw.stage import announce
 
 HEAD = "head_"
 """Begins the names of a head's layers, and of no backbone's."""
@@ -30,14 +30,10 @@ def assemble(
     Keras overrides a `training=False` that is part of a functional model when that model is trained.
     Batch normalization is left to its `trainable` flag, which does stop it.
 
-    A normalization that is not the one with which the backbone was pretrained is warned of.
-
     Returns:
         A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
         pooling layer is named `pooling`.
     """
-    if warning := unlike_pretraining(backbone.name, normalization):
-        announce(warning)
     pixels = keras.Input((height, width, 3), name="pixels")
     ordered = keras.ops.flip(pixels, axis=-1) if normalization.order == "BGR" else pixels
     normalized = keras.layers.Rescaling(
@@ -111,8 +107,8 @@ def count_parameters(model: keras.Model) -> dict[str, int]:
     return {"total": model.count_params(), "trainable": trainable}
 
 
-def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
-    """Save a model so that the same model gives the same bytes, with `about` inside.
+def save(model: keras.Model, path: Path, record: Record) -> None:
+    """Save a model so that the same model gives the same bytes, with its record inside.
 
     Keras writes the date and its objects' addresses in memory into its file; here every date is the same, and
     shared objects are numbered in the order in which they appear. Keras alone can load the file.
@@ -120,7 +116,7 @@ def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
     Args:
         model: not compiled.
         path: ends in `.keras`.
-        about: JSON-serializable.
+        record: what the file will say about the model.
 
     Raises:
         UserError: a weight is not finite; nothing is written.
@@ -136,7 +132,7 @@ def save(model: keras.Model, path: Path, about: dict[str, Any]) -> None:
     del metadata["date_saved"]
     members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
     members["config.json"] = json.dumps(_renumbered(json.loads(members["config.json"]), {})).encode()
-    model_file.write(path, members, about)
+    model_file.write(path, members, record)
 
 
 def _renumbered(tree: Any, numbers: dict[int, int]) -> Any:
@@ -151,16 +147,16 @@ def _renumbered(tree: Any, numbers: dict[int, int]) -> Any:
     }
 
 
-def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
-    """Load a model that `save` wrote, and what it says about itself.
+def load(path: Path) -> tuple[keras.Model, Record]:
+    """Load a model that `save` wrote, and what its file says about it.
 
     Raises:
         UserError: the file is missing, truncated or altered, or a weight is not finite.
     """
-    about = model_file.check(path)
+    record = model_file.verify(path)
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     if weight := not_finite(model):
         raise UserError(
             f"{path}: numbers of the weight {weight} are not finite; train it anew, at a smaller learning rate"
         )
-    return model, about
+    return model, record

@@ -17,3 +17,6 @@ class Tensors(Entry):
     interpolation: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
     """`nearest` is not antialiased: it is what tutorials get from Keras's defaults, and costs accuracy."""
     normalization: Literal["caffe", "torch", "tf", "rescale", "rescale_bgr", "lite", "none"]
+    """What is made of pixels 0-255 before a network: what it was pretrained with."""
+    unlike_pretraining: bool = False
+    """Whether a normalization is meant that is not the one which a pretrained network expects."""

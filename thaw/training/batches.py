@@ -27,7 +27,7 @@ class Rows:
 
 def rows_of(file: RowFile, train_on: Sequence[str], validate_on: str) -> Rows:
     """Return the rows of the splits that are trained on, and of the one that choices are made by."""
-    views = file.made_of.get("features", {}).get("views", 1) if "train" in train_on else 1
+    views = file.origin.views if "train" in train_on else 1
     parts = []
     for split in train_on:
         numbers = _numbers(file, split)
