@@ -16,7 +16,7 @@ from thaw.progress import progress
 
 TOP = 5
 Show = Callable[[Path, list[tuple[str, float]]], None]
-"""Takes an image's path and its most probable classes."""
+"""A function that takes an image's path and its most probable classes, each with its probability."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Says what is wrong, where, and what to do; shown without a traceback."""
+    """An error that says what is wrong, where, and what to do; it is shown without a traceback."""

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from thaw.errors import UserError
 
-# In lower case.
+# Names in lower case.
 IGNORED = {
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "system volume information"),
     *("__macosx", "icon\r", "network trash folder", "temporary items", "lost+found"),
@@ -43,7 +43,7 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def files_at(paths: Iterable[Path]) -> list[Path]:
-    """List files as they are named, and those below folders; none twice.
+    """Return the files that are named, and those in the folders that are named, at any depth; none twice.
 
     Raises:
         UserError: something cannot be read, or there is no file.
@@ -64,6 +64,9 @@ def is_ignored(name: str) -> bool:
     """Say whether a file or a folder is hidden, or is what desktops, network storage and tools leave behind.
 
     What stands for a file that is still in a cloud is not: a data set would be smaller than it seems.
+
+    >>> [is_ignored(name) for name in ("oak.jpg", ".DS_Store", "Thumbs.db")]
+    [False, True, True]
     """
     lower = name.lower()
     is_hidden = lower.startswith((".", "~$")) and not lower.endswith(".icloud")
@@ -71,7 +74,7 @@ def is_ignored(name: str) -> bool:
 
 
 def refuse(error: OSError) -> NoReturn:
-    """Say of a file or a folder that it cannot be read."""
+    """Raise a `UserError` which says that the error's file or folder cannot be read."""
     raise UserError(f"{error.filename}: cannot be read: {error.strerror}")
 
 
@@ -80,6 +83,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     Nobody ever sees a half-written file: when the block fails, `path` is what it was before.
+
+    >>> with replacing(Path("note.txt")) as temporary:
+    ...     written = temporary.write_text("whole")
+    >>> Path("note.txt").read_text()
+    'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")

@@ -12,7 +12,7 @@ from thaw.errors import UserError
 # The driver's file, and what stands for it in Windows' Linux.
 HAS_NVIDIA = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg"))
 HAS_CUDA = importlib.util.find_spec("nvidia") is not None
-"""Whether its libraries are installed."""
+"""Whether CUDA's libraries are installed."""
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None  # there are platforms without it
 
 BACKENDS = ("tensorflow", "jax")
@@ -22,10 +22,10 @@ def backend(*others: str) -> str:
     """Return the name of the backend that Keras is to compute with.
 
     Args:
-        others: that will do, for what computes no results.
+        others: further backends that will do, for what computes no results.
 
     Raises:
-        UserError: it is none that Thaw knows, or is not installed.
+        UserError: KERAS_BACKEND names none that Thaw knows, or one that is not installed.
     """
     name = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if name not in (*BACKENDS, *others):

@@ -14,6 +14,9 @@ def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Yield what a function returns for each item, in their order, computed a few items ahead in threads.
 
     It is for functions that let go of the interpreter's lock, as reading, hashing and decoding do.
+
+    >>> list(on_all_cores(len, ["oak", "silver birch"]))
+    [3, 12]
     """
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:

@@ -10,7 +10,7 @@ from thaw.errors import UserError
 
 INSTALL = "python -m pip install --constraint constraints.txt --editable ."
 NAMES_IN_A_LINE = 5
-"""Names in a line."""
+"""The most names that a line gives."""
 
 
 class State(StrEnum):
@@ -21,12 +21,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
+    """What a check finds: a line of `thaw doctor`."""
+
     about: str
-    """What was looked at, in a word or two."""
+    """The thing that was looked at, in a word or two."""
     state: State
     text: str
     command: str | None = None
-    """What mends it."""
+    """The command that mends it."""
 
 
 def checked(about: str, check: Callable[[], Finding]) -> Finding:
@@ -40,7 +42,11 @@ def checked(about: str, check: Callable[[], Finding]) -> Finding:
 
 
 def amount(count: float) -> str:
-    """Return a number of bytes in words."""
+    """Return a number of bytes in words.
+
+    >>> amount(1.25e9), amount(500)
+    ('1.2 GB', '0 kB')
+    """
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if count >= size:
             return f"{count / size:.{0 if count >= 100 * size else 1}f} {unit}"

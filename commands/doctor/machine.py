@@ -18,7 +18,7 @@ from thaw.machine import versions
 
 CONSTRAINTS = Path("constraints.txt")
 MOST_SECONDS = 120
-"""Until Keras counts as stuck, as it is where a GPU's driver hangs."""
+"""Seconds until Keras counts as stuck, as it is where a GPU's driver hangs."""
 
 
 def check_python() -> Finding:

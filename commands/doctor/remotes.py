@@ -27,10 +27,11 @@ CONFIG = ".dvc/config"
 SECRET = re.compile(r"password|passphrase|secret|token|account_key|customer_key|connection_string")
 NO_SECRET = re.compile(r"^ask_|_command$|_path$")
 INSTALLABLE = ("s3", "ssh", "webdav", "webdavs")
-"""What the extra `remotes` is for."""
+"""Kinds of remotes for which the extra `remotes` installs what DVC needs."""
 ANSWERS_IN = 10
-"""Seconds."""
+"""Seconds in which a remote has to answer."""
 LISTS_IN = 30
+"""Seconds in which a remote has to say what it has."""
 T = TypeVar("T")
 
 

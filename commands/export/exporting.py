@@ -11,7 +11,7 @@ from thaw.networks.backend import inference, keras, quiet
 from thaw.networks.models import without_random_layers
 
 NAMES = {"onnx": "onnx", "openvino": "openvino", "saved_model": "tf_saved_model", "tflite": "litert"}
-"""What Keras calls the formats."""
+"""Keras's names of the formats."""
 
 
 def export_model(model: keras.Model, source: Path, format: str, path: Path) -> None:

@@ -11,7 +11,7 @@ from thaw.errors import UserError
 from thaw.stage import durations
 
 LONGEST_VALUE = 60
-"""Characters of a parameter's value."""
+"""Characters of a parameter's value that are shown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

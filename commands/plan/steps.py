@@ -59,11 +59,11 @@ class Kind(StrEnum):
 class Reason:
     kind: Kind
     name: str
-    """An address in params.yaml, or a path."""
+    """An address in params.yaml, a path, or the stage itself."""
     old: Any = None
     new: Any = None
     stage: str | None = None
-    """Which one writes the path; None of a folder into which several do."""
+    """The stage that writes the path; None for a folder into which several do."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Step:
     action: Action
     reasons: list[Reason]
     commands: list[tuple[str, ...]]
-    """The stage's, each as its words."""
+    """The stage's commands, each as its words."""
 
 
 @dataclass(frozen=True)

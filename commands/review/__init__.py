@@ -16,10 +16,10 @@ from thaw.scoring.significance import Difference, verdict
 
 SHEET = Path("dvc_plots", "flipped.jpg")
 FLIPS_IN_A_ROW = 8
-"""In a row."""
+"""Pictures of flipped images in a row."""
 MOST_ROWS = 2
 DECIMALS = 5
-"""As `dvc metrics diff` rounds."""
+"""Decimals of a score, as many as `dvc metrics diff` shows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -141,11 +141,10 @@ def _compare(old: _Results, new: _Results) -> tuple[int, list[Compared]]:
     for results in (old, new):
         results.fetch([*changed, *([] if same_images else [MANIFEST])])
     then, now = ({path: results.predictions(path) for path in changed} for results in (old, new))
-    everyone = [*then.values(), *now.values()]
-    shared = set.intersection(*(set(one.paths) for one in everyone))
+    shared = _shared_images([*then.values(), *now.values()])
     if not same_images:
         shared &= {path for path, _ in old.digests().items() & new.digests().items()}
-    if not shared or len({tuple(one.classes) for one in everyone}) > 1:
+    if not shared:
         return 0, []
     then, now = ({path: _only(one, shared) for path, one in of.items()} for of in (then, now))
     labels = now[changed[0]].labels
@@ -156,6 +155,13 @@ def _compare(old: _Results, new: _Results) -> tuple[int, list[Compared]]:
         Compared(Path(path).stem, pair, list(_flips(then[path], now[path])))
         for path, pair in zip(changed, pairs, strict=True)
     ]
+
+
+def _shared_images(predictions: list[Predictions]) -> set[str]:
+    """Return the paths that are in all of the predictions; none if these are not of the same classes."""
+    if len({tuple(one.classes) for one in predictions}) > 1:
+        return set()
+    return set.intersection(*(set(one.paths) for one in predictions))
 
 
 def _is_prediction(path: str) -> bool:

@@ -25,7 +25,11 @@ def _boundary_table() -> dict[str, dict[str, list[str]]]:
 
 
 def known_boundaries(architecture: str, include_top: bool) -> list[str]:
-    """Return the layers at which a network can be cut, from input to output."""
+    """Return the layers at which a network can be cut, from input to output.
+
+    >>> known_boundaries("EfficientNetLite0", include_top=False)[:3]
+    ['stem_conv', 'stem_bn', 'stem']
+    """
     table = _boundary_table().get(architecture, {})
     return table.get("network", []) + table.get("top" if include_top else "no_top", [])
 
@@ -48,6 +52,9 @@ def nearest(layer: str, known: list[str]) -> str:
 
     A layer inside of a block has a name that begins like the block's other layers: `block_9_expand` is between
     `block_8` and `block_9`.
+
+    >>> nearest("block_9_expand", ["block_8", "block_9", "block_10"])
+    '; the nearest that are: block_8, block_9'
     """
     stem = layer
     while "_" in stem:

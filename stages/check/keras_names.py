@@ -233,6 +233,11 @@ def keras_problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
 
     Yields:
         Pairs of a path inside `spec` and what is wrong there.
+
+    >>> for problem in keras_problems({"Dense": {"unit": 10}}, "layers"):
+    ...     print(problem)
+    ('Dense', 'Dense needs units')
+    ('Dense.unit', "Dense has no argument 'unit'; did you mean 'units'?")
     """
     name, arguments = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
     arguments = arguments or {}

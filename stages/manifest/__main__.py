@@ -14,9 +14,9 @@ from thaw.stage import announce, run
 SAMPLES = 8
 SAMPLED_CLASSES = 12
 MISSED = 5
-"""Classes that a warning names."""
+"""The most classes that a warning names."""
 FEW_BITS = 14
-"""Of 16, as cameras save that have no more: the images are shown at a fourth of their brightness, or less."""
+"""The most bits of 16 that look too dark: what uses no more is shown at a fourth of its brightness, or less."""
 
 
 def main(

@@ -32,6 +32,8 @@ class NearDuplicate:
 
 @dataclass(frozen=True)
 class Collection:
+    """A data set's images, read and split."""
+
     rows: list[Row]
     skipped: list[Skipped]
     near_duplicates: list[NearDuplicate]
@@ -46,11 +48,11 @@ class _Read:
     file: Labelled
     digest: str = ""
     reason: str = ""
-    """Why it cannot be used, if it cannot."""
+    """The reason why it cannot be used; empty if it can."""
     hash: int = 0
     thumbnail: bytes = b""
     used_bits: int | None = None
-    """Of 16 bits a channel, if it has as many."""
+    """How many of 16 bits a channel it uses; None if it has fewer."""
 
 
 def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collection:

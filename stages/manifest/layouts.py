@@ -20,7 +20,7 @@ from thaw.params.labels import alike, unreadable
 
 LABELS_CSV = "labels.csv"
 SHOWN = 10
-"""Lines of a message, or names in one."""
+"""The most lines of a message, or names in one."""
 TABLE_COLUMNS = ("path", "label", "split", "group")
 # Words by which folders of splits go.
 SPLIT_WORDS = {
@@ -50,12 +50,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Listing:
+    """What a data set's folder holds."""
+
     images: list[Labelled]
     """Sorted by path."""
     beside: list[Skipped]
     """Files that are no images of a class."""
     classes: list[str]
-    """In the order of their numbers: as they are listed, or else by name."""
+    """Class names in the order of their numbers: as they are listed, or else by name."""
     notes: list[str]
     """Lines about what else was found."""
 

@@ -19,10 +19,15 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
 
     Args:
         hashes: uint64 (images,).
-        most: bits.
+        most: the most bits in which two may differ.
 
     Returns:
-        The places of the first and of the second of each pair, sorted, and the bits in which they differ.
+        Ints (pairs,) each: the places of the first and of the second of each pair, sorted, and the bits in which they
+        differ.
+
+    >>> first, second, bits = similar_pairs(np.array([0b0000, 0b1111, 0b0001], np.uint64), most=1)
+    >>> first, second, bits
+    (array([0]), array([2]), array([1]))
     """
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for start in range(0, len(hashes), HASHES_AT_A_TIME):
@@ -36,7 +41,11 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
 
 
 def components(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the component that each of `count` images belongs to, where pairs join two; ints (count,)."""
+    """Return the component that each of `count` images belongs to, where pairs join two; ints (count,).
+
+    >>> components(4, first=np.array([0]), second=np.array([2])).tolist()
+    [0, 1, 0, 2]
+    """
     joined = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(count, count))
     _, component = connected_components(joined, directed=False)
     return np.asarray(component)

@@ -17,25 +17,33 @@ class Member:
     """An image that is to be assigned."""
 
     path: str
+    """The image's path below the data set's folder."""
     label: str
+    """The name of its class."""
     digest: str
-    """SHA-256 of its bytes."""
+    """SHA-256 of its bytes, hexadecimal."""
     unit: str
-    """Images of the same unit come into the same split."""
+    """The name of its unit: images of the same one come into the same split."""
     given: str | None = None
     """The split that the data set puts it into."""
 
 
 def assign(members: list[Member], classes: set[str], split: Split) -> list[str]:
-    """Return the split of each image.
+    """Return the split of each image, one of `SPLITS`.
 
     Args:
         members: sorted by path.
-        classes: that must be there.
-        split: how.
+        classes: those that must be there.
+        split: the method, the shares and the seed.
 
     Raises:
         UserError: a class is too small, or has no image for training; a split is empty.
+
+    >>> names = [(label, f"{label}/{number}.jpg") for label in ("fig", "oak") for number in range(10)]
+    >>> members = [Member(path, label, digest="", unit=path) for label, path in names]
+    >>> found = assign(members, {"fig", "oak"}, Split(method="stratified", test=0.2, validation=0.1))
+    >>> Counter(found)
+    Counter({'train': 14, 'test': 4, 'validation': 2})
     """
     counts = Counter(member.label for member in members)
     for label in sorted(classes):
@@ -64,7 +72,7 @@ def assign(members: list[Member], classes: set[str], split: Split) -> list[str]:
 
 
 def _units(members: list[Member]) -> dict[str, list[int]]:
-    """Return the places of each unit's images."""
+    """Return the places of each unit's images, by the unit's name."""
     units: dict[str, list[int]] = {}
     for place, member in enumerate(members):
         units.setdefault(member.unit, []).append(place)

@@ -103,7 +103,7 @@ def test_what_differs_is_not_written_and_what_was_there_stays(
         network.layers[-1].set_weights([weights, np.add(bias, [0, 0.01, 0])])
         write(network, source, format, path)
 
-    monkeypatch.setattr(exporting, "write", write_another)
+    monkeypatch.setattr(exporting, "export_model", write_another)
     out = tmp_path / "exports" / "small.xml"
     out.parent.mkdir()
     out.write_text("before")

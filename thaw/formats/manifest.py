@@ -17,19 +17,27 @@ class Row:
     """One image."""
 
     path: str
-    """Below the data set's folder."""
+    """The image's path below the data set's folder."""
     label: str
+    """The name of its class."""
     split: str
+    """One of `SPLITS`."""
     sha256: str
-    """Of its bytes."""
+    """SHA-256 of its bytes, hexadecimal."""
     group: str = ""
-    """Of images that belong together; empty for one that stands alone."""
+    """The name of the group of images that belong together; empty for one that stands alone."""
     number: int = 0
-    """Of the class: which of a model's outputs is its probability."""
+    """The number of its class: which of a model's outputs is its probability."""
 
 
 def write_manifest(path: Path, rows: list[Row]) -> None:
-    """Write rows as CSV, sorted by split (training, validation, test), then by path."""
+    """Write rows as CSV, sorted by split (training, validation, test), then by path.
+
+    >>> rows = [Row("oak/2.jpg", "oak", "test", "ab" * 32), Row("oak/1.jpg", "oak", "train", "cd" * 32)]
+    >>> write_manifest(Path("manifest.csv"), rows)
+    >>> [row.path for row in read_manifest(Path("manifest.csv"))]
+    ['oak/1.jpg', 'oak/2.jpg']
+    """
     ordered = sorted(rows, key=lambda row: (SPLITS.index(row.split), row.path))
     write_csv(
         path,
@@ -76,7 +84,11 @@ def class_names(rows: list[Row]) -> tuple[str, ...]:
 
 
 def splits_of(rows: list[Row]) -> dict[str, slice]:
-    """Return where each split lies in rows that are sorted as in a manifest."""
+    """Return where each split lies in rows that are sorted as in a manifest.
+
+    >>> splits_of([Row("1.jpg", "oak", "train", ""), Row("2.jpg", "oak", "train", ""), Row("3.jpg", "oak", "test", "")])
+    {'train': slice(0, 2, None), 'test': slice(2, 3, None)}
+    """
     names = [row.split for row in rows]
     return {
         split: slice(names.index(split), names.index(split) + names.count(split)) for split in SPLITS if split in names

@@ -15,16 +15,27 @@ PROBABILITY = "p_"
 
 @dataclass(frozen=True)
 class Predictions:
+    """What a variant says of the test images."""
+
     paths: list[str]
+    """Images' paths below the data set's folder."""
     labels: np.ndarray
     """True classes, ints (images,)."""
     probabilities: np.ndarray
-    """(images, classes)."""
+    """Class probabilities, floats (images, classes)."""
     classes: list[str]
+    """Class names in the order of their numbers."""
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write predictions as CSV, probabilities with the nine digits that tell any two float32 apart."""
+    """Write predictions as CSV, probabilities with the nine digits that tell any two float32 apart.
+
+    >>> found = Predictions(["oak/1.jpg"], np.array([1]), np.array([[0.25, 0.75]]), ["fig", "oak"])
+    >>> write_predictions(Path("full.csv"), found)
+    >>> print(Path("full.csv").read_text(), end="")
+    path,actual,predicted,p_fig,p_oak
+    oak/1.jpg,oak,oak,0.25,0.75
+    """
     names = predictions.classes
     rows = [
         [image, names[label], names[int(row.argmax())], *(f"{value:.9g}" for value in row)]

@@ -27,19 +27,19 @@ class Origin:
     """What the rows of a file were made of, and how."""
 
     tensors: dict[str, Any]
-    """Their entry of params.yaml, with the numbers of its normalization."""
+    """The tensors' entry of params.yaml, with the numbers of its normalization."""
     tensors_digest: str | None = None
     """`RowFile.digest` of the tensors that features were made of; None, as all that follows, for tensors."""
     features: dict[str, Any] | None = None
-    """Their entry of params.yaml."""
+    """The features' entry of params.yaml."""
     backbone: dict[str, Any] | None = None
-    """Its entry of params.yaml."""
+    """The backbone's entry of params.yaml."""
     backbone_digest: str | None = None
-    """SHA-256 of its file."""
+    """SHA-256 of the backbone's file."""
     boundary: str | None = None
     """The layer whose activations the rows are; None if they are pixels."""
     engine: str | None = None
-    """What computed them, and in which precision."""
+    """What computed the rows, and in which precision."""
 
     @property
     def normalization(self) -> Normalization:
@@ -61,14 +61,15 @@ class Index:
     keys: np.ndarray
     """SHA-256 of the images' bytes, (N,) of 64 ASCII characters."""
     paths: np.ndarray
-    """UTF-8, (N,)."""
+    """Images' paths below the data set's folder, UTF-8, (N,)."""
     labels: np.ndarray
     """Indices into `classes`, (N,) int32."""
     groups: np.ndarray
-    """Of images that belong together, UTF-8, (N,); empty for one that stands alone."""
+    """Names of the groups of images that belong together, UTF-8, (N,); empty for one that stands alone."""
     classes: tuple[str, ...]
+    """Class names in the order of their numbers."""
     splits: dict[str, slice]
-    """In the order of the rows."""
+    """The rows of each split, in their order."""
 
     def with_views(self, split: str, views: int) -> "Index":
         """Return an index in which all rows of a split stand `views` times: the whole split, then again."""
@@ -93,7 +94,11 @@ class Index:
 
 
 def units_of(groups: np.ndarray) -> np.ndarray:
-    """Return ints (N,), the same for images of one of `groups` (N,); each that stands alone has its own."""
+    """Return ints (N,), the same for images of one of `groups` (N,); each that stands alone has its own.
+
+    >>> units_of(np.array([b"tree 1", b"", b"tree 1", b""])).tolist()
+    [1, 5, 1, 7]
+    """
     _, units = np.unique(groups, return_inverse=True)
     alone = np.flatnonzero(groups == b"")
     units[alone] = len(groups) + alone
@@ -107,7 +112,7 @@ class Values(Protocol):
 
 
 class RowFile:
-    """A row file that is read: its index at once, rows in slices, everything verified.
+    """A row file that is read: its index at once, rows in slices, everything verified; see `writing` for an example.
 
     Raises:
         UserError: on opening or reading, when the file is missing, truncated or altered.

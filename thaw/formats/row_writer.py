@@ -13,7 +13,7 @@ from thaw.formats.row_file import Index, Origin, digest_of, row_digests
 
 
 class RowWriter:
-    """Takes rows in order; see `writing`."""
+    """A row file that is being written, rows in order; see `writing`."""
 
     def __init__(self, file: h5py.File, shape: tuple[int, ...], dtype: np.dtype):
         self._rows = file.create_dataset("rows", shape, dtype, track_times=False)
@@ -41,6 +41,27 @@ def writing(
         index: the images, one for each row to come.
         row_shape, dtype: of one row.
         origin: what the rows are made of.
+
+    Raises:
+        ValueError: the block has written more or fewer rows than the index has.
+
+    >>> index = Index(
+    ...     keys=np.array([b"0" * 64, b"1" * 64]),
+    ...     paths=np.array([b"oak/1.jpg", b"fig/1.jpg"]),
+    ...     labels=np.array([1, 0], np.int32),
+    ...     groups=np.array([b"", b""]),
+    ...     classes=("fig", "oak"),
+    ...     splits={"train": slice(0, 1), "test": slice(1, 2)},
+    ... )
+    >>> origin = Origin(tensors={"pixels": [1, 1]})
+    >>> with writing(Path("rows.h5"), index, (1, 1, 3), np.dtype("uint8"), origin) as file:
+    ...     file.write([np.array([[[[10, 20, 30]]], [[[40, 50, 60]]]])])
+    >>> from thaw.formats.row_file import RowFile
+    >>> file = RowFile(Path("rows.h5"))
+    >>> len(file), file.row_shape
+    (2, (1, 1, 3))
+    >>> file.read_split("test")
+    (array([[[[40, 50, 60]]]], dtype=uint8), array([0], dtype=int32))
     """
     with replacing(path) as temporary, _create(temporary) as file:
         writer = RowWriter(file, (len(index.labels), *row_shape), dtype)

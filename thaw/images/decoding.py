@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 PNG, TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""What files of these formats begin with."""
+"""The bytes that files of these formats begin with."""
 Resize = Literal["pad", "stretch", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 Box = tuple[float, float, float, float]
@@ -41,7 +41,7 @@ UPRIGHT = {
     7: TURN.TRANSVERSE,
     8: TURN.ROTATE_90,
 }
-"""What shows a stored image upright, by EXIF's orientation."""
+"""The turn that shows a stored image upright, by EXIF's orientation."""
 # By EXIF's orientation: whether rows become columns, and whether what is shown ends where the stored image begins.
 TURNED, FLIPPED_ACROSS, FLIPPED_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 
@@ -119,6 +119,12 @@ def pixels(
 
     Raises:
         UnreadableImageError: as `decode` does.
+
+    >>> white = np.full((2, 4), 255, np.uint8)
+    >>> pixels(white, 4, 4, "pad")[:, 0, 0]
+    array([  0, 255, 255,   0], dtype=uint8)
+    >>> pixels(white, 2, 2, "crop").shape
+    (2, 2, 3)
     """
     if isinstance(source, np.ndarray):
         image = decode(source)
@@ -144,7 +150,7 @@ def pixels(
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Say of every image that cannot be read why."""
+    """Turn every error of reading an image into an `UnreadableImageError` that says why."""
     try:
         yield
     except UnreadableImageError:
@@ -175,7 +181,7 @@ def _open(data: bytes) -> Image.Image:
 
 @_refusing()
 def _orientation(image: Image.Image) -> int:
-    """Return EXIF's; 1 if it has none."""
+    """Return the orientation that EXIF gives, 1 to 8; 1 if it gives none."""
     turn: int = image.getexif().get(ExifTags.Base.Orientation, 1)
     return turn
 

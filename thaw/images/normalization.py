@@ -20,7 +20,7 @@ _PRETRAINED: dict[str, Mode] = {
     "VGG": "caffe",
     "ResNet": "caffe",
 }
-"""By the beginnings of the networks' names; the first that fits counts."""
+"""Modes of pretrained networks by the beginnings of their names; the first that fits counts."""
 
 _TORCH_MEAN = np.array([0.485, 0.456, 0.406])
 _TORCH_DEVIATION = np.array([0.229, 0.224, 0.225])
@@ -60,7 +60,11 @@ class Normalization:
                 return cls((1.0,) * 3, (0.0,) * 3, "RGB")
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Normalize RGB pixels 0-255 of shape (..., 3); returns float32 of the same shape."""
+        """Normalize RGB pixels 0-255 of shape (..., 3); returns float32 of the same shape.
+
+        >>> Normalization.of("tf")(np.array([0, 255, 255], np.uint8))
+        array([-1.,  1.,  1.], dtype=float32)
+        """
         ordered = pixels[..., ::-1] if self.order == "BGR" else pixels
         scale, offset = np.array(self.scale, np.float32), np.array(self.offset, np.float32)
         return np.asarray(ordered, np.float32) * scale + offset
@@ -74,7 +78,11 @@ class Normalization:
 
 
 def pretrained_with(architecture: str) -> Mode | None:
-    """Return the mode that a network's ImageNet weights expect; None for one that has none."""
+    """Return the mode that a network's ImageNet weights expect; None for one that has none.
+
+    >>> pretrained_with("VGG16")
+    'caffe'
+    """
     if architecture.startswith("ResNet") and architecture.endswith("V2"):
         return "tf"
     return next((mode for name, mode in _PRETRAINED.items() if architecture.startswith(name)), None)

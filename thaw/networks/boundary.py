@@ -17,6 +17,13 @@ def boundaries(model: keras.Model) -> list[str]:
     Returns:
         Layer names from input to output, the input layer left out. The part of the model up to one of
         them, followed by the part behind it, is the whole model.
+
+    >>> images = keras.Input((8,))
+    >>> x = keras.layers.Dense(4, name="stem")(images)
+    >>> y = keras.layers.Dense(4, name="branch")(x)
+    >>> model = keras.Model(images, keras.layers.Add(name="block")([x, y]))
+    >>> boundaries(model)
+    ['stem', 'block']
     """
     # A layer that is called twice has no single output: its name would not say where to cut.
     nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
@@ -56,10 +63,24 @@ def require_boundary(model: keras.Model, layer: str, known: list[str], name: str
 
 
 def prefix(model: keras.Model, layer: str) -> keras.Model:
-    """Return the part of `model` from its input up to and including `layer`, sharing its layers."""
+    """Return the part of `model` from its input up to and including `layer`, sharing its layers.
+
+    >>> images = keras.Input((8,))
+    >>> x = keras.layers.Dense(4, name="stem")(images)
+    >>> model = keras.Model(images, keras.layers.Dense(2, name="head")(x))
+    >>> prefix(model, "stem").output.shape
+    (None, 4)
+    """
     return keras.Model(model.input, model.get_layer(layer).output, name="prefix")
 
 
 def tail(model: keras.Model, layer: str) -> keras.Model:
-    """Return the part of `model` behind `layer`, sharing its layers."""
+    """Return the part of `model` behind `layer`, sharing its layers.
+
+    >>> images = keras.Input((8,))
+    >>> x = keras.layers.Dense(4, name="stem")(images)
+    >>> model = keras.Model(images, keras.layers.Dense(2, name="head")(x))
+    >>> tail(model, "stem").input.shape, tail(model, "stem").output.shape
+    ((None, 4), (None, 2))
+    """
     return keras.Model(model.get_layer(layer).output, model.output, name="tail")

@@ -14,7 +14,7 @@ NAMESPACES = {
     "constraint": "constraints",
     "learning_rate": "optimizers.schedules",
 }
-"""By the ends of arguments' names, what else than layers they can be."""
+"""Where Keras keeps the objects that arguments take, by the ends of their names; others take layers."""
 
 
 def keras_object(spec: KerasSpec, namespace: str, classes: int = 0) -> Any:
@@ -27,6 +27,9 @@ def keras_object(spec: KerasSpec, namespace: str, classes: int = 0) -> Any:
 
     Raises:
         UserError: Keras does not take the arguments.
+
+    >>> keras_object({"Dense": {"units": "classes"}}, "layers", classes=3).units
+    3
     """
     name, given = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
     arguments = {key: _argument(key, value, classes) for key, value in (given or {}).items()}

@@ -14,11 +14,11 @@ class Backbone(Entry):
     weights: str = Field(min_length=1)
     """`package`, `imagenet`, `none` (random), or a path or URL of a weights file."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(default=None, validate_default=True)
-    """Of the weights file; with a path or URL."""
+    """SHA-256 of the weights file, given with a path or URL."""
     include_top: bool = False
-    """Keep the fully connected layers between the convolutions and the classification layer."""
+    """Whether the fully connected layers between the convolutions and the classification layer are kept."""
     seed: Seed = 0
-    """For random weights."""
+    """Seed of random weights."""
 
     @field_validator("sha256")
     @classmethod

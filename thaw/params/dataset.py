@@ -56,9 +56,9 @@ class Split(Entry):
     method: Literal["stratified", "shuffled", "stable", "given"]
     folders: Folders | None = None
     test: Share | None = Field(default=None, validate_default=True)
-    """A share of all images."""
+    """The test split's share of all images."""
     validation: Share | None = Field(default=None, validate_default=True)
-    """A share of all images; where splits are given, of those for training, unless a validation split is given too."""
+    """The validation split's share of all images; of those for training, where a test split is given."""
     seed: Seed = 0
 
     @field_validator("folders")
@@ -91,14 +91,15 @@ class Split(Entry):
 
 class Dataset(Entry):
     path: str = Field(pattern=r'^[^-"$`\\\p{C}][^"$`\\\p{C}]*$')
-    """A folder. dvc.yaml puts it between double quotes in a shell command."""
+    """The folder that holds the images. dvc.yaml puts it between double quotes in a shell command."""
     layout: Literal["class_folders", "label_prefix", "csv", "npy"]
-    """One folder per class; files named `<class id>_…`; a table `labels.csv`; arrays `train_images.npy` and so on."""
+    """Where labels are: folders of classes, file names `<class id>_…`, `labels.csv`, or `train_labels.npy` and so on."""
     classes: Annotated[list[Name], Field(min_length=2)] | None = Field(default=None, validate_default=True)
     """Names of the class ids 0, 1, … of label_prefix and npy."""
     on_bad_image: Literal["fail", "skip"] = "fail"
+    """Whether files that cannot be used are an error, or are left out and listed."""
     near_duplicates: Annotated[int, Field(ge=0, le=32)] | None = None
-    """Images whose perceptual hashes of 64 bits differ in no more bits are kept in one split."""
+    """Images whose perceptual hashes of 64 bits differ in no more bits than this are kept in one split."""
     split: Split
 
     @field_validator("path")

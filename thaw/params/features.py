@@ -10,19 +10,23 @@ from thaw.params.reading import Entry, Seed
 
 class Features(Entry):
     tensors: str
+    """The name of the tensors entry that the features are made of."""
     backbone: str
+    """The name of the backbones entry that makes them."""
     layer: str
     """The last frozen layer by its name in the backbone; `top` is the backbone's end."""
     pooling: Literal["avg", "max"] | None = None
+    """How the map at the backbone's end becomes a vector: by its mean, its maximum, or not."""
     augmentation: list[KerasSpec] = []
     """Keras layers for the training images, which have pixels 0-255."""
     views: int = Field(default=1, ge=1, validate_default=True)
-    """Of each training image: itself, and the others augmented."""
+    """Rows of each training image: the image itself, and the others augmented."""
     seed: Seed = 0
-    """Of the augmentation."""
+    """Seed of the augmentation."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16` is two to three times as fast on machines that have instructions for it. Its features differ by some
-    percent, which in cross-validation on photos made no difference; but other machines make other ones."""
+    """Type in which the backbone computes. `bfloat16` is two to three times as fast on machines that have instructions
+    for it. Its features differ by some percent, which in cross-validation on photos made no difference; but other
+    machines make other ones."""
     batch_size: int = Field(default=32, ge=1)
     """Images that are read, and that a GPU takes, at a time."""
 

@@ -6,7 +6,11 @@ from pydantic import PlainValidator
 
 
 def is_keras_object(spec: Any) -> bool:
-    """Say whether `spec` is `Name` or `{Name: {argument: value}}`, whatever the name."""
+    """Say whether `spec` is `Name` or `{Name: {argument: value}}`, whatever the name.
+
+    >>> [is_keras_object(spec) for spec in ("Flatten", {"Dense": {"units": 100}}, ["Flatten"])]
+    [True, True, False]
+    """
     if isinstance(spec, dict) and len(spec) == 1:
         ((name, arguments),) = spec.items()
         return isinstance(name, str) and (arguments is None or isinstance(arguments, dict))

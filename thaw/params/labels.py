@@ -9,7 +9,11 @@ JOINERS = "\u200c\u200d"
 
 
 def unreadable(label: str) -> str | None:
-    """Return what a person does not see of a label; None if all can be seen."""
+    """Return what a person does not see of a label; None if all can be seen.
+
+    >>> unreadable("oak ")
+    'begins or ends with a space'
+    """
     if label != label.strip():
         return "begins or ends with a space"
     if any(
@@ -20,7 +24,11 @@ def unreadable(label: str) -> str | None:
 
 
 def alike(labels: Iterable[str]) -> list[list[str]]:
-    """Return the labels that a person would take for the same, those of each in one list."""
+    """Return the labels that a person would take for the same, each set of them in one list.
+
+    >>> alike(["fig", "1", "oak", "Fig", "01"])
+    [['fig', 'Fig'], ['1', '01']]
+    """
     groups: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels):
         groups.setdefault(_look(label), []).append(label)

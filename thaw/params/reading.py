@@ -21,7 +21,7 @@ class Entry(BaseModel):
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""What NumPy, scikit-learn and Keras all take."""
+"""A seed of random numbers that NumPy, scikit-learn and Keras all take: from 0 to below 2**32."""
 
 E = TypeVar("E", bound=Entry)
 
@@ -82,7 +82,11 @@ def read_entry(path: Path, address: str, schema: type[E]) -> E:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it: as YAML would have it on one line, cut off when long."""
+    """Return a value as a message shows it: as YAML would have it on one line, cut off when long.
+
+    >>> shown({"test": 0.3, "validation": None})
+    '{"test": 0.3, "validation": null}'
+    """
     try:
         text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
     except ValueError:  # a whole number of thousands of digits, or an alias that contains itself

@@ -11,11 +11,11 @@ Pixels = Annotated[int, Field(ge=1, le=4096)]
 
 class Tensors(Entry):
     pixels: Annotated[list[Pixels], Field(min_length=2, max_length=2)]
-    """Height and width."""
+    """Height and width of the tensors, in pixels."""
     resize: Literal["pad", "stretch", "crop"]
-    """`pad` shows the whole image with bars, `stretch` changes its aspect, `crop` cuts its edges off."""
+    """How images get that size: `pad` adds bars, `stretch` changes their aspect, `crop` cuts their edges off."""
     interpolation: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
-    """`nearest` is not antialiased: it is what tutorials get from Keras's defaults, and costs accuracy."""
+    """The resizing's filter. `nearest` is not antialiased: it is Keras's default, as in tutorials, and costs accuracy."""
     normalization: Literal["caffe", "torch", "tf", "rescale", "rescale_bgr", "lite", "none"]
     """What is made of pixels 0-255 before a network: what it was pretrained with."""
     unlike_pretraining: bool = False

@@ -32,26 +32,33 @@ class Training(Entry):
     """Gradient training by Keras."""
 
     epochs: int = Field(ge=1)
+    """The most epochs; callbacks may stop before."""
     batch_size: int = Field(default=32, ge=1)
+    """Images in a step of the optimizer."""
     steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
     """Batches after which the callbacks look at the validation images; by default, all of the training images'."""
     optimizer: KerasSpec
+    """Keras optimizer; its `learning_rate` may be a schedule."""
     learning_rate_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """By the beginnings of layers' names; the longest that fits counts, and layers that none fits have 1."""
+    """Factors of the learning rate by the beginnings of layers' names; the longest that fits counts, 1 where none does."""
     loss: KerasSpec = "SparseCategoricalCrossentropy"
+    """Keras loss."""
     class_weight: Annotated[str | dict[str, float] | None, PlainValidator(_require_class_weight)] = None
-    """By class; `balanced` is in inverse proportion to a class's share of the training images."""
+    """Weights of the loss by class; `balanced` is in inverse proportion to a class's share of the training images."""
     callbacks: list[KerasSpec] = []
+    """Keras callbacks."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """In which the layers before the head compute while they are trained; the model that is saved has float32."""
+    """Type in which the layers before the head compute in training; the model that is saved has float32."""
     jit_compile: bool | None = None
     """Whether XLA compiles the training's step; by default, with JAX it does, and with TensorFlow not."""
     batch_norm: Literal["frozen", "trained"] = "frozen"
-    """Of the backbone's unfrozen part; a head's own is always trained."""
+    """Whether batch normalization in the backbone's unfrozen part is trained; in a head it always is."""
     train_on: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train"]
+    """The splits whose images are trained on."""
     validate_on: Literal["validation", "test"] = Field(default="validation", validate_default=True)
-    """What callbacks choose by. With `test`, as tutorials do, the test scores are optimistic, and marked so."""
+    """The split that callbacks choose by; by `test`, as in tutorials, test scores are optimistic, and marked so."""
     seed: Seed = 0
+    """Seed of the head's weights, the order of images and their augmentation."""
 
     @field_validator("train_on")
     @classmethod
@@ -84,10 +91,11 @@ class Variant(Entry):
     inputs: str
     """`features/<name>`, whose layer is the freeze boundary, or `tensors/<name>`."""
     freeze: str | None = None
-    """With inputs from tensors/, the last layer that is not trained, `top` for the backbone's end; by default, none."""
+    """The last layer that is not trained, with inputs from tensors/; `top` is the backbone's end; by default, none."""
     fit: Fit
+    """How the variant is trained: by a solver, or by gradients."""
     head: list[KerasSpec] | None = Field(default=None, validate_default=True)
-    """Keras layers; `units: classes` stands for the number of classes."""
+    """Keras layers behind the backbone; `units: classes` stands for the number of classes."""
     augmentation: list[KerasSpec] = []
     """Keras layers for the training images, which have pixels 0-255."""
 

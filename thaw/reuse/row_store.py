@@ -33,7 +33,11 @@ Compute = Callable[[np.ndarray], Iterator[np.ndarray]]
 
 
 def rows_at_a_time(row_bytes: int, most: int = 256) -> int:
-    """Return how many rows to handle at a time, so that they are few megabytes."""
+    """Return how many rows to handle at a time, so that they are about a megabyte.
+
+    >>> rows_at_a_time(row_bytes=64 * 64 * 3)
+    85
+    """
     return max(1, min(most, BATCH_BYTES // max(1, row_bytes)))
 
 
@@ -66,7 +70,7 @@ class RowStore:
         self._places = found[np.argsort(found["key"], kind="stable")]
 
     def count(self, keys: np.ndarray) -> int:
-        """Return of how many keys there is a row."""
+        """Return how many of the keys have a row in the store."""
         return int((self._find(keys) >= 0).sum())
 
     def _find(self, keys: np.ndarray) -> np.ndarray:

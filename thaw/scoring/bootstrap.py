@@ -7,13 +7,16 @@ import numpy as np
 RESAMPLES = 10_000
 SEED = 0
 INDICES_AT_A_TIME = 2**18
-"""Indices at a time, so that they stay in the processor's cache."""
+"""Indices that are drawn at a time, so that they stay in the processor's cache."""
 
 
 def draws(images: int) -> Iterator[np.ndarray]:
     """Yield blocks of resamples: indices of images drawn with replacement, (resamples, images).
 
     The same number of images is always drawn the same way, so that what two variants get from it belongs together.
+
+    >>> sum(len(block) for block in draws(images=100)) == RESAMPLES
+    True
     """
     random = np.random.default_rng(SEED)
     rows = max(INDICES_AT_A_TIME // images, 1)
@@ -22,7 +25,13 @@ def draws(images: int) -> Iterator[np.ndarray]:
 
 
 def resampled_macro_f1(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return macro-F1 in every resample, floats (RESAMPLES,); over the classes that the resample has."""
+    """Return macro-F1 in every resample, floats (RESAMPLES,); over the classes that the resample has.
+
+    >>> labels = np.arange(100) % 2
+    >>> scores = resampled_macro_f1(labels, predicted=np.where(np.arange(100) < 10, 0, labels))
+    >>> scores.shape, round(float(scores.std()), 2)
+    ((10000,), 0.02)
+    """
     classes = int(max(labels.max(), predicted.max())) + 1
     hit = np.where(labels == predicted, labels, classes)
     scores = []

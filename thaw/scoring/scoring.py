@@ -10,12 +10,14 @@ from thaw.scoring.bootstrap import resampled_macro_f1, resampled_t
 
 CONFIDENCE = 0.95
 LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
-"""As in scikit-learn's log loss: one image cannot make it infinite."""
+"""The least probability that counts, as in scikit-learn's log loss: one image cannot make it infinite."""
 BINS = 15
 
 
 @dataclass(frozen=True)
 class Scores:
+    """Scores on test images, the bounds of their 95 % intervals with them; see `score`."""
+
     images: int
     correct: int
     accuracy: float
@@ -56,7 +58,12 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
 
     Args:
         labels: true classes, ints (images,).
-        probabilities: (images, classes), each row with the sum 1 but for rounding.
+        probabilities: floats (images, classes), each row with the sum 1 but for rounding.
+
+    >>> labels = np.array([0, 0, 1, 1])
+    >>> found = score(labels, np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]]))
+    >>> found.correct, found.accuracy, round(found.accuracy_low, 2), round(found.accuracy_high, 2)
+    (3, 0.75, 0.3, 0.95)
     """
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
@@ -97,7 +104,12 @@ def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def wilson(share: float, images: float) -> tuple[float, float]:
-    """Return the bounds of Wilson's 95 % interval for a share of so many images."""
+    """Return the bounds of Wilson's 95 % interval for a share of so many images (Wilson 1927).
+
+    >>> low, high = wilson(0.9, images=100)
+    >>> round(low, 3), round(high, 3)
+    (0.826, 0.945)
+    """
     z = float(norm.ppf((1 + CONFIDENCE) / 2))
     centre = share + z**2 / (2 * images)
     half = z * np.sqrt(share * (1 - share) / images + z**2 / (4 * images**2))
@@ -144,7 +156,12 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
-    """Return the share of images with the true class among the k likeliest; 1 if there are no more classes."""
+    """Return the share of images with the true class among the k likeliest; 1 if there are no more classes.
+
+    >>> probabilities = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    >>> top_k_accuracy(np.array([1, 2]), probabilities, k=2)
+    0.5
+    """
     classes = probabilities.shape[1]
     if k >= classes:
         return 1.0

@@ -24,6 +24,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class PairedTest:
+    """How a second classifier differs from a first one on the same images."""
+
     only_first_right: int
     """Images that the first classifier gets right, and the second does not."""
     only_second_right: int
@@ -48,6 +50,15 @@ def paired_tests(
         labels: true classes, ints (images,).
         probabilities: each classifier's, floats (images, classes).
         pairs: names of a first and a second classifier.
+
+    >>> labels = np.arange(100) % 2
+    >>> right = np.where(np.eye(2)[labels] > 0, 0.9, 0.1)
+    >>> half_right = np.where(np.arange(100)[:, None] < 50, 1 - right, right)
+    >>> (found,) = paired_tests(labels, {"old": half_right, "new": right}, [("old", "new")])
+    >>> found.only_first_right, found.only_second_right, found.accuracy.value
+    (0, 50, 0.5)
+    >>> verdict(found)
+    'accuracy, macro-F1 and log loss better'
     """
     predicted = {name: rows.argmax(axis=1) for name, rows in probabilities.items()}
     resampled = {name: resampled_macro_f1(labels, classes) for name, classes in predicted.items()}
@@ -76,7 +87,11 @@ def paired_tests(
 
 
 def holm(ps: list[float]) -> list[float]:
-    """Return p-values corrected for their number, in the same order (Holm 1979)."""
+    """Return p-values corrected for their number, in the same order (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
     corrected, most = [0.0] * len(ps), 0.0
     for rank, number in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
         most = max(most, min(1.0, (len(ps) - rank) * ps[number]))

@@ -22,14 +22,17 @@ class Candidate:
 
     C: float
     weights: np.ndarray
-    """(features, classes), float32, for features that are not standardized."""
+    """Weights of a Dense layer, float32 (features, classes), for features that are not standardized."""
     bias: np.ndarray
-    """(classes,), float32."""
+    """Bias of a Dense layer, float32 (classes,)."""
     loss: float
+    """Log loss of the training rows."""
     accuracy: float
     val_loss: float
+    """Log loss of the validation rows, by which `best` chooses."""
     val_accuracy: float
     converged: bool
+    """Whether the solver ended before `MAX_ITERATIONS`."""
 
 
 def solve_path(
@@ -43,7 +46,17 @@ def solve_path(
     Args:
         features, val_features: float arrays (rows, features).
         labels, val_labels: ints (rows,), from 0 to classes - 1, every class among the training rows.
-        strengths: values of C.
+        strengths: values of C, inverse strengths of the L2 penalty.
+
+    Returns:
+        A candidate for each C, in ascending order.
+
+    >>> features, labels = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1])
+    >>> found = solve_path(features, labels, features, labels, strengths=[1.0, 0.01])
+    >>> [candidate.C for candidate in found]
+    [0.01, 1.0]
+    >>> best(found).weights.shape, best(found).accuracy
+    ((1, 2), 1.0)
     """
     x = features.astype(np.float64)
     mean, deviation = x.mean(axis=0), x.std(axis=0)
@@ -82,7 +95,7 @@ def best(candidates: list[Candidate]) -> Candidate:
 
 
 def _score(features: np.ndarray, labels: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> tuple[float, float]:
-    """Return log loss and accuracy."""
+    """Return log loss and accuracy of the rows."""
     logits = features @ weights + bias
     loss = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean()
     return float(loss), float((logits.argmax(axis=1) == labels).mean())
