@@ -93,7 +93,7 @@ class Dataset(Entry):
     path: str = Field(pattern=r'^[^-"$`\\\p{C}][^"$`\\\p{C}]*$')
     """The folder that holds the images. dvc.yaml puts it between double quotes in a shell command."""
     layout: Literal["class_folders", "label_prefix", "csv", "npy"]
-    """Where labels are: folders of classes, file names `<class id>_…`, `labels.csv`, or `train_labels.npy` and so on."""
+    """Where labels are: folders of classes, file names `<class id>_…`, `labels.csv`, or `train_labels.npy` etc."""
     classes: Annotated[list[Name], Field(min_length=2)] | None = Field(default=None, validate_default=True)
     """Names of the class ids 0, 1, … of label_prefix and npy."""
     on_bad_image: Literal["fail", "skip"] = "fail"

@@ -15,7 +15,7 @@ class Tensors(Entry):
     resize: Literal["pad", "stretch", "crop"]
     """How images get that size: `pad` adds bars, `stretch` changes their aspect, `crop` cuts their edges off."""
     interpolation: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
-    """The resizing's filter. `nearest` is not antialiased: it is Keras's default, as in tutorials, and costs accuracy."""
+    """The resizing's filter. `nearest` is not antialiased: it is tutorials' and Keras's default, and costs accuracy."""
     normalization: Literal["caffe", "torch", "tf", "rescale", "rescale_bgr", "lite", "none"]
     """What is made of pixels 0-255 before a network: what it was pretrained with."""
     unlike_pretraining: bool = False

@@ -40,7 +40,7 @@ class Training(Entry):
     optimizer: KerasSpec
     """Keras optimizer; its `learning_rate` may be a schedule."""
     learning_rate_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """Factors of the learning rate by the beginnings of layers' names; the longest that fits counts, 1 where none does."""
+    """Learning-rate factors by the beginnings of layers' names; the longest that fits counts, and 1 where none does."""
     loss: KerasSpec = "SparseCategoricalCrossentropy"
     """Keras loss."""
     class_weight: Annotated[str | dict[str, float] | None, PlainValidator(_require_class_weight)] = None
