@@ -1,7 +1,7 @@
 """Say which of the packages in constraints.txt have no wheel, for every Python and machine that they are meant for.
 
-Run `python -m tests.wheels`; it asks pip's index, in about a quarter of an hour. pip 25.3 or newer fetches no whole
-packages for it. The status is 1 where a wheel is missing.
+Run `python -m tests.wheels`; it asks pip's index, in about six minutes. pip 25.3 or newer fetches no whole packages
+for it. The status is 1 where a wheel is missing.
 """
 
 import re
@@ -53,7 +53,8 @@ def main() -> None:
         for python in PYTHONS:
             found = missing(python, platforms, wanted)
             complete = complete and not found
-            print(f"Python {python}, {name}: no wheel of {', '.join(found) or 'none'}", flush=True)
+            said = f"no wheel of {', '.join(found)}" if found else "a wheel of every package"
+            print(f"Python {python}, {name}: {said}", flush=True)
     sys.exit(not complete)
 
 
