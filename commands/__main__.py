@@ -3,6 +3,8 @@
 import argparse
 import inspect
 from importlib import import_module
+from importlib.metadata import version
+from typing import Any
 
 from thaw.stage import in_terminal
 
@@ -17,6 +19,14 @@ COMMANDS = {
 """Each is the module of that name, which is imported only when it is called."""
 
 
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only for whoever asks: code that is not installed has none."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"thaw {version('thaw')}")
+        parser.exit()
+
+
 def main() -> None:
     """Start the command that the command line names; a `UserError` and Ctrl-C end it as they end a stage."""
     parser = argparse.ArgumentParser(
@@ -25,6 +35,7 @@ def main() -> None:
         description="Beside the commands of DVC.",
         epilog="commands:\n" + "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items()),
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print which Thaw this is")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do; COMMAND --help says more")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
     called = parser.parse_args()

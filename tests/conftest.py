@@ -1,5 +1,6 @@
 """A small project in a folder of its own, on which tests run real `dvc repro`."""
 
+import ast
 import contextlib
 import os
 import re
@@ -19,6 +20,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from tests import warm_python
+from thaw.formats.model_file import ModelRecord
 
 ROOT = Path(__file__).parents[1]
 CODE = ("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore", "data/raw/.gitignore", "commands", "stages", "thaw")
@@ -57,6 +59,7 @@ PARAMS: dict[str, Any] = {
         },
     },
     "evaluation": {"top_k": 2},
+    "cross_validation": {},
 }
 
 TRIED = ROOT / ".pytest_cache" / "tried"
@@ -114,6 +117,22 @@ class Project:
             YAML().dump(params, file)
 
 
+def named(stage: str, *values: object) -> list[str]:
+    """Return a stage's arguments as the command line has them, from the first values of its parameters."""
+    module = ROOT / "stages" / stage
+    code = (module / "__main__.py" if module.is_dir() else module.with_suffix(".py")).read_text(encoding="utf-8")
+    (main,) = (one for one in ast.parse(code).body if isinstance(one, ast.FunctionDef) and one.name == "main")
+    pairs = zip(main.args.args, values, strict=False)
+    return [word for one, value in pairs for word in (f"--{one.arg.replace('_', '-')}", str(value))]
+
+
+def record(classes: list[str], tensors: dict[str, Any], **others: Any) -> ModelRecord:
+    """Return what a model's file says about it, of which most is of no interest."""
+    nothing = {"variant": {}, "boundary": None, "frozen": None, "start_fit": None}
+    digests = dict.fromkeys(("backbone_digest", "start_digest", "inputs_digest"), "")
+    return ModelRecord(classes, tensors, **{**nothing, **digests, **others})
+
+
 def draw_trees(folder: Path) -> None:
     """Write a data set: three classes of small photos that differ in colour, with noise."""
     for number, label in enumerate(CLASSES):
@@ -157,7 +176,6 @@ STAGES = [
     *("features@bottleneck", "features@midway"),
     *("train@frozen_head", "train@half", "train@full"),
     *("evaluate@frozen_head", "evaluate@half", "evaluate@full"),
-    "compare",
     "report",
 ]
 

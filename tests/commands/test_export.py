@@ -12,7 +12,7 @@ from PIL import Image
 
 from commands import export
 from commands.export import exporting
-from tests.conftest import CLASSES
+from tests.conftest import CLASSES, record
 from thaw.backbones import lite0
 from thaw.errors import UserError
 from thaw.images.normalization import Normalization
@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     head = keras.layers.Dense(len(CLASSES), activation="softmax", name="head_1_dense")
     path = tmp_path_factory.mktemp("models") / "small.keras"
     tensors = {key: value for key, value in ABOUT.items() if key != "classes"}
-    models.save(keras.Model(body.input, head(body.output)), path, {"classes": ABOUT["classes"], "tensors": tensors})
+    models.save(keras.Model(body.input, head(body.output)), path, record(ABOUT["classes"], tensors))
     return path
 
 
@@ -85,7 +85,7 @@ def test_random_layers_do_not_hinder_it(format: str, tmp_path: Path, capsys: pyt
     head = [*({name: arguments} for name, arguments in RANDOM.items()), swish, "GlobalAveragePooling2D", FINAL]
     tensors = {key: value for key, value in ABOUT.items() if key != "classes"}
     path = tmp_path / "random.keras"
-    models.save(add_head(body, head, len(CLASSES)), path, {"classes": ABOUT["classes"], "tensors": tensors})
+    models.save(add_head(body, head, len(CLASSES)), path, record(ABOUT["classes"], tensors))
     out = tmp_path / f"out{export.ENDINGS[format]}"
     export.main(path, format, out, [])
     assert "differs from" in capsys.readouterr().out

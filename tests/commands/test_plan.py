@@ -258,7 +258,7 @@ def test_times_are_those_of_the_last_runs(
 
 
 def test_a_stages_time_is_not_longer_than_it_took(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stages.digits", str(tmp_path / "digits")]
+    command = [sys.executable, "-m", "stages.digits", "--folder", str(tmp_path / "digits")]
     began = time.perf_counter()
     subprocess.run(command, cwd=ROOT, env={**os.environ, "THAW_CACHE": str(tmp_path)}, check=True)
     took = time.perf_counter() - began

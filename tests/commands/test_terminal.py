@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,13 @@ run(stage)
     shown = NAMES.encode(codec, errors="backslashreplace")
     assert done.stderr == (b"error: " if "raise" in how else b"") + shown + b"\n"
     assert done.stdout == (b"" if "raise" in how else shown + b"\n")
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    command = [sys.executable, "-m", "commands", "--version"]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert done.stdout == f"thaw {project['version']}\n"
 
 
 def test_nobody_has_to_read_what_a_stage_prints() -> None:

@@ -25,7 +25,7 @@ def fit(experiment: dict[str, Any]) -> Any:
 
 
 def test_an_experiment_changes_a_parameter_and_runs_what_depends_on_it(experiment: Experiment) -> None:
-    assert experiment.outcome.ran == ["train@half", "evaluate@half", "compare", "report"]
+    assert experiment.outcome.ran == ["train@half", "evaluate@half", "report"]
     longer = experiments(experiment.project)["longer"]
     assert fit(longer) == {"epochs": EPOCHS, "optimizer": {"Adam": {"learning_rate": RATE}}}
     assert 0 <= longer["metrics"]["metrics/half.json"]["data"]["test"]["accuracy"] <= 1
@@ -79,7 +79,7 @@ def test_a_queued_grid_runs_beside_the_workspace(experiment: Experiment) -> None
     outcome = project.dvc("exp", "run", "--run-all")
     assert outcome.code == 0, outcome.text
     # All that they read comes from the cache, where one of the trainings is, too.
-    assert sorted(outcome.ran) == ["compare", "compare", "evaluate@half", "report", "report", "train@half"]
+    assert sorted(outcome.ran) == ["evaluate@half", "report", "report", "train@half"]
     assert project.params.read_bytes() == before
     # Nor does it matter what a process that was killed while it wrote a curve leaves behind.
     (project.folder / "data" / "history" / ".half.1.partial.csv").write_text("step")

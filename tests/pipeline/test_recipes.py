@@ -70,7 +70,7 @@ SMALL = [*SHORT, (r"pixels: \[224, 224\]", "pixels: [64, 64]")]
 FEW = [
     *SHORT,
     (r"test: 0.1, validation: 0.1", "test: 0.3, validation: 0.3"),
-    (r"\n  cross_validation.*", ""),
+    (r"cross_validation:\n  .*", "cross_validation: {}"),
 ]
 
 RECIPES: dict[str, tuple[Callable[[Path], None], list[tuple[str, str]]]] = {

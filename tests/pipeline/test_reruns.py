@@ -16,7 +16,7 @@ from tests.planned import plan_in, repro_as_planned
 
 TRAIN = ["train@frozen_head", "train@half", "train@full"]
 EVALUATE = ["evaluate@frozen_head", "evaluate@half", "evaluate@full"]
-SHOW = ["compare", "report"]
+SHOW = ["report"]
 FEATURES = ["features@bottleneck", "features@midway"]
 FROM_FEATURES = [*FEATURES, *TRAIN, *EVALUATE, *SHOW]
 FROM_TENSORS = ["tensors@small", *FROM_FEATURES]
@@ -104,9 +104,8 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     "k of top-k accuracy": (parameter("evaluation.top_k", 3), EVALUATE),
     "a variant added": (parameter("variants.another", ANOTHER), ["train@another", "evaluate@another", *SHOW]),
     "a variant removed": (parameter("variants.full", None), SHOW),
-    "a module of compare": (appended("stages/report/comparison.py", "# a comment\n"), SHOW),
-    "a module of the report": (appended("stages/report/charts.py", "# a comment\n"), ["report"]),
-    "how the report looks": (appended("stages/report/page.css", "/* a comment */\n"), ["report"]),
+    "a module of the report": (appended("stages/report/comparison.py", "# a comment\n"), SHOW),
+    "how the report looks": (appended("stages/report/page.css", "/* a comment */\n"), SHOW),
     "a module of the backbones": (appended("thaw/backbones/lite0.py", "# a comment\n"), ["backbone@lite0"]),
     "a module of the parameters' check": (appended("stages/check/checking.py", "# a comment\n"), []),
     "a module of no stage": (appended("stages/check/keras_names.py", "# a comment\n"), []),
@@ -182,7 +181,7 @@ def test_after_an_images_bytes_changed_what_was_there_before_comes_from_the_run_
     assert set(repro_as_planned(project, plan_in(project.folder)).ran) <= {*SHOW}
 
 
-IN_A_CLONE = ["a comment in params.yaml", "a module of compare", "a stage's own module"]
+IN_A_CLONE = ["a comment in params.yaml", "a module of the report", "a stage's own module"]
 
 
 @pytest.mark.parametrize("name", IN_A_CLONE)
@@ -196,7 +195,7 @@ def test_in_a_fresh_clone_a_change_runs_the_same(name: str, experiment: Experime
     assert repro_as_planned(project, planned, "--pull", "--allow-missing").ran == expected
 
 
-def test_a_removed_variant_leaves_nothing_that_compare_depends_on(project: Project) -> None:
+def test_a_removed_variant_leaves_nothing_that_the_report_depends_on(project: Project) -> None:
     lock = (project.folder / "dvc.lock").read_bytes()
     parameter("variants.half", None)(project)
     project.repro()

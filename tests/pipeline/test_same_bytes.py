@@ -78,9 +78,9 @@ PREDICT = "commands predict models/variants/full.keras data/raw"
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("theano", "stages.check params.yaml"),
-        ("torch", "stages.check params.yaml"),
-        ("numpy", "stages.check params.yaml"),
+        ("theano", "stages.check --params params.yaml"),
+        ("torch", "stages.check --params params.yaml"),
+        ("numpy", "stages.check --params params.yaml"),
         ("theano", PREDICT),
         ("torch", PREDICT),
     ],

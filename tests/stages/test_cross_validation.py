@@ -17,20 +17,22 @@ from stages.cross_validate import trained
 from stages.cross_validate.folding import cross_validate, parts_of
 from stages.cross_validate.solved import Images
 from tests.conftest import CLASSES as TREES
-from tests.conftest import IMAGES_PER_CLASS, PARAMS, ROOT, draw_trees, make_project
+from tests.conftest import IMAGES_PER_CLASS, PARAMS, ROOT, draw_trees, make_project, record
 from tests.thaw.test_training import clusters
 from thaw.errors import UserError
 from thaw.files import sha256
-from thaw.formats.row_file import Index, RowFile
+from thaw.formats.model_file import BackboneRecord
+from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing
 from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras
-from thaw.params.evaluation import CrossValidation
+from thaw.params.cross_validation import CrossValidation
 from thaw.params.variants import Variant
 from thaw.training import logistic
 
 CLASSES = ("ash", "elm", "fir")
+OF = {"start": "backbones/b", "inputs": "features/f"}
 TENSORS = {"pixels": [4, 4], "normalization": Normalization.of("none").to_json()}
 
 
@@ -38,7 +40,7 @@ def rows(
     path: Path,
     values: np.ndarray,
     labels: np.ndarray,
-    made_of: dict[str, object],
+    origin: Origin | None = None,
     views: int = 1,
     groups: np.ndarray | None = None,
 ) -> RowFile:
@@ -52,7 +54,7 @@ def rows(
         classes=CLASSES,
         splits={"train": slice(0, half), "validation": slice(half, half + 6), "test": slice(half + 6, count)},
     ).with_views("train", views)
-    with writing(path, index, values.shape[1:], np.float32, {"features": {"views": views}, **made_of}) as file:
+    with writing(path, index, values.shape[1:], np.float32, origin or Origin({}, features={"views": views})) as file:
         file.write([values])
     return RowFile(path)
 
@@ -60,8 +62,10 @@ def rows(
 def test_a_solved_head_is_validated_as_scikit_learn_does(tmp_path: Path) -> None:
     features, labels = clusters(3, 12, seed=4)
     variant = Variant(start="backbones/b", inputs="features/f", fit={"solver": "logistic_regression", "C": [0.1]})
-    wanted = CrossValidation(folds=4, repeats=2, variants=["v"])
-    found = cross_validate("v", variant, tmp_path, rows(tmp_path / "rows.h5", features, labels, {}), wanted)
+    wanted = CrossValidation(folds=4, repeats=2, **OF)
+    found = cross_validate(
+        "cross_validation.v", wanted, "variants.v", variant, tmp_path, rows(tmp_path / "rows.h5", features, labels)
+    )
     reference = cross_val_score(
         make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)),
         features.astype(np.float64),
@@ -83,7 +87,7 @@ def test_all_views_of_an_image_are_on_one_side(tmp_path: Path, monkeypatch: pyte
     labels = np.arange(24) % 3
     image = np.concatenate([np.arange(12), np.arange(12), np.arange(12), np.arange(12, 24)])
     values = np.stack([image, np.random.default_rng(0).normal(size=len(image))], axis=1).astype(np.float32)
-    file = rows(tmp_path / "rows.h5", values, labels, {}, views=3)
+    file = rows(tmp_path / "rows.h5", values, labels, views=3)
     images = Images.of(file)
     assert images.views.shape == (24, 3)
     assert all((images.values[view][:, 0] == np.arange(24)).all() for view in images.views.T)
@@ -97,7 +101,9 @@ def test_all_views_of_an_image_are_on_one_side(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(logistic, "solve_path", watched)
     variant = Variant(start="backbones/b", inputs="features/f", fit={"solver": "logistic_regression", "C": [0.1, 1.0]})
-    cross_validate("v", variant, tmp_path, file, CrossValidation(folds=3, repeats=1, variants=["v"]))
+    cross_validate(
+        "cross_validation.v", CrossValidation(folds=3, repeats=1, **OF), "variants.v", variant, tmp_path, file
+    )
     assert len(seen) == 6  # for C, and with it, three times
     for fitted, tested in seen:
         assert not set(fitted) & set(tested)
@@ -113,7 +119,7 @@ def images_of(labels: np.ndarray, units: np.ndarray) -> Images:
 
 
 def several(folds: int, repeats: int = 2, seed: int = 3) -> CrossValidation:
-    return CrossValidation(folds=folds, repeats=repeats, seed=seed, variants=["v"])
+    return CrossValidation(folds=folds, repeats=repeats, seed=seed, **OF)
 
 
 def units_at_random(kind: str, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +141,7 @@ def units_at_random(kind: str, random: np.random.Generator) -> tuple[np.ndarray,
 def test_what_belongs_together_is_never_torn_apart_and_every_class_is_fitted(kind: str, folds: int) -> None:
     for seed in range(3):
         labels, units = units_at_random(kind, np.random.default_rng([seed, folds]))
-        parts = list(parts_of(images_of(labels, units), several(folds)))
+        parts = list(parts_of("cross_validation.v", several(folds), images_of(labels, units)))
         assert len(parts) == 2 * folds
         for repeat in (parts[:folds], parts[folds:]):
             assert sorted(np.concatenate([outside for *_, outside in repeat])) == list(range(len(labels)))
@@ -158,7 +164,7 @@ def test_images_that_stand_alone_are_divided_as_scikit_learn_does() -> None:
         (*train_test_split(inside, test_size=1 / 4, stratify=labels[inside], random_state=3), outside)
         for inside, outside in partition.split(labels, labels)
     ]
-    found = list(parts_of(images_of(labels, np.arange(50)), several(4)))
+    found = list(parts_of("cross_validation.v", several(4), images_of(labels, np.arange(50))))
     assert all(
         np.array_equal(one, other)
         for part, own in zip(expected, found, strict=True)
@@ -179,7 +185,8 @@ def test_the_most_folds_that_are_named_are_possible(size: int, classes: int) -> 
         for folds in range(2, 9):
             try:
                 assert all(
-                    set(images.labels[fitted]) == set(range(classes)) for fitted, *_ in parts_of(images, several(folds))
+                    set(images.labels[fitted]) == set(range(classes))
+                    for fitted, *_ in parts_of("cross_validation.v", several(folds), images)
                 )
             except UserError as error:
                 refused[folds] = str(error)
@@ -196,16 +203,19 @@ def test_the_most_folds_that_are_named_are_possible(size: int, classes: int) -> 
 def test_groups_of_several_classes_are_divided_where_they_can_be() -> None:
     labels = np.arange(50) % 10 // 9  # in each of five groups, one image of the second class
     for folds in (3, 4, 5):
-        assert len(list(parts_of(images_of(labels, np.arange(50) // 10), several(folds)))) == 2 * folds
+        assert (
+            len(list(parts_of("cross_validation.v", several(folds), images_of(labels, np.arange(50) // 10))))
+            == 2 * folds
+        )
 
 
 def test_groups_that_cannot_be_divided_are_refused() -> None:
     units = np.repeat(np.arange(4), [10, 1, 1, 1])  # of which a half is one group
     labels = np.array([0, 1] * 5 + [1, 0, 1])
     with pytest.raises(UserError, match=r"^evaluation\.cross_validation\.folds: 2 folds"):
-        list(parts_of(images_of(labels, units), several(2)))
+        list(parts_of("cross_validation.v", several(2), images_of(labels, units)))
     twice_as_many = images_of(np.concatenate([labels, labels]), np.concatenate([units, units + 4]))
-    assert len(list(parts_of(twice_as_many, several(2)))) == 4
+    assert len(list(parts_of("cross_validation.v", several(2), twice_as_many))) == 4
 
 
 def test_of_groups_with_random_labels_nothing_is_learnt(tmp_path: Path) -> None:
@@ -218,9 +228,11 @@ def test_of_groups_with_random_labels_nothing_is_learnt(tmp_path: Path) -> None:
         looks = random.normal(size=(30, 20))[trees] + random.normal(scale=0.05, size=(180, 20))
         names = np.array([str(tree).encode() for tree in trees])
         order = random.permutation(180)
-        file = rows(tmp_path / f"{seed}.h5", looks[order], labels[order], {}, groups=names[order])
+        file = rows(tmp_path / f"{seed}.h5", looks[order], labels[order], groups=names[order])
         variant = Variant(start="backbones/b", inputs="features/f", fit={"solver": "logistic_regression", "C": [0.1]})
-        found = cross_validate("v", variant, tmp_path, file, CrossValidation(folds=5, repeats=2, variants=["v"]))
+        found = cross_validate(
+            "cross_validation.v", CrossValidation(folds=5, repeats=2, **OF), "variants.v", variant, tmp_path, file
+        )
         covered.append(found.accuracy_low <= 1 / 3 <= found.accuracy_high)
     assert np.mean(covered) >= 0.85
 
@@ -230,7 +242,7 @@ def backbone(path: Path) -> Path:
     inputs = keras.Input((4, 4, 3))
     network = keras.Model(inputs, keras.layers.Conv2D(3, 1, name="conv")(inputs))
     network.layers[-1].set_weights([np.eye(3)[None, None], np.zeros(3)])
-    models.save(network, path, {"backbone": {}})
+    models.save(network, path, BackboneRecord({}))
     return path
 
 
@@ -249,7 +261,7 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
 ) -> None:
     pixels, labels = coloured(60)
     start = backbone(tmp_path / "b.keras")
-    tensors = rows(tmp_path / "tensors.h5", pixels, labels, {"tensors": TENSORS})
+    tensors = rows(tmp_path / "tensors.h5", pixels, labels, Origin(TENSORS))
     head = ["GlobalAveragePooling2D", {"Dense": {"units": "classes", "activation": "softmax"}}]
     fit: dict[str, object] = {"epochs": 2, "batch_size": 8, "optimizer": {"SGD": {"learning_rate": 1e-5}}}
     if begun_by_a_solver:
@@ -257,16 +269,16 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
         body = models.assemble(model, 4, 4, Normalization.of("none"), "avg")
         solved = keras.Model(body.input, keras.layers.Dense(3, "softmax", name="head_1_dense")(body.output))
         solved.layers[-1].set_weights([np.zeros((3, 3)), np.array([9.0, 0, 0])])  # knows one class only
-        about = {
-            "backbone_digest": sha256(start),
-            "tensors": TENSORS,
-            "classes": list(CLASSES),
-            "boundary": "pooling",
-            "frozen": "pooling",
-            "variant": {"fit": {"solver": "logistic_regression", "C": [0.01]}},
-        }
+        of = record(
+            list(CLASSES),
+            TENSORS,
+            variant={"fit": {"solver": "logistic_regression", "C": [0.01]}},
+            boundary="pooling",
+            frozen="pooling",
+            backbone_digest=sha256(start),
+        )
         start = tmp_path / "solved.keras"
-        models.save(solved, start, about)
+        models.save(solved, start, of)
         variant = Variant(start="variants/s", inputs="tensors/t", fit=fit)
     else:
         variant = Variant(
@@ -284,7 +296,9 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
         return really_train(model, boundary, rows, fit, augmentation)
 
     monkeypatch.setattr(trained, "train", watched)
-    found = cross_validate("v", variant, start, tensors, CrossValidation(folds=3, repeats=1, variants=["v"]))
+    found = cross_validate(
+        "cross_validation.v", CrossValidation(folds=3, repeats=1, **OF), "variants.v", variant, start, tensors
+    )
     assert found.fits == 3
     assert 0.6 < found.accuracy <= 0.9
     backbones = [weights[:2] for weights in begun]
@@ -302,7 +316,8 @@ def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tens
     params["dataset"] |= {"path": "data/raw/leaves", "layout": "csv"}
     params["features"] = {"bottleneck": params["features"]["bottleneck"]}
     params["variants"] = {"frozen_head": params["variants"]["frozen_head"]}
-    params["evaluation"]["cross_validation"] = {"folds": 6, "repeats": 1, "variants": ["frozen_head"]}
+    of = {key: params["variants"]["frozen_head"][key] for key in ("start", "inputs")}
+    params["cross_validation"] = {"frozen_head": {**of, "folds": 6, "repeats": 1}}
     project = make_project(tmp_path / "p", plain, params)
     folder = project.folder / "data/raw/leaves"
     draw_trees(folder)
@@ -314,11 +329,11 @@ def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tens
     assert [stage for stage in refused.ran if not stage.startswith("backbone")] == ["manifest", "tensors@small"]
     assert "class 'oak' has 7 images in 3 groups: at most 3 folds are possible" in refused.text
     assert "Traceback" not in refused.text
-    params["evaluation"]["cross_validation"]["folds"] = 3
+    params["cross_validation"]["frozen_head"]["folds"] = 3
     project.write_params(params)
-    ran = project.repro("evaluate@frozen_head")
+    ran = project.repro("evaluate@frozen_head", "cross_validate@frozen_head")
     assert "test images are of 3 groups" in ran.text
-    scores = json.loads((project.folder / "metrics/frozen_head.json").read_text())
-    assert (scores["test"]["groups"], scores["cross_validation"]["fits"]) == (3, 3)
+    assert json.loads((project.folder / "metrics/frozen_head.json").read_text())["test"]["groups"] == 3
+    assert json.loads((project.folder / "metrics/cross_validation/frozen_head.json").read_text())["fits"] == 3
     index = RowFile(project.folder / "data/features/bottleneck.h5").index
     assert len(set(index.groups.tolist())) == 9

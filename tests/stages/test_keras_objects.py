@@ -21,6 +21,7 @@ from thaw.backbones.building import build_backbone
 from thaw.engines.keras import KerasEngine
 from thaw.engines.openvino import OpenVinoEngine
 from thaw.engines.ready import engine
+from thaw.formats.model_file import BackboneRecord
 from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras
@@ -110,7 +111,7 @@ LAYERS = list({getattr(keras.layers, name): name for name in public_classes("lay
 def test_a_layer_that_is_accepted_is_trained_and_gives_what_keras_gives(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    models.save(trained(head(name)), tmp_path / "model.keras", {})
+    models.save(trained(head(name)), tmp_path / "model.keras", BackboneRecord({}))
     model, _ = models.load(tmp_path / "model.keras")
     expected = model.predict(PIXELS, verbose=0)
     np.testing.assert_allclose(expected.sum(axis=1), 1, rtol=1e-5)
@@ -339,7 +340,7 @@ def test_a_training_is_not_lost_to_what_only_saves_time(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing = tmp_path / "nothing.keras"
-    models.save(build_backbone(Backbone(architecture="none", weights="none")), nothing, {"backbone": {}})
+    models.save(build_backbone(Backbone(architecture="none", weights="none")), nothing, BackboneRecord({}))
     inputs = (finished.folder / "data" / "tensors" / "small.h5").resolve()
     thumbnails = (finished.folder / "data" / "thumbnails.zip").resolve()
     monkeypatch.chdir(tmp_path)
@@ -351,7 +352,7 @@ def test_a_training_is_not_lost_to_what_only_saves_time(
     model, out = tmp_path / "rnn.keras", tmp_path / "out"
     train_stage(params, "variants.rnn", nothing, inputs, model, out / "history.csv")
     names = ("metrics.json", "predictions.csv", "classes.csv", "calibration.csv", "mistakes.jpg")
-    score_stage(params, "evaluation", "rnn", nothing, model, inputs, thumbnails, *(out / name for name in names))
+    score_stage(params, "evaluation", "rnn", model, inputs, thumbnails, *(out / name for name in names))
     predict(model, [finished.folder / "data" / "raw" / "trees"], out / "table.csv", 1)
     assert {path.name for path in out.iterdir()} == {"history.csv", "table.csv", *names}
     said = capsys.readouterr()

@@ -19,7 +19,7 @@ from stages.manifest.collecting import Collection
 from stages.manifest.near_duplicates import components, similar_pairs
 from stages.manifest.splits import Member, assign
 from stages.tensors import decode_all, index_of
-from tests.conftest import ROOT
+from tests.conftest import ROOT, named
 from tests.stages.test_manifest import draw
 from thaw.errors import UserError
 from thaw.formats.manifest import Row, class_names, read_manifest, write_manifest
@@ -583,10 +583,9 @@ def run_manifest(folder: Path, params: str, out: Path) -> subprocess.CompletedPr
     out.mkdir()
     (out / "params.yaml").write_text(params, encoding="utf-8")
     names = ("manifest.csv", "skipped.csv", "near_duplicates.csv", "distribution.csv", "samples.jpg", "thumbnails.zip")
-    command = [sys.executable, "-m", "stages.manifest", str(out / "params.yaml"), "dataset", str(folder)]
-    return subprocess.run(
-        [*command, *(str(out / name) for name in names)], cwd=ROOT, text=True, capture_output=True, check=False
-    )
+    arguments = named("manifest", out / "params.yaml", "dataset", folder, *(out / name for name in names))
+    command = [sys.executable, "-m", "stages.manifest", *arguments]
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
 
 
 def test_the_stage_reports_leaks_and_writes_pictures_the_same_each_time(folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from stages.manifest import collecting as module
 from stages.manifest.layouts import Labelled, Skipped
 from stages.manifest.splits import Member, assign
+from tests.conftest import ROOT, named
 from thaw.errors import UserError
 from thaw.files import files_at
 from thaw.formats.manifest import SPLITS, Row
@@ -25,7 +26,6 @@ from thaw.images.decoding import pixels
 from thaw.params.dataset import Dataset, Split
 from thaw.params.labels import alike
 
-ROOT = Path(__file__).parents[2]
 SPLIT = {"method": "stratified", "test": 0.2, "validation": 0.2, "seed": 0}
 FAIL = Dataset(path="data/raw/photos", layout="class_folders", split=Split(**SPLIT))
 SKIP = FAIL.model_copy(update={"on_bad_image": "skip"})
@@ -646,7 +646,7 @@ def params(tmp_path) -> Path:
 
 
 def run(stage: str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", f"stages.{stage}", *map(str, arguments)]
+    command = [sys.executable, "-m", f"stages.{stage}", *named(stage, *arguments)]
     environment = {**os.environ, "THAW_CACHE_LIMIT": "0"}
     return subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
 

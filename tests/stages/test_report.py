@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from stages.report.charts import Axis
-from stages.report.comparison import against_best, ranking, table
+from stages.report.comparison import as_markdown, compare, ranking
 from stages.report.markup import EMPTY, Markup, tag
 from stages.report.page import MATRIX_CLASSES, MISTAKES, POLICY, Contents, page
 from tests import chromium
@@ -49,11 +49,7 @@ def contents(classes: list[str], noise: float = 0.8, variants: tuple[str, ...] =
     scores = {name: score(one.labels, one.probabilities) for name, one in predictions.items()}
     ranked = ranking(scores)
     optimistic = {TESTED} & set(variants)
-    text = table(scores, optimistic)
-    if len(variants) > 1:
-        text += "\n" + against_best(
-            labels, {name: one.probabilities for name, one in predictions.items()}, ranked, optimistic
-        )
+    blocks = compare(labels, {name: one.probabilities for name, one in predictions.items()}, scores, optimistic)
     histories: dict[str, dict[str, list[float]]] = {
         SOLVED: {
             "step": [1, 2, 3],
@@ -73,7 +69,7 @@ def contents(classes: list[str], noise: float = 0.8, variants: tuple[str, ...] =
         TESTED: {"step": [1], "loss": [0.0], "accuracy": [1.0], "val_loss": [0.3], "val_accuracy": [0.9]},
     }
     return Contents(
-        comparison=text,
+        comparison=blocks,
         scores={name: scores[name] for name in ranked},
         predictions={name: predictions[name] for name in ranked},
         histories={name: histories[name] for name in ranked},
@@ -207,7 +203,7 @@ def section(tree: Element, title: str) -> Element:
 
 def test_the_tables_of_the_comparison_are_there_as_they_are(tree: Element) -> None:
     found = contents(CLASSES)
-    lines = [line for line in found.comparison.replace("\\*", "*").splitlines() if line.startswith("|")]
+    lines = [line for line in as_markdown(found.comparison).replace("\\*", "*").splitlines() if line.startswith("|")]
     expected = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("| ---")]
     results = section(tree, "Results")
     assert [[cell.text for cell in row.all("th", "td")] for row in results.all("tr")] == expected

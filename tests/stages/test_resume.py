@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import PARAMS, Project, make_project
+from tests.conftest import PARAMS, Project, make_project, named
 from thaw.formats.row_file import RowFile
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO
 
@@ -77,7 +77,7 @@ def execute(project: Project, *words: str, cache: str = ".thaw") -> subprocess.C
 
 
 def run(project: Project, stage: str, cache: str = ".thaw", kill_after: int = 0) -> Run:
-    words = ["watched", f"stages.{stage}", str(kill_after), "params.yaml", *ARGUMENTS[stage]]
+    words = ["watched", f"stages.{stage}", str(kill_after), *named(stage, "params.yaml", *ARGUMENTS[stage])]
     done = execute(project, *words, cache=cache)
     computed = re.search(r"^computed: (\d+)$", done.stdout, re.MULTILINE)
     known = re.search(r"; (\d+)(?: of \d+ rows)? were (?:decoded|computed) before$", done.stdout, re.MULTILINE)
@@ -98,7 +98,8 @@ def list_images(project: Project, seed: int = 0) -> None:
     params["dataset"]["split"] = {"method": "stratified", "test": 0.2, "validation": 0.2, "seed": seed}
     project.write_params(params)
     written = ["manifest.csv", "skipped.csv", "near.csv", "classes.csv", "samples.jpg", "thumbnails.zip"]
-    execute(project, "stages.manifest", "params.yaml", "dataset", IMAGES_FOLDER, *(f"data/{name}" for name in written))
+    paths = [f"data/{name}" for name in written]
+    execute(project, "stages.manifest", *named("manifest", "params.yaml", "dataset", IMAGES_FOLDER, *paths))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Project:
     (made.folder / "watched.py").write_text(WATCHED)
     draw(made, IMAGES)
     list_images(made)
-    execute(made, "stages.backbone", "params.yaml", "backbones.lite0", "models/lite0.keras")
+    execute(made, "stages.backbone", *named("backbone", "params.yaml", "backbones.lite0", "models/lite0.keras"))
     return made
 
 
@@ -137,7 +138,7 @@ def test_nothing_is_computed_twice_and_the_bytes_are_those_of_a_clean_run(projec
 @pytest.mark.skipif(HAS_NVIDIA or HAS_CUDA or not HAS_OPENVINO, reason="Keras runs the frozen part here")
 def test_a_frozen_part_is_made_once_and_then_runs_without_keras(project: Project, plain: Path) -> None:
     def extract(cache: str) -> str:
-        words = ["watched", "stages.features", "0", "params.yaml", *ARGUMENTS["features"]]
+        words = ["watched", "stages.features", "0", *named("features", "params.yaml", *ARGUMENTS["features"])]
         return execute(Project(project.folder, plain), *words, cache=cache).stdout
 
     run(project, "tensors")

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from ruamel.yaml import YAML
 
-from tests.conftest import PARAMS, ROOT, Project
+from tests.conftest import PARAMS, ROOT, Project, named
 from thaw.errors import UserError
 from thaw.formats.history import read_history
 from thaw.machine import unused_gpu
@@ -48,9 +48,14 @@ def test_a_variant_is_trained_on_jax_as_on_tensorflow(finished: Project, tmp_pat
         ("tensorflow", finished.python / "python", {}),
         ("jax", sys.executable, on_jax),
     ):
-        command = [python, "-m", "stages.train", "params.yaml", "variants.half", start, inputs]
         outputs = [f"{backend}/half.keras", f"{backend}/half.csv"]
-        subprocess.run([*command, *outputs], cwd=tmp_path, env=os.environ | environment, check=True)
+        command = [
+            python,
+            "-m",
+            "stages.train",
+            *named("train", "params.yaml", "variants.half", start, inputs, *outputs),
+        ]
+        subprocess.run(command, cwd=tmp_path, env=os.environ | environment, check=True)
 
     curve, of_jax = (read_history(tmp_path / backend / "half.csv") for backend in ("tensorflow", "jax"))
     assert of_jax.keys() == curve.keys()

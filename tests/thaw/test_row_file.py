@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from thaw.errors import UserError
-from thaw.formats.row_file import Index, RowFile
+from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing
 
 COUNT = 23
 SHAPE = (2, 3)
-MADE_OF = {"tensors": {"pixels": [2, 3]}, "note": "ä"}
+ORIGIN = Origin({"pixels": [2, 3]}, boundary="ä")
 
 
 def rows_of(dtype: str = "float32", count: int = COUNT) -> np.ndarray:
@@ -32,8 +32,8 @@ def index_of(count: int = COUNT) -> Index:
     )
 
 
-def write(path: Path, rows: np.ndarray, batch: int = 5, made_of: dict = MADE_OF) -> Path:
-    with writing(path, index_of(len(rows)), rows.shape[1:], rows.dtype, made_of) as file:
+def write(path: Path, rows: np.ndarray, batch: int = 5, origin: Origin = ORIGIN) -> Path:
+    with writing(path, index_of(len(rows)), rows.shape[1:], rows.dtype, origin) as file:
         for start in range(0, len(rows), batch):
             file.write([rows[start : start + batch]])
     return path
@@ -58,7 +58,7 @@ def test_what_is_written_is_read(tmp_path, dtype, count):
     rows, index = rows_of(dtype, count), index_of(count)
     file = RowFile(write(tmp_path / "rows.h5", rows))
     np.testing.assert_array_equal(file.read(0, count), rows, strict=True)
-    assert (len(file), file.row_shape, file.made_of) == (count, SHAPE, MADE_OF)
+    assert (len(file), file.row_shape, file.origin) == (count, SHAPE, ORIGIN)
     assert (file.index.classes, file.index.splits) == (index.classes, index.splits)
     for name in ("keys", "paths", "labels"):
         np.testing.assert_array_equal(getattr(file.index, name), getattr(index, name), strict=True)
@@ -68,7 +68,7 @@ def test_groups_are_in_a_file_that_has_any_and_cannot_be_taken_out(tmp_path):
     index = index_of()
     groups = np.array([f"Bäume {number // 4}".encode() if number > 9 else b"" for number in range(COUNT)])
     for name, one in {"alone": index, "grouped": replace(index, groups=groups)}.items():
-        with writing(tmp_path / name, one, SHAPE, "float32", MADE_OF) as file:
+        with writing(tmp_path / name, one, SHAPE, "float32", ORIGIN) as file:
             file.write([rows_of()])
         np.testing.assert_array_equal(RowFile(tmp_path / name).index.groups, one.groups, strict=True)
         with h5py.File(tmp_path / name) as file:
@@ -146,16 +146,16 @@ def test_a_file_has_no_times_in_it(path):
     assert not any(flag & 1 << 5 for flag in flags)
 
 
-@pytest.mark.parametrize("change", ["rows", "labels", "made_of"])
+@pytest.mark.parametrize("change", ["rows", "labels", "origin"])
 def test_the_digest_tells_contents_apart(tmp_path, path, change):
-    rows, made_of, index = rows_of(), dict(MADE_OF), index_of()
+    rows, origin, index = rows_of(), ORIGIN, index_of()
     if change == "rows":
         rows[-1, -1, -1] += 1
     elif change == "labels":
         index.labels[0] = 1
     else:
-        made_of["note"] = "a"
-    with writing(tmp_path / "other.h5", index, SHAPE, "float32", made_of) as file:
+        origin = replace(ORIGIN, engine="another")
+    with writing(tmp_path / "other.h5", index, SHAPE, "float32", origin) as file:
         file.write([rows])
     assert RowFile(tmp_path / "other.h5").digest != RowFile(path).digest
 
@@ -268,14 +268,14 @@ def test_a_file_has_no_heap_of_strings(path):
 def test_a_header_of_any_length_is_read(tmp_path):
     # HDF5 keeps an attribute of more than 64 KiB in another place than a short one.
     index = replace(index_of(), classes=tuple(f"class {number:04}" for number in range(10_000)))
-    with writing(tmp_path / "rows.h5", index, SHAPE, "float32", MADE_OF) as file:
+    with writing(tmp_path / "rows.h5", index, SHAPE, "float32", ORIGIN) as file:
         file.write([rows_of()])
     assert RowFile(tmp_path / "rows.h5").index.classes == index.classes
 
 
 def test_a_failure_while_writing_leaves_the_earlier_file_and_nothing_else(path):
     earlier = path.read_bytes()
-    with pytest.raises(ZeroDivisionError), writing(path, index_of(), SHAPE, "float32", {}) as file:
+    with pytest.raises(ZeroDivisionError), writing(path, index_of(), SHAPE, "float32", Origin({})) as file:
         file.write([rows_of()[:7]])
         raise ZeroDivisionError
     assert path.read_bytes() == earlier
@@ -283,14 +283,14 @@ def test_a_failure_while_writing_leaves_the_earlier_file_and_nothing_else(path):
 
 
 def test_a_failure_while_writing_a_first_file_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), writing(tmp_path / "rows.h5", index_of(), SHAPE, "float32", {}):
+    with pytest.raises(KeyboardInterrupt), writing(tmp_path / "rows.h5", index_of(), SHAPE, "float32", Origin({})):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
     path = tmp_path / "rows.h5"
-    with writing(path, index_of(), SHAPE, "float32", MADE_OF) as file:
+    with writing(path, index_of(), SHAPE, "float32", ORIGIN) as file:
         file.write([rows_of()])
         assert not path.exists()
     assert path.exists()
@@ -301,7 +301,7 @@ def test_fewer_rows_than_announced_are_refused(path, count):
     earlier = path.read_bytes()
     with (
         pytest.raises(ValueError, match=f"{count} rows were written, {COUNT} announced"),
-        writing(path, index_of(), SHAPE, "float32", {}) as file,
+        writing(path, index_of(), SHAPE, "float32", Origin({})) as file,
     ):
         file.write([rows_of()[:count]])
     assert path.read_bytes() == earlier
@@ -310,7 +310,7 @@ def test_fewer_rows_than_announced_are_refused(path, count):
 def test_more_rows_than_announced_are_refused(path):
     earlier = path.read_bytes()
     rows = rows_of()
-    with pytest.raises((ValueError, TypeError)), writing(path, index_of(), SHAPE, "float32", {}) as file:
+    with pytest.raises((ValueError, TypeError)), writing(path, index_of(), SHAPE, "float32", Origin({})) as file:
         file.write([rows])
         file.write([rows[:2]])
     assert path.read_bytes() == earlier

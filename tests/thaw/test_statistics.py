@@ -16,8 +16,8 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from stages import compare
 from stages.report import comparison
+from stages.report.__main__ import main as report
 from thaw.errors import UserError
 from thaw.formats.predictions import Predictions, write_predictions
 from thaw.scoring import bootstrap, scoring, significance
@@ -223,11 +223,11 @@ def test_a_comparison_ranks_tests_and_marks() -> None:
     scores = {name: scoring.score(labels, rows) for name, rows in probabilities.items()}
     ranked = comparison.ranking(scores)
     assert ranked[2] == "poor"
-    table = comparison.table(scores, {"poor"}).splitlines()
+    text = comparison.as_markdown(comparison.compare(labels, probabilities, scores, {"poor"}))
+    table = text.splitlines()
     assert [row.split(" ")[1] for row in table[2:5]] == ranked
     assert "| poor \\* |" in table[4]
-    assert table[-1].startswith("\\* validated on the test split")
-    text = comparison.against_best(labels, probabilities, ranked, {"poor"})
+    assert table[6].startswith("\\* validated on the test split")
     assert f"Against {ranked[0]}, on the same 240 images" in text
     assert f"- {ranked[1]}: accuracy, macro-F1 and log loss within the noise." in text
     assert "- poor \\*: accuracy, macro-F1 and log loss worse." in text
@@ -235,10 +235,11 @@ def test_a_comparison_ranks_tests_and_marks() -> None:
 
 
 def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("variants: {a: {fit: {}}, b: {fit: {}}}")
+    params = tmp_path / "params.yaml"
+    params.write_text("variants: {a: {fit: {}}, b: {fit: {}}}")
     for name in ("a", "b"):
         rows = Predictions([f"{name}.png"], np.array([0]), np.array([[0.9, 0.1]]), ["x", "y"])
         write_predictions(tmp_path / f"{name}.csv", rows)
     with pytest.raises(UserError, match=r"a\.csv and b\.csv are of different images; run `dvc repro`"):
-        compare.main(tmp_path / "params.yaml", "variants", tmp_path, tmp_path, tmp_path / "a.md", tmp_path / "a.svg")
+        report(params, "backbones", "features", "variants", *[tmp_path] * 8)
     assert not (tmp_path / "a.md").exists()

@@ -16,11 +16,13 @@ from commands.export import main as export
 from commands.predict import main as predict
 from stages.features.augmentation import Augmentation
 from stages.features.views import Views
+from tests.conftest import record
 from thaw.backbones.building import build_backbone
 from thaw.engines.openvino import finite
 from thaw.engines.ready import trained
 from thaw.errors import UserError
-from thaw.formats.row_file import Index, RowFile
+from thaw.formats.model_file import BackboneRecord
+from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing
 from thaw.images.normalization import Normalization
 from thaw.networks import models
@@ -187,7 +189,7 @@ def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_
         splits={"train": slice(0, 4), "validation": slice(4, 6), "test": slice(6, 9)},
     ).with_views("train", 2)
     assert index.splits == {"train": slice(0, 8), "validation": slice(8, 10), "test": slice(10, 13)}
-    with writing(tmp_path / "rows.h5", index, (1,), np.float32, {"features": {"views": 2}}) as file:
+    with writing(tmp_path / "rows.h5", index, (1,), np.float32, Origin({}, features={"views": 2})) as file:
         file.write([np.arange(13, dtype=np.float32)[:, None]])
     rows = rows_of(RowFile(tmp_path / "rows.h5"), ["train", "validation"], "test")
     values = rows.values[np.arange(13)][:, 0]
@@ -208,7 +210,7 @@ def test_rows_that_are_read_from_a_file_train_the_same_bits_as_rows_in_memory(tm
         classes=in_memory.classes,
         splits={"train": slice(0, 8), "validation": slice(8, 12)},
     )
-    with writing(tmp_path / "rows.h5", index, (8, 8, 3), np.uint8, {}) as file:
+    with writing(tmp_path / "rows.h5", index, (8, 8, 3), np.uint8, Origin({})) as file:
         file.write([in_memory.values[np.arange(12)]])
     from_file = rows_of(RowFile(tmp_path / "rows.h5"), ["train"], "validation")
     results = []
@@ -397,7 +399,7 @@ def test_views_that_are_made_on_all_cores_are_those_that_are_made_one_by_one(tmp
     keys = np.array([b"%064d" % number for number in range(20)])
     splits = {"train": slice(0, 16), "validation": slice(16, 20)}
     index = Index(keys, keys, np.zeros(20, np.int32), np.full(20, b""), ("ash",), splits)
-    with writing(tmp_path / "rows.h5", index, (12, 12, 3), np.uint8, {}) as file:
+    with writing(tmp_path / "rows.h5", index, (12, 12, 3), np.uint8, Origin({})) as file:
         file.write([images])
     layers = ["RandomFlip", {"RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2}}]
     wanted = {"tensors": "t", "backbone": "b", "layer": "top", "augmentation": layers, "views": 3, "batch_size": 2}
@@ -538,7 +540,7 @@ def overflowed(request: pytest.FixtureRequest) -> keras.Model:
 
 def test_a_model_whose_weights_are_not_finite_is_not_written(overflowed: keras.Model, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.keras: not written, for numbers of the weight last/kernel are not"):
-        models.save(overflowed, tmp_path / "model.keras", {})
+        models.save(overflowed, tmp_path / "model.keras", BackboneRecord({}))
     assert not any(tmp_path.iterdir())
 
 
@@ -546,14 +548,11 @@ def test_a_model_whose_weights_are_not_finite_is_not_accepted(
     overflowed: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.keras"
-    about = {
-        "classes": ["ash", "elm", "fir"],
-        "tensors": {"pixels": [8, 8], "resize": "pad", "interpolation": "bicubic"},
-    }
+    of = record(["ash", "elm", "fir"], {"pixels": [8, 8], "resize": "pad", "interpolation": "bicubic"})
     monkeypatch.setattr("thaw.reuse.folder.DEFAULT_GIGABYTES", 0)
     with monkeypatch.context() as before:
         before.setattr(models, "not_finite", lambda model: None)
-        models.save(overflowed, path, about)
+        models.save(overflowed, path, of)
     image = tmp_path / "image.png"
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(image)
     for use in (

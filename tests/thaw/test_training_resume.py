@@ -14,10 +14,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.check.keras_names import public_classes
-from tests.conftest import ROOT
+from tests.conftest import ROOT, named
 from tests.stages.test_cross_validation import TENSORS, backbone, coloured
 from tests.stages.test_cross_validation import rows as row_file
 from thaw.formats.history import read_history
+from thaw.formats.row_file import Origin
 from thaw.networks.backend import keras
 from thaw.params.variants import Training
 from thaw.training.batches import Rows
@@ -128,7 +129,8 @@ PARAMS = {
         }
     }
 }
-STAGE = ("-m", "stages.train", "params.yaml", "variants.v", "b.keras", "t.h5", "out/v.keras", "out/v.csv")
+FILES = ("params.yaml", "variants.v", "b.keras", "t.h5", "out/v.keras", "out/v.csv")
+STAGE = ("-m", "stages.train", *named("train", *FILES))
 
 
 def prepare(folder: Path) -> Path:
@@ -139,7 +141,7 @@ def prepare(folder: Path) -> Path:
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(PARAMS, file)
     pixels, labels = coloured(60)
-    row_file(folder / "t.h5", pixels, labels, {"tensors": TENSORS})
+    row_file(folder / "t.h5", pixels, labels, Origin(TENSORS))
     backbone(folder / "b.keras")
     return folder
 
