@@ -75,7 +75,7 @@ def examine(objects: bool = False) -> Iterator[Finding]:
 
 
 def check_pipeline(repo: Repo) -> Finding:
-    """Whether params.yaml, dvc.lock and dvc.yaml can be read: nothing is known of the pipeline without."""
+    """Find out whether params.yaml, dvc.lock and dvc.yaml can be read: nothing is known of the pipeline without."""
     check_params(lock.PARAMS)
     lock.stages_now()
     return Finding("pipeline", State.OK, f"{len(repo.index.stages)} stages; {lock.PARAMS} has no errors")

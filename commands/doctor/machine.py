@@ -22,7 +22,7 @@ MOST_SECONDS = 120
 
 
 def check_python() -> Finding:
-    """Whether stages, which are run by whatever `python` is, run with the packages that are installed here."""
+    """Find out whether stages, which are run by whatever `python` is, run with the packages that are installed here."""
     command = ["python", "-c", "import sys; print(sys.prefix)"]
     try:
         prefix = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
@@ -36,7 +36,7 @@ def check_python() -> Finding:
 
 
 def check_environment() -> Finding:
-    """Whether the machine's environment sets what no result may depend on, and what is therefore forgotten."""
+    """Find out whether the machine's environment sets what no result may depend on, and what is therefore forgotten."""
     if thaw.FORGOTTEN:
         text = f"set here, and ignored, since no result may depend on it: {first_names(thaw.FORGOTTEN)}"
         return Finding("environment", State.WARNING, text)
@@ -44,7 +44,7 @@ def check_environment() -> Finding:
 
 
 def check_packages() -> Finding:
-    """Whether packages have the versions that are pinned: with others, stages may write other bytes."""
+    """Find out whether packages have the versions that are pinned: with others, stages may write other bytes."""
     if not CONSTRAINTS.exists():
         return Finding("packages", State.OK, f"no {CONSTRAINTS} says which versions they should have")
     pinned = dict(line.split("==") for line in CONSTRAINTS.read_text(encoding="utf-8").split() if "==" in line)
@@ -65,7 +65,7 @@ def _canonical(name: str) -> str:
 
 
 def check_openvino(params: dict[str, Any]) -> Finding:
-    """Whether features can be computed by OpenVINO, and in bfloat16 where params.yaml asks for it."""
+    """Find out whether features can be computed by OpenVINO, and in bfloat16 where params.yaml asks for it."""
     try:
         import openvino
     except ImportError:
@@ -101,7 +101,7 @@ def starting_keras() -> Iterator["subprocess.Popen[str]"]:
 
 
 def check_keras(process: "subprocess.Popen[str]") -> tuple[Finding, dict[str, int]]:
-    """Whether Keras can be loaded, and sees a GPU where one is expected; and the bytes of one image's features."""
+    """Find out whether Keras can be loaded and sees the GPU that is expected, and the bytes of one image's features."""
     try:
         out, err = process.communicate(timeout=MOST_SECONDS)
     except subprocess.TimeoutExpired:

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def check_secrets(repo: Repo) -> Finding:
-    """Whether credentials are kept out of the files that Git tracks."""
+    """Find out whether credentials are kept out of the files that Git tracks."""
     error = partial(Finding, "credentials", State.ERROR)
     if git.is_tracked(f"{CONFIG}.local"):
         text = f"Git tracks {CONFIG}.local, which is for passwords and keys: change them at the server, too"
@@ -79,7 +79,7 @@ def default_remote(repo: Repo) -> str | None:
 
 
 def check_remote(repo: Repo) -> Finding:
-    """Whether there is a remote, which answers, and takes and returns a small file."""
+    """Find out whether there is a remote, which answers, and takes and returns a small file."""
     name = default_remote(repo)
     if not name:
         text = "none is configured: teammates cannot get what is computed here"
@@ -141,7 +141,7 @@ def _write_probe(remote: Remote) -> None:
 
 
 def check_pushed(repo: Repo) -> Finding:
-    """Whether the remote has the results that dvc.lock names, and the run cache."""
+    """Find out whether the remote has the results that dvc.lock names, and the run cache."""
     name = default_remote(repo)
     wanted = {
         out.hash_info.value: str(out)

@@ -22,7 +22,7 @@ MUCH = 1e9
 
 
 def check_data(repo: Repo, folder: Path) -> Finding:
-    """Whether DVC sees every file of the data set: of what a .dvcignore leaves out, it notices no change."""
+    """Find out whether DVC sees every file of the data set: of what a .dvcignore leaves out, it notices no change."""
     if not folder.is_dir():
         return Finding("data", State.OK, f"{folder} is not here")
     files, _ = files_below(folder)
@@ -35,7 +35,7 @@ def check_data(repo: Repo, folder: Path) -> Finding:
 
 
 def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
-    """Whether there is memory for the variants that hold all of their inputs; others read a batch at a time."""
+    """Find out whether there is memory for the variants that hold all of their inputs; others read batches."""
     memory = psutil.virtual_memory()
     solved = [one["inputs"].removeprefix("features/") for one in params["variants"].values() if "solver" in one["fit"]]
     held = max((found.features.get(name, 0) for name in solved), default=0) * OF_A_SOLVER if found else 0
@@ -50,7 +50,7 @@ def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
 
 
 def check_disk(repo: Repo, found: Sizes | None) -> Finding:
-    """Whether there is room for tensors and features, twice where DVC's cache has copies."""
+    """Find out whether there is room for tensors and features, twice where DVC's cache has copies."""
     free = _free_bytes(repo)
     if found is None:
         text = f"{amount(free)} free; how much is needed is known once `dvc repro manifest` has run"
@@ -74,7 +74,7 @@ def _free_bytes(repo: Repo) -> int:
 
 
 def check_cache(repo: Repo) -> Finding:
-    """Whether what is in DVC's cache takes room once."""
+    """Find out whether what is in DVC's cache takes room once."""
     links = _links(repo)
     size = sum(out.meta.size or 0 for out in repo.index.outs if out.use_cache and out.meta)
     if not links:

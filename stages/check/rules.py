@@ -101,7 +101,7 @@ def _backbone(here: str, entry: dict[Any, Any]) -> Iterator[Problem]:
 
 
 def _layer(here: str, features: Features, backbone: Backbone, valid: Entries) -> Iterator[Problem]:
-    """Yield whether features are cut where the backbone has no boundary, or are pooled twice."""
+    """Yield a problem if features are cut where the backbone has no boundary, or are pooled twice."""
     if backbone.architecture == "none":
         yield f"{here}.backbone", f"backbones.{features.backbone} has no layers, so there is nothing to cache"
         return
@@ -115,7 +115,7 @@ def _layer(here: str, features: Features, backbone: Backbone, valid: Entries) ->
 
 
 def _cut(where: str, layer: str, backbone: Backbone) -> Iterator[Problem]:
-    """Yield whether a backbone cannot be cut at a layer."""
+    """Yield a problem if a backbone cannot be cut at a layer."""
     layers = known_boundaries(backbone.architecture, backbone.include_top)
     if layer != "top" and layers and layer not in layers:
         problem = f"{backbone.architecture} has no layer {layer!r} that every path goes through"
@@ -157,7 +157,7 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
 
 
 def _parent_of_variant(where: str, reference: str, sections: tuple[str, ...], raw: Entries) -> Iterator[Problem]:
-    """Yield whether a reference, such as `features/midway`, names no entry of one of these sections."""
+    """Yield a problem if a reference, such as `features/midway`, names no entry of one of these sections."""
     section, _, parent = reference.partition("/")
     if section in sections and parent:
         yield from _parent(where, section, parent, raw)
@@ -168,7 +168,7 @@ def _parent_of_variant(where: str, reference: str, sections: tuple[str, ...], ra
 
 
 def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> Iterator[Problem]:
-    """Yield which callbacks do not go with the optimizer's arguments."""
+    """Yield a problem for each callback that does not go with the optimizer's arguments."""
     for index, callback in enumerate(callbacks):
         if _name(callback) == "SwapEMAWeights" and optimizer.get("use_ema") is not True:
             yield f"{where}.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
@@ -180,7 +180,7 @@ def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> I
 
 
 def _end_of_head(here: str, head: list[Any], loss: Any) -> Iterator[Problem]:
-    """Yield whether a head's last layer is not what the loss takes: probabilities, or logits."""
+    """Yield a problem if a head's last layer is not what the loss takes: probabilities, or logits."""
     last = _arguments(head[-1])
     takes_logits = _arguments(loss).get("from_logits") is True
     if _name(head[-1]) != "Dense" or last.get("units") != "classes":
@@ -279,7 +279,7 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
 
 
 def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, valid: Entries) -> Iterator[Problem]:
-    """Yield whether a variant's inputs are not those that its start takes.
+    """Yield a problem if a variant's inputs are not those that its start takes.
 
     Args:
         here: the variant's address.
@@ -317,7 +317,7 @@ def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, v
 
 
 def _fresh_head(here: str, variant: Variant, features: Features | None, backbone: Backbone) -> Iterator[Problem]:
-    """Yield whether a new head gets a map where it takes vectors, or the other way round."""
+    """Yield a problem if a new head gets a map where it takes vectors, or the other way round."""
     in_vectors = _ends_in_vectors(backbone) or (features is not None and features.pooling is not None)
     if isinstance(variant.fit, Solver):
         if features is None or features.layer != "top" or not in_vectors:
@@ -346,7 +346,7 @@ def _trained_before(
     root_features: Features | None,
     backbone: Backbone,
 ) -> Iterator[Problem]:
-    """Yield whether features are not the activations of a variant's start."""
+    """Yield a problem if features are not the activations of a variant's start."""
     pooling = root_features.pooling if root_features else None
     if features.layer == "top" and features.pooling != pooling:
         yield (

@@ -19,7 +19,7 @@ from sklearn.datasets import load_sample_images
 
 from stages.manifest.near_duplicates import perceptual_hash
 from tests.conftest import ROOT
-from thaw.formats.thumbnails import SIDE, draw_grid, thumbnail
+from thaw.formats.thumbnails import THUMBNAIL_SIDE, draw_grid, thumbnail
 from thaw.images import decoding
 from thaw.images.decoding import FORMATS, UnreadableImageError, decode, pixels, used_bits
 
@@ -500,9 +500,9 @@ def test_an_image_of_any_size_and_aspect_can_be_resized(size, file_format, orien
 def test_an_image_of_any_size_has_a_thumbnail_a_hash_and_a_place_in_a_picture(size, mode, tmp_path):
     image = photo(1).resize(size)
     data = encoded(image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode), "TIFF")
-    small = Image.open(io.BytesIO(thumbnail(decode(data, least=2 * SIDE))))
-    assert small.width <= SIDE
-    assert small.height <= SIDE
+    small = Image.open(io.BytesIO(thumbnail(decode(data, least=2 * THUMBNAIL_SIDE))))
+    assert small.width <= THUMBNAIL_SIDE
+    assert small.height <= THUMBNAIL_SIDE
     assert 0 <= perceptual_hash(decode(data)) < 2**64
     draw_grid(tmp_path / "grid.jpg", [("thin", [(small, "one"), (Image.new("RGB", (1, 1)), "two")])])
 
