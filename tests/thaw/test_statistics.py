@@ -139,7 +139,7 @@ def test_of_normal_values_the_bootstrap_t_is_students() -> None:
 def test_calibration_of_an_example_by_hand() -> None:
     labels = np.array([0, 0, 1, 1])
     probabilities = np.array([[0.96, 0.04], [0.98, 0.02], [0.99, 0.01], [0.41, 0.59]])
-    half, sure = scoring.reliability(labels, probabilities)
+    half, sure = scoring.reliability_bins(labels, probabilities)
     assert (half.images, half.confidence, half.accuracy) == (1, pytest.approx(0.59), 1.0)
     assert (sure.images, sure.confidence, sure.accuracy) == (3, pytest.approx(2.93 / 3), pytest.approx(2 / 3))
     expected = 1 / 4 * 0.41 + 3 / 4 * (2.93 - 2) / 3
