@@ -15,8 +15,11 @@ LEAST = 3
 
 class CrossValidation(Entry):
     folds: int = Field(default=5, ge=2)
+    """Parts of the images, each of which is left out once and then tested."""
     repeats: int = Field(default=4, ge=1)
+    """How often all of it is done, each time with other parts."""
     seed: Seed = 0
+    """Of the parts."""
     variants: Annotated[list[str], Field(min_length=1)]
     """Whose training is repeated for every fold."""
 
