@@ -64,11 +64,11 @@ def reference(schema: Schema, recipe: str) -> str:
     definitions = schema["definitions"]
     parts = [INTRODUCTION]
     for section, node in schema["properties"].items():
-        example = _example(section, recipe)
-        parts.append(f"## {section}\n\n{node['description']}\n")
+        path, example = section if "$ref" in node else f"{section}.<name>", _example(section, recipe)
+        parts.append(f"## `{path}`\n\n{node['description']}\n")
         parts += [f"```yaml\n{example}```\n"] if example else []
-        (model,) = _models(node, definitions)
-        parts += _tables(section if "$ref" in node else f"{section}.<name>", model, definitions, heading=False)
+        (model,) = _models(node)
+        parts += _tables(path, definitions[model], definitions)
     parts.append(_networks())
     parts.append(
         "## Keras's objects\n\n"
@@ -80,35 +80,34 @@ def reference(schema: Schema, recipe: str) -> str:
     return "\n".join(parts)
 
 
-def _tables(path: str, name: str, definitions: Schema, heading: bool = True) -> list[str]:
+def _tables(path: str, model: Schema, definitions: Schema) -> list[str]:
     """Return the table of a mapping's keys, and those of the mappings in it."""
-    model = definitions[name]
     rows = ["| key | type | default | what it is |", "| --- | --- | --- | --- |"]
     inner = []
     for key, node in model["properties"].items():
-        models = _models(node, definitions)
+        models = _models(node)
         here = f"`{path}.{key}`"
         titles = {one: f"{here}, {one.lower()}" if len(models) > 1 else here for one in models}
         named = {one: one.lower() if len(models) > 1 else "keys" for one in models}
         kind = " or ".join(f"[{named[one]}](#{anchor(titles[one])})" for one in models) or _type(node)
         default = "required" if key in model.get("required", ()) else f"`{_value(node['default'])}`"
-        cells = (f"`{key}`", kind, default, node["description"])
-        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        cells = [cell.replace("|", "\\|") for cell in (f"`{key}`", kind, default, node["description"])]
+        rows.append(f"| {' | '.join(cells)} |")
         for one in models:
-            inner += [f"### {titles[one]}\n", *_tables(f"{path}.{key}", one, definitions)]
-    words = [f"{model['description']}\n"] if heading and "description" in model else []
-    return [*words, "\n".join(rows) + "\n", *inner]
+            inner.append(f"### {titles[one]}\n\n{definitions[one]['description']}\n")
+            inner += _tables(f"{path}.{key}", definitions[one], definitions)
+    return ["\n".join(rows) + "\n", *inner]
 
 
-def _models(node: Any, definitions: Schema) -> list[str]:
+def _models(node: Any) -> list[str]:
     """Return the mappings with keys of their own that a key takes."""
     if isinstance(node, list):
-        return [name for one in node for name in _models(one, definitions)]
+        return [name for one in node for name in _models(one)]
     if not isinstance(node, dict):
         return []
     name = str(node.get("$ref", "")).rpartition("/")[2]
     found = [name] if name[:1].isupper() else []
-    return found + [one for key, inner in node.items() if key != "default" for one in _models(inner, definitions)]
+    return found + [one for key, inner in node.items() if key != "default" for one in _models(inner)]
 
 
 def _type(node: Schema) -> str:

@@ -14,6 +14,8 @@ LEAST = 3
 
 
 class CrossValidation(Entry):
+    """Scores from training anew without each part of the images, and testing on that part."""
+
     folds: int = Field(default=5, ge=2)
     """Parts of the images, each of which is left out once and then tested."""
     repeats: int = Field(default=4, ge=1)
