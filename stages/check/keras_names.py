@@ -43,7 +43,7 @@ NAMED = {
     "_constraint": "constraints",
 }
 # What keras.layers.Layer takes through **kwargs, and keras.optimizers.Optimizer besides its own.
-_BASE_ARGUMENTS = {
+BASE_ARGUMENTS = {
     "layers": {"activity_regularizer", "trainable", "dtype", "autocast", "name", "input_shape", "input_dim"},
     "optimizers": {"name"},
 }
@@ -251,7 +251,7 @@ def problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
         if name in IDLE and not any(arguments.get(argument) for argument in IDLE[name]):
             yield place, f"{name} changes nothing without one of {', '.join(IDLE[name])}"
         namespace = "layers"
-    known = of_class.arguments | _BASE_ARGUMENTS.get(namespace, set())
+    known = of_class.arguments | BASE_ARGUMENTS.get(namespace, set())
     # thaw/training/training.py counts the steps of a schedule that lasts for all of the training.
     given = {*arguments, *(("decay_steps",) if namespace == "optimizers.schedules" else ())}
     missing = sorted(of_class.required - given)

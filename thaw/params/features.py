@@ -10,14 +10,17 @@ from thaw.params.reading import Entry, Seed
 
 class Features(Entry):
     tensors: str
+    """An entry of `tensors`: what goes into the network."""
     backbone: str
+    """An entry of `backbones`: the network."""
     layer: str
     """The last frozen layer by its name in the backbone; `top` is the backbone's end."""
     pooling: Literal["avg", "max"] | None = None
+    """With `layer: top`: the mean or the maximum of each map, where the network does not end in one vector already."""
     augmentation: list[KerasSpec] = []
     """Keras layers for the training images, which have pixels 0-255."""
     views: int = Field(default=1, ge=1, validate_default=True)
-    """Of each training image: itself, and the others augmented."""
+    """Of each training image: itself, and the others augmented. With an augmentation 2 or more, else 1."""
     seed: Seed = 0
     """Of the augmentation."""
     precision: Literal["float32", "bfloat16"] = "float32"

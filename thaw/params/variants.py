@@ -12,6 +12,7 @@ class Solver(Entry):
     """A linear head, solved by scikit-learn to its default tolerance; C chosen on the validation split."""
 
     solver: Literal["logistic_regression"]
+    """Multinomial logistic regression, the only one there is."""
     C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [
         10.0**exponent for exponent in range(-6, 2)
     ]
@@ -32,16 +33,27 @@ class Training(Entry):
     """Gradient training by Keras."""
 
     epochs: int = Field(ge=1)
+    """At most: callbacks may end the training earlier."""
     batch_size: int = Field(default=32, ge=1)
+    """Images for each step."""
     steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
     """Batches after which the callbacks look at the validation images; by default, all of the training images'."""
     optimizer: KerasSpec
+    """Its `learning_rate` may be a schedule."""
     learning_rate_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
     """By the beginnings of layers' names; the longest that fits counts, and layers that none fits have 1."""
     loss: KerasSpec = "SparseCategoricalCrossentropy"
-    class_weight: Annotated[str | dict[str, float] | None, PlainValidator(_require_class_weight)] = None
+    """Between the classes' probabilities, or with `from_logits` their logits, and the true class."""
+    class_weight: Annotated[
+        str | dict[str, float] | None,
+        PlainValidator(
+            _require_class_weight,
+            json_schema_input_type=Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None,
+        ),
+    ] = None
     """By class; `balanced` is in inverse proportion to a class's share of the training images."""
     callbacks: list[KerasSpec] = []
+    """They see the scores of every epoch."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """In which the layers before the head compute while they are trained; the model that is saved has float32."""
     jit_compile: bool | None = None
@@ -49,9 +61,11 @@ class Training(Entry):
     batch_norm: Literal["frozen", "trained"] = "frozen"
     """Of the backbone's unfrozen part; a head's own is always trained."""
     train_on: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train"]
+    """Splits, each once; what is trained on cannot be validated on."""
     validate_on: Literal["validation", "test"] = Field(default="validation", validate_default=True)
     """What callbacks choose by. With `test`, as tutorials do, the test scores are optimistic, and marked so."""
     seed: Seed = 0
+    """Of the head's first weights, the order of images, and all else that is random."""
 
     @field_validator("train_on")
     @classmethod
@@ -86,10 +100,12 @@ class Variant(Entry):
     freeze: str | None = None
     """With inputs from tensors/, the last layer that is not trained, `top` for the backbone's end; by default, none."""
     fit: Fit
+    """A linear head that is solved, if it names a `solver`; else gradient training."""
     head: list[KerasSpec] | None = Field(default=None, validate_default=True)
-    """Keras layers; `units: classes` stands for the number of classes."""
+    """Keras layers; `units: classes` stands for the number of classes. A training that starts from a backbone needs
+    one; a solver, and one that starts from a variant, have theirs already."""
     augmentation: list[KerasSpec] = []
-    """Keras layers for the training images, which have pixels 0-255."""
+    """Keras layers for the training images, which have pixels 0-255: with inputs from tensors/, and no solver."""
 
     @field_validator("freeze")
     @classmethod
