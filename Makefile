@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint bench
+.PHONY: repro test lint bench upgrade
 
 # GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time.
 # In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
@@ -25,6 +25,16 @@ lint: .venv/installed-dev
 # Takes three quarters of an hour.
 bench: .venv/installed-dev
 	python -m benchmarks
+
+# Merges what the remote `thaw` has; the project's parameters and results stay as they are, whatever changed in Thaw's.
+# Another one's metrics would come in without a conflict, which no merge driver sees: hence all are removed, then put back.
+upgrade: OWN := params.yaml dvc.lock metrics
+upgrade:
+	@git diff --quiet HEAD || { echo 'error: there are changes that are not committed; commit first' >&2; exit 1; }
+	git fetch thaw
+	git merge --no-ff --no-commit thaw/main || git rev-parse --quiet --verify MERGE_HEAD
+	@if git rev-parse --quiet --verify MERGE_HEAD; then set -x; \
+	git rm -r --force --quiet $(OWN) && git checkout --quiet HEAD $(OWN) && git commit --no-edit; fi
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

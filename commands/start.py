@@ -57,12 +57,9 @@ def _comment(recipe: Path) -> list[str]:
 
 
 def _require_saved(paths: Iterable[str]) -> None:
-    unsaved = " ".join(path for path in paths if not git.is_saved(path))
+    unsaved = [path for path in paths if not git.is_saved(path)]
     if unsaved:
-        raise UserError(
-            f"{unsaved}: not what the last commit has, and would be lost; commit it, or give it up by "
-            f"`git checkout HEAD {unsaved}`, then start again"
-        )
+        raise UserError(f"{', '.join(unsaved)}: not what the last commit has, and would be lost; commit first")
 
 
 @contextmanager
@@ -115,4 +112,4 @@ def _told(recipe: Path, changed: list[str]) -> Iterator[str]:
     data = Path(read_yaml(recipe)["dataset"]["path"])
     if not data.exists():
         yield ""
-        yield f"{data} is not there yet; `dvc repro` needs it."
+        yield f"There is no {data} yet, where the data belong."
