@@ -26,15 +26,16 @@ lint: .venv/installed-dev
 bench: .venv/installed-dev
 	python -m benchmarks
 
-# Merges what the remote `thaw` has; the project's parameters and results stay as they are, whatever changed in Thaw's.
-# Another one's metrics would come in without a conflict, which no merge driver sees: hence all are removed, then put back.
+# Merges the branch main of the remote `thaw`, but for what is the project's own. That is taken out of the merge and put
+# back, since what Thaw adds to it, or changes where the project does not, comes in without a conflict.
 upgrade: OWN := params.yaml dvc.lock metrics
 upgrade:
 	@git diff --quiet HEAD || { echo 'error: there are changes that are not committed; commit first' >&2; exit 1; }
 	git fetch thaw
 	git merge --no-ff --no-commit thaw/main || git rev-parse --quiet --verify MERGE_HEAD
-	@if git rev-parse --quiet --verify MERGE_HEAD; then set -x; \
-	git rm -r --force --quiet $(OWN) && git checkout --quiet HEAD $(OWN) && git commit --no-edit; fi
+	git rm -r --force --quiet --ignore-unmatch $(OWN)
+	git checkout HEAD $$(git ls-tree --name-only HEAD $(OWN))
+	@! git rev-parse --quiet --verify MERGE_HEAD >/dev/null || git commit --no-edit
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
