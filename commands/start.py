@@ -71,8 +71,9 @@ def _replaced_by(recipe: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        lock.PARAMS.unlink()
-        if former is not None:
+        if former is None:
+            lock.PARAMS.unlink()
+        else:
             with replacing(lock.PARAMS) as temporary:
                 temporary.write_bytes(former)
         raise

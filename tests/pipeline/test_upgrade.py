@@ -52,7 +52,7 @@ def append(project: Project, *names: str) -> None:
 
 def own(project: Project) -> dict[str, bytes]:
     """Return the files in which a project's parameters and results are."""
-    files = [path for name in OWN for path in [project.folder / name, *(project.folder / name).glob("*")]]
+    files = [path for name in OWN for path in [project.folder / name, *(project.folder / name).rglob("*")]]
     return {path.relative_to(project.folder).as_posix(): path.read_bytes() for path in files if path.is_file()}
 
 
