@@ -21,6 +21,7 @@ lint: .venv/installed-dev
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 
 # Takes three quarters of an hour.
 bench: .venv/installed-dev
