@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint bench upgrade
+.PHONY: repro test lint bench experiments upgrade
 
 # GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time.
 # In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
@@ -22,6 +22,10 @@ lint: .venv/installed-dev
 	ruff format --check .
 	mypy
 	lint-imports
+
+# Experiments, by the parameters and scores that changed: without hashes of files, and bounds of intervals.
+experiments:
+	dvc exp show --only-changed --drop '[^:]*/[^:]*$$|.*_(low|high)$$'
 
 # Takes three quarters of an hour.
 bench: .venv/installed-dev
