@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint bench
+.PHONY: repro test lint bench experiments upgrade
 
 # GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time.
 # In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
@@ -21,10 +21,26 @@ lint: .venv/installed-dev
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
+
+# Experiments, by the parameters and scores that changed: without hashes of files, and bounds of intervals.
+experiments:
+	dvc exp show --only-changed --drop '[^:]*/[^:]*$$|.*_(low|high)$$|Created|State|Executor'
 
 # Takes three quarters of an hour.
 bench: .venv/installed-dev
 	python -m benchmarks
+
+# Merges the branch main of the remote `thaw`, but for what is the project's own. That is taken out of the merge and put
+# back, since what Thaw adds to it, or changes where the project does not, comes in without a conflict.
+upgrade: OWN := params.yaml dvc.lock metrics
+upgrade:
+	@git diff --quiet HEAD || { echo 'error: there are changes that are not committed; commit first' >&2; exit 1; }
+	git fetch thaw
+	git merge --no-ff --no-commit thaw/main || git rev-parse --quiet --verify MERGE_HEAD
+	git rm -r --force --quiet --ignore-unmatch $(OWN)
+	git checkout HEAD $$(git ls-tree --name-only HEAD $(OWN))
+	@! git rev-parse --quiet --verify MERGE_HEAD >/dev/null || git commit --no-edit
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -9,6 +9,7 @@ from typing import Any
 from thaw.stage import in_terminal
 
 COMMANDS = {
+    "start": "put a recipe in params.yaml's place",
     "doctor": "say whether machine, data and remote are in order, and how to mend what is not",
     "plan": "say what `dvc repro` would run, and why",
     "review": "say what changed since a commit, for a pull request",

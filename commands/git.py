@@ -1,6 +1,7 @@
-"""Files as they are in a commit."""
+"""Files as they are in a commit, and whether they are."""
 
 import subprocess
+from pathlib import Path
 
 from thaw.errors import UserError
 
@@ -34,6 +35,21 @@ def file_at(rev: str, path: str) -> bytes | None:
 def is_tracked(path: str) -> bool:
     """Say whether a file is in Git's index."""
     return bool(_git("ls-files", "--", path))
+
+
+def is_saved(path: str) -> bool:
+    """Say whether the last commit has a file as it is here; one that is not here cannot be lost."""
+    return not Path(path).exists() or (is_tracked(path) and _git("status", "--porcelain", "--", path) == b"")
+
+
+def remove(paths: list[str]) -> None:
+    """Remove files from the working tree and from Git's index.
+
+    Raises:
+        UserError: Git does not do it, such as while another of its processes writes the index; none is removed.
+    """
+    if paths and _git("rm", "--quiet", "--", *paths) is None:
+        raise UserError(f"git rm {' '.join(paths)}: failed, nothing was changed; it says why when you run it")
 
 
 def _git(*arguments: str) -> bytes | None:

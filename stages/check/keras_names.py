@@ -43,7 +43,7 @@ NAMED = {
     "_constraint": "constraints",
 }
 # What keras.layers.Layer takes through **kwargs, and keras.optimizers.Optimizer besides its own.
-_BASE_ARGUMENTS = {
+BASE_ARGUMENTS = {
     "layers": {"activity_regularizer", "trainable", "dtype", "autocast", "name", "input_shape", "input_dim"},
     "optimizers": {"name"},
 }
@@ -258,7 +258,7 @@ def keras_problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
     missing = sorted(of_class.required - given)
     if missing:
         yield place, f"{name} needs {', '.join(missing)}"
-    known = of_class.arguments | _BASE_ARGUMENTS.get(namespace, set())
+    known = of_class.arguments | BASE_ARGUMENTS.get(namespace, set())
     for argument, value in arguments.items():
         if not isinstance(argument, str):
             continue  # stages/check/checking.py refuses any such key

@@ -19,7 +19,7 @@ from tests.toy import dvc
 from thaw.reuse.fingerprint import imports
 
 DECLARED: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation")
+SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation", "cross_validation")
 WITHOUT_KERAS = ("check", "digits", "manifest", "tensors", "report")
 
 

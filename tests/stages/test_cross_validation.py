@@ -193,7 +193,7 @@ def test_the_most_folds_that_are_named_are_possible(size: int, classes: int) -> 
         least = [2] if count == 3 else []
         assert list(refused) == (list(range(2, 9)) if count < 3 else least + list(range(count + 1, 9)))
         for folds, text in refused.items():
-            assert text.startswith(f"evaluation.cross_validation.folds: {folds} folds need ")
+            assert text.startswith(f"cross_validation.v.folds: {folds} folds need ")
             grouped = f"{count * size} images in {count} groups".replace("1 groups", "1 group")
             has = grouped if size > 1 else f"{count} image" + "s" * (count > 1)
             possible = "no number of folds is" if count < 3 else f"at most {count} folds are"

@@ -140,6 +140,8 @@ def test_nothing_is_reported_to_openvinos_makers(entry: str) -> None:
 
 
 def test_a_feature_file_says_what_made_it(finished: Project) -> None:
-    made_of = RowFile(finished.folder / "data" / "features" / "bottleneck.h5").made_of
-    assert made_of["engine"].endswith(", float32")
-    assert made_of["features"]["precision"] == "float32"
+    origin = RowFile(finished.folder / "data" / "features" / "bottleneck.h5").origin
+    assert origin.engine is not None
+    assert origin.engine.endswith(", float32")
+    assert origin.features is not None
+    assert origin.features["precision"] == "float32"

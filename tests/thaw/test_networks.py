@@ -207,15 +207,3 @@ def test_a_truncated_model_is_recognized(saved: Path, kept: int) -> None:
 def test_a_missing_model_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no\.keras: no such file"):
         models.load(tmp_path / "no.keras")
-
-
-@pytest.mark.parametrize(
-    ("mode", "warned"), [("lite", ""), ("rescale", "was pretrained on tensors with normalization: lite")]
-)
-def test_a_normalization_that_a_network_does_not_know_is_warned_of(
-    mode: str, warned: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    models.assemble(network("EfficientNetLite0"), 64, 64, Normalization.of(mode), "avg")
-    said = capsys.readouterr().out
-    assert warned in said
-    assert bool(warned) == bool(said)

@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -209,9 +210,20 @@ def test_a_fingerprint_is_that_of_the_code_too(tmp_path: Path) -> None:
         for package in ("stages", "thaw"):
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     assert found(first) == found(second)
-    with (second / "thaw" / "scoring.py").open("a") as file:  # has nothing to do with pixels
-        file.write("# a comment\n")
+    with (second / "thaw" / "scoring" / "scoring.py").open("a") as file:  # has nothing to do with pixels
+        file.write("more = 1\n")
     assert found(first) == found(second)
-    with (second / "thaw" / "images.py").open("a") as file:
-        file.write("# a comment\n")
-    assert found(first) != found(second)
+    decoding = second / "thaw" / "images" / "decoding.py"
+    code = decoding.read_text(encoding="utf-8")
+    for nothing in (
+        f"# a comment\n\n{code}",
+        re.sub('"""', '"""Another. ', code, count=1),
+        code.replace("(\n", "(  # x\n\n"),
+    ):
+        assert nothing != code
+        decoding.write_text(nothing, encoding="utf-8")
+        assert found(first) == found(second)
+    for another in (f"{code}\nmore = 1\n", re.sub(r"(?m)^(\s+)return ", r"\1return not ", code, count=1)):
+        assert another != code
+        decoding.write_text(another, encoding="utf-8")
+        assert found(first) != found(second)

@@ -12,11 +12,12 @@ class Backbone(Entry):
     architecture: str
     """`EfficientNetLite0`, a network of keras.applications by its name there, or `none`: all layers are the head's."""
     weights: str = Field(min_length=1)
-    """`package`, `imagenet`, `none` (random), or a path or URL of a weights file."""
+    """`package` (EfficientNetLite0's, which is installed), `imagenet` (the others', which Keras fetches), `none`
+    (random), or a path or URL of a weights file."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(default=None, validate_default=True)
-    """SHA-256 of the weights file, given with a path or URL."""
+    """SHA-256 of the weights file, 64 hexadecimal digits in lower case: with a path or URL, and only there."""
     include_top: bool = False
-    """Whether the fully connected layers between the convolutions and the classification layer are kept."""
+    """Whether to keep the fully connected layers between the convolutions and the classification layer."""
     seed: Seed = 0
     """Seed of random weights."""
 

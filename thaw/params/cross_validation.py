@@ -18,11 +18,11 @@ class CrossValidation(Entry):
     inputs: str
     """What the variant is trained on, again."""
     folds: int = Field(default=5, ge=2)
-    """Number of parts, each of which is left out once."""
+    """Parts of the images, each of which is left out once and then scored."""
     repeats: int = Field(default=4, ge=1)
-    """How often the images are divided into parts anew."""
+    """How often all of it is done, each time with other parts."""
     seed: Seed = 0
-    """Seed of the division."""
+    """Seed of the random parts."""
 
     def require(self, entry: str, images: Iterable[tuple[str, Hashable]]) -> None:
         """Refuse folds for which a class is too small.

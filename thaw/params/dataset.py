@@ -24,8 +24,11 @@ class Folders(Entry):
     """The folders of splits that are given, below the data set's folder."""
 
     train: Name
+    """Folder of images to train on."""
     validation: Name | None = None
+    """Folder of images for choices; without it, `split.validation` is their share of the training images."""
     test: Name
+    """Folder of images that are scored."""
 
     @model_validator(mode="after")
     def are_folders_of_their_own(self) -> "Folders":
@@ -46,20 +49,20 @@ class Folders(Entry):
 
 
 class Split(Entry):
-    """Which images are for training, which for choices, and which are scored.
-
-    `stratified`: at random within each class. `shuffled`: at random, as scikit-learn's `train_test_split` does it.
-    `stable`: by a hash of each image, so that images that are added later move no other. `given`: by folders, by
-    a column of the table or by the arrays' names.
-    """
+    """Which images are for training, which for choices, and which are scored."""
 
     method: Literal["stratified", "shuffled", "stable", "given"]
+    """`stratified`: at random within each class. `shuffled`: at random, as scikit-learn's `train_test_split` does it.
+    `stable`: by a hash of each image, so that images that are added later move no other. `given`: by folders, by
+    a column of the table or by the arrays' names; `npy` has no other."""
     folders: Folders | None = None
+    """Folders of the splits: with `given`, where the layout is `class_folders` or `label_prefix`, and only there."""
     test: Share | None = Field(default=None, validate_default=True)
-    """The test split's share of all images."""
+    """Share of all images that are scored; left out where splits are given, and only there."""
     validation: Share | None = Field(default=None, validate_default=True)
-    """The validation split's share of all images; of those for training, where a test split is given."""
+    """Share of all images for choices; where splits are given, of those for training, unless it is given too."""
     seed: Seed = 0
+    """Seed of what is random, and of the hash of `stable`."""
 
     @field_validator("folders")
     @classmethod
@@ -91,16 +94,20 @@ class Split(Entry):
 
 class Dataset(Entry):
     path: str = Field(pattern=r'^[^-"$`\\\p{C}][^"$`\\\p{C}]*$')
-    """The folder that holds the images. dvc.yaml puts it between double quotes in a shell command."""
+    """The folder of the images, none that the pipeline writes to. dvc.yaml puts it between double quotes in a shell
+    command: it cannot hold `"`, `$`, a backtick, a backslash or control characters, nor begin with `-`."""
     layout: Literal["class_folders", "label_prefix", "csv", "npy"]
-    """Where labels are: folders of classes, file names `<class id>_…`, `labels.csv`, or `train_labels.npy` etc."""
+    """`class_folders`: one folder per class. `label_prefix`: files named `<class id>_…`. `csv`: a table `labels.csv`.
+    `npy`: arrays `train_images.npy` and so on."""
     classes: Annotated[list[Name], Field(min_length=2)] | None = Field(default=None, validate_default=True)
-    """Names of the class ids 0, 1, … of label_prefix and npy."""
+    """Names of the class ids 0, 1, …: `label_prefix` needs them, `npy` may have them, the others have names already."""
     on_bad_image: Literal["fail", "skip"] = "fail"
-    """Whether files that cannot be used are an error, or are left out and listed."""
+    """Stop at files that cannot be used, with a list of them, or leave them out and list them in data/skipped.csv."""
     near_duplicates: Annotated[int, Field(ge=0, le=32)] | None = None
-    """Images whose perceptual hashes of 64 bits differ in no more bits than this are kept in one split."""
+    """Images whose perceptual hashes of 64 bits differ in no more bits are kept in one split; by default, none are
+    compared."""
     split: Split
+    """What each image is for."""
 
     @field_validator("path")
     @classmethod

@@ -10,17 +10,17 @@ from thaw.params.reading import Entry, Seed
 
 class Features(Entry):
     tensors: str
-    """The name of the tensors entry that the features are made of."""
+    """An entry of `tensors`: what goes into the network."""
     backbone: str
-    """The name of the backbones entry that makes them."""
+    """An entry of `backbones`: the network."""
     layer: str
     """The last frozen layer by its name in the backbone; `top` is the backbone's end."""
     pooling: Literal["avg", "max"] | None = None
-    """How the map at the backbone's end becomes a vector: by its mean, its maximum, or not."""
+    """The mean or the maximum of each map, with `layer: top`, where the network does not end in one vector already."""
     augmentation: list[KerasSpec] = []
     """Keras layers for the training images, which have pixels 0-255."""
     views: int = Field(default=1, ge=1, validate_default=True)
-    """Rows of each training image: the image itself, and the others augmented."""
+    """Rows of each training image: itself, and the others augmented. With an augmentation 2 or more, else 1."""
     seed: Seed = 0
     """Seed of the augmentation."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -12,6 +12,7 @@ class Solver(Entry):
     """A linear head, solved by scikit-learn to its default tolerance; C chosen on the validation split."""
 
     solver: Literal["logistic_regression"]
+    """Multinomial logistic regression, the only one there is."""
     C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [
         10.0**exponent for exponent in range(-6, 2)
     ]
@@ -32,9 +33,9 @@ class Training(Entry):
     """Gradient training by Keras."""
 
     epochs: int = Field(ge=1)
-    """The most epochs; callbacks may stop before."""
+    """The most epochs: callbacks may end the training earlier."""
     batch_size: int = Field(default=32, ge=1)
-    """Images in a step of the optimizer."""
+    """Images for each step."""
     steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
     """Batches after which the callbacks look at the validation images; by default, all of the training images'."""
     optimizer: KerasSpec
@@ -42,23 +43,29 @@ class Training(Entry):
     learning_rate_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Learning-rate factors by the beginnings of layers' names; the longest that fits counts, and 1 where none does."""
     loss: KerasSpec = "SparseCategoricalCrossentropy"
-    """Keras loss."""
-    class_weight: Annotated[str | dict[str, float] | None, PlainValidator(_require_class_weight)] = None
-    """Weights of the loss by class; `balanced` is in inverse proportion to a class's share of the training images."""
+    """Keras loss between the classes' probabilities, or with `from_logits` their logits, and the true class."""
+    class_weight: Annotated[
+        str | dict[str, float] | None,
+        PlainValidator(
+            _require_class_weight,
+            json_schema_input_type=Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None,
+        ),
+    ] = None
+    """Weights by class; `balanced` is in inverse proportion to a class's share of the training images."""
     callbacks: list[KerasSpec] = []
-    """Keras callbacks."""
+    """Keras callbacks, which see the scores of every epoch."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type in which the layers before the head compute in training; the model that is saved has float32."""
     jit_compile: bool | None = None
     """Whether XLA compiles the training's step; by default, with JAX it does, and with TensorFlow not."""
     batch_norm: Literal["frozen", "trained"] = "frozen"
-    """Whether batch normalization in the backbone's unfrozen part is trained; in a head it always is."""
+    """Whether the unfrozen backbone's batch normalization is trained; a head's own always is."""
     train_on: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train"]
-    """The splits whose images are trained on."""
+    """Splits to train on, each once; what is trained on cannot be validated on."""
     validate_on: Literal["validation", "test"] = Field(default="validation", validate_default=True)
-    """The split that callbacks choose by; by `test`, as in tutorials, test scores are optimistic, and marked so."""
+    """Split that callbacks choose by. With `test`, as tutorials do, test scores are optimistic, and marked so."""
     seed: Seed = 0
-    """Seed of the head's weights, the order of images and their augmentation."""
+    """Seed of the head's first weights, the order of images, and all else that is random."""
 
     @field_validator("train_on")
     @classmethod
@@ -87,17 +94,18 @@ Fit = Annotated[
 
 class Variant(Entry):
     start: str
-    """`backbones/<name>`, for a fresh head, or `variants/<name>`, whose head goes on being trained."""
+    """Where it starts: `backbones/<name>`, for a fresh head, or `variants/<name>`, whose head goes on being trained."""
     inputs: str
-    """`features/<name>`, whose layer is the freeze boundary, or `tensors/<name>`."""
+    """What is read: `features/<name>`, whose layer is the freeze boundary, or `tensors/<name>`."""
     freeze: str | None = None
-    """The last layer that is not trained, with inputs from tensors/; `top` is the backbone's end; by default, none."""
+    """Last layer that is not trained, with inputs from tensors/; `top` is the backbone's end; by default, none."""
     fit: Fit
-    """How the variant is trained: by a solver, or by gradients."""
+    """A linear head that is solved, if it names a `solver`; else gradient training."""
     head: list[KerasSpec] | None = Field(default=None, validate_default=True)
-    """Keras layers behind the backbone; `units: classes` stands for the number of classes."""
+    """Keras layers; `units: classes` stands for the number of classes. A training that starts from a backbone needs
+    one; a solver, and one that starts from a variant, have theirs already."""
     augmentation: list[KerasSpec] = []
-    """Keras layers for the training images, which have pixels 0-255."""
+    """Keras layers for the training images, which have pixels 0-255: with inputs from tensors/, and no solver."""
 
     @field_validator("freeze")
     @classmethod

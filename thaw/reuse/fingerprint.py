@@ -3,7 +3,10 @@
 import ast
 import hashlib
 import json
+import marshal
+from functools import cache
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import thaw
@@ -15,16 +18,17 @@ PACKAGES = ("stages", "thaw")
 def fingerprint(module: str, *parts: Any) -> str:
     """Return a SHA-256 of JSON-serializable parts, of a module, and of all modules of the project that it imports.
 
-    So whatever is kept under a fingerprint is never taken for the result of other code.
+    So whatever is kept under a fingerprint is never taken for the result of other code. Comments, docstrings and the
+    breaking of lines are no part of what code does.
     """
-    code = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(imports(module).items())}
+    code = {name: _digest(path) for name, path in sorted(imports(module).items())}
     return hashlib.sha256(json.dumps([parts, code], sort_keys=True).encode()).hexdigest()
 
 
 def imports(module: str) -> dict[str, Path]:
     """Return the files of a module and of the project's modules that it imports, directly or not, by their names.
 
-    A package that can be run is its `__main__`, as for `python -m`.
+    A package that can be run is its `__main__`, as for `python -m`. A module of nothing but a docstring is left out.
     """
     found: dict[str, Path] = {}
     left = [module, f"{module}.__main__"]
@@ -33,8 +37,8 @@ def imports(module: str) -> dict[str, Path]:
         path = _file(name)
         if name in found or path is None:
             continue
-        tree = ast.parse(path.read_bytes())
-        if len(tree.body) > (ast.get_docstring(tree) is not None):  # else nothing of it is run
+        tree = _tree(path)
+        if len(tree.body) > (ast.get_docstring(tree) is not None):
             found[name] = path
         left.append(name.rpartition(".")[0])
         for node in ast.walk(tree):
@@ -43,6 +47,23 @@ def imports(module: str) -> dict[str, Path]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 left += [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
     return found
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
+@cache
+def _digest(path: Path) -> str:
+    """Return a SHA-256 of the bytecode of a file; it takes a fifth of the time of writing the syntax tree down."""
+    return hashlib.sha256(marshal.dumps(_bare(compile(_tree(path), "", "exec", optimize=2)), 2)).hexdigest()
+
+
+def _bare(code: CodeType) -> CodeType:
+    """Return code without the numbers of its lines."""
+    constants = tuple(_bare(one) if isinstance(one, CodeType) else one for one in code.co_consts)
+    return code.replace(co_consts=constants, co_firstlineno=0, co_linetable=b"")
 
 
 def _file(name: str) -> Path | None:

@@ -1,0 +1,118 @@
+"""`thaw start`: begin from a recipe."""
+
+import argparse
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+
+from dvc.utils.serialize import modify_yaml
+
+from commands import git, lock
+from thaw.errors import UserError
+from thaw.files import replacing
+from thaw.params.reading import read_yaml
+from thaw.suggestions import did_you_mean
+
+RECIPES = Path("recipes")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="its name; without one, all are listed")
+
+
+def main(recipe: str | None) -> None:
+    """Put a recipe in params.yaml's place, and remove the metrics of variants that it does not have.
+
+    Git has to have all that is replaced or removed, or else nothing is changed. Nothing is committed.
+    """
+    known = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    if not known:
+        raise UserError(f"{RECIPES}: no recipes are there; run this in the project's folder")
+    if recipe is None:
+        print(_listed(known))
+        return
+    if recipe not in known:
+        raise UserError(f"{recipe}: no such recipe{did_you_mean(recipe, known)}\n{_listed(known)}")
+    if not git.is_here():
+        raise UserError("not a Git repository, which would keep what is replaced; `git init`, and commit all, first")
+
+    _require_saved([str(lock.PARAMS), lock.LOCK])
+    with _replaced_by(known[recipe]):
+        removed = _remove_gone()
+    print("\n".join(_told(known[recipe], removed)))
+
+
+def _listed(recipes: dict[str, Path]) -> str:
+    width = max(map(len, recipes))
+    return "\n".join(f"  {name:{width}}  {next(iter(_comment(path)), '')}" for name, path in recipes.items())
+
+
+def _comment(recipe: Path) -> list[str]:
+    """Return the lines with which a recipe begins, and which say what it is and what it needs."""
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    if lines[0].startswith("# yaml-language-server:"):
+        del lines[0]
+    return [line.removeprefix("#").removeprefix(" ") for line in takewhile(lambda line: line.startswith("#"), lines)]
+
+
+def _require_saved(paths: Iterable[str]) -> None:
+    unsaved = [path for path in paths if not git.is_saved(path)]
+    if unsaved:
+        raise UserError(f"{', '.join(unsaved)}: not what the last commit has, and would be lost; commit first")
+
+
+@contextmanager
+def _replaced_by(recipe: Path) -> Iterator[None]:
+    """Put a recipe in params.yaml's place; when the block fails, put back what was there."""
+    former = lock.PARAMS.read_bytes() if lock.PARAMS.exists() else None
+    with replacing(lock.PARAMS) as temporary:
+        shutil.copyfile(recipe, temporary)
+    try:
+        yield
+    except BaseException:
+        if former is None:
+            lock.PARAMS.unlink()
+        else:
+            with replacing(lock.PARAMS) as temporary:
+                temporary.write_bytes(former)
+        raise
+
+
+def _remove_gone() -> list[str]:
+    """Remove what stages have left that the pipeline no longer has: entries of dvc.lock, and files that Git tracks.
+
+    Returns:
+        The files that were removed, and dvc.lock if it changed.
+    """
+    entries = lock.stages_now()
+    with lock.opened() as repo:
+        gone = entries.keys() - {stage.addressing for stage in repo.index.stages}
+    if not gone:
+        return []
+    files = sorted(path for stage in gone for path in lock.hashes(entries[stage], "outs") if git.is_tracked(path))
+    _require_saved(files)
+    git.remove(files)
+    with replacing(Path(lock.LOCK)) as temporary:
+        shutil.copyfile(lock.LOCK, temporary)
+        with modify_yaml(str(temporary)) as tree:
+            for stage in gone:
+                del tree["stages"][stage]
+    return [*files, lock.LOCK]
+
+
+def _told(recipe: Path, changed: list[str]) -> Iterator[str]:
+    """Yield what was done, and what comes next."""
+    yield f"{lock.PARAMS} is now what {recipe} is."
+    if changed:
+        *files, _ = changed
+        yield f"Removed, with the stages that are no more: {', '.join([*files, f'their entries of {lock.LOCK}'])}."
+    yield f"Nothing is committed; `git checkout HEAD {' '.join([str(lock.PARAMS), *changed])}` undoes it."
+    yield ""
+    yield from _comment(recipe)
+    data = Path(read_yaml(recipe)["dataset"]["path"])
+    if not data.exists():
+        yield ""
+        yield f"There is no {data} yet, where the data belong."
