@@ -97,17 +97,11 @@ def train(
     """
     classes = model.output.shape[-1]
     loss = keras_object(fit.loss, "losses")
-    trained = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
+    in_float32 = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
     if boundary is not None:
-        trained = tail(trained, boundary)
-    in_float32 = trained
-    if fit.precision == "bfloat16":
-        trained = in_bfloat16(trained)
-    in_its_precision = trained
-    if augmentation:
-        pixels = keras.Input(model.input.shape[1:], name="pixels_to_augment")
-        x = keras.Sequential([keras_object(spec, "layers") for spec in augmentation], name="augmentation")(pixels)
-        trained = keras.Model(pixels, trained(x))
+        in_float32 = tail(in_float32, boundary)
+    in_its_precision = in_bfloat16(in_float32) if fit.precision == "bfloat16" else in_float32
+    trained = _behind_augmentation(in_its_precision, augmentation) if augmentation else in_its_precision
     is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
     targets = np.arange(classes) if is_sparse else np.eye(classes, dtype=np.float32)
     batches = Batches(rows, targets, fit)
@@ -141,6 +135,13 @@ def train(
     if in_its_precision is not in_float32:
         in_float32.set_weights(in_its_precision.get_weights())
     return _columns(history)
+
+
+def _behind_augmentation(model: keras.Model, augmentation: list[KerasSpec]) -> keras.Model:
+    """Return a model that changes pixels, as it draws them, before it takes them."""
+    pixels = keras.Input(model.input.shape[1:], name="pixels_to_augment")
+    x = keras.Sequential([keras_object(spec, "layers") for spec in augmentation], name="augmentation")(pixels)
+    return keras.Model(pixels, model(x))
 
 
 class _StaysFinite(keras.callbacks.Callback):  # type: ignore[misc]
