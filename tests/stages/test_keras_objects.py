@@ -16,7 +16,7 @@ from stages.evaluate import main as score_stage
 from stages.features.augmentation import Augmentation
 from stages.train import main as train_stage
 from tests.conftest import Project
-from tests.stages.test_check import Tree, edited, errors  # noqa: F401
+from tests.stages.check_cases import Tree, edited
 from thaw.backbones.building import build
 from thaw.engines.keras import KerasEngine, engine
 from thaw.engines.openvino import OpenVinoEngine
@@ -137,9 +137,7 @@ def with_variants(variants: dict[str, Tree]) -> Tree:
 
 @pytest.fixture
 def check(
-    errors: Callable[[Tree], list[str]],  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    errors: Callable[[Tree], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Tree], list[str]]:
     """The check, which has nothing to remember."""
     monkeypatch.setenv("THAW_CACHE", str(tmp_path / "cache"))
