@@ -1,11 +1,13 @@
 """The check of params.yaml: every mistake is found before anything runs, and said in words."""
 
 import copy
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from ruamel.yaml import YAML
 
 from stages.check import __main__ as check_stage
 from stages.check.checking import SECTIONS, SINGLE, check
+from stages.check.trial import problems
 from tests.stages.check_cases import DEFAULT, DEFAULTS, EVERYTHING, FILES, RIGHT, ROOT, SHARES, Tree, edited
 from tests.stages.check_mistakes import MISTAKES
 from tests.stages.conftest import lines_of
@@ -28,6 +31,17 @@ from thaw.suggestions import did_you_mean
 @pytest.mark.parametrize("path", [DEFAULT, *sorted((ROOT / "recipes").glob("*.yaml"))], ids=lambda path: path.name)
 def test_what_the_repository_offers_passes(path: Path) -> None:
     assert lines_of(path) == []
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads and augmentations are tried where Keras is loaded already, not each in a process of its own."""
+
+    def run(command: list[str], input: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        found = [list(problems(**entry)) for entry in json.loads(input)]
+        return subprocess.CompletedProcess(command, 0, json.dumps(found))
+
+    monkeypatch.setattr("stages.check.trials.subprocess", SimpleNamespace(run=run))
 
 
 PARAMS = MISTAKES | {name: (edits, []) for name, edits in RIGHT.items()}
@@ -130,6 +144,13 @@ def test_every_key_of_every_schema_is_among_what_is_varied(errors: Callable[[Tre
         assert {key for entry in entries for key in entry} == set(schema.model_fields)
 
 
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Keras has to say is not asked: that takes longer, and only what is right gets there."""
+    monkeypatch.setattr("stages.check.checking.tried", lambda valid: ())
+
+
+@pytest.mark.usefixtures("untried")
 def test_whatever_a_key_is_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     for path in places(EVERYTHING):
         original = around(EVERYTHING, path)
@@ -146,11 +167,10 @@ def test_whatever_a_key_is_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None
                 check(DEFAULT)
 
 
+@pytest.mark.usefixtures("untried")
 def test_whatever_stands_anywhere_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = copy.deepcopy(EVERYTHING)
     monkeypatch.setattr("stages.check.checking.read_yaml", lambda path: tree)
-    # Trying takes seconds, and gets only what is right.
-    monkeypatch.setattr("stages.check.checking.tried", lambda valid: ())
     refused = passed = 0
     for path in list(places(tree)):
         node = around(tree, path)
@@ -207,7 +227,7 @@ def test_folds_are_checked_against_the_manifest(tmp_path: Path, grouped: bool) -
 
 def test_checking_imports_nothing_that_takes_long() -> None:
     program = (
-        "import sys; from pathlib import Path; from stages.check import main; main(Path('params.yaml')); "
+        "import sys; from pathlib import Path; from stages.check.__main__ import main; main(Path('params.yaml')); "
         "print(sorted({'keras', 'tensorflow', 'numpy', 'scipy', 'sklearn'} & {*sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -258,14 +258,18 @@ def test_no_other_layer_augments(check: Callable[[Tree], list[str]]) -> None:
     assert [line.partition(":")[0] for line in found] == [f"variants.of_{name}.augmentation.0" for name in others]
 
 
-@pytest.mark.parametrize("name", [name for name in AUGMENTING if "value_range" in signature("layers", name).arguments])  # type: ignore[union-attr]
-def test_an_augmentation_on_another_scale_is_refused(name: str, check: Callable[[Tree], list[str]]) -> None:
-    layer = {name: {**(spec(name)[name] if isinstance(spec(name), dict) else {}), "value_range": [0.0, 1.0]}}
-    (found,) = check(with_variants({"new": {"augmentation": [layer]}}))
-    assert (
-        found
-        == f"variants.new.augmentation.0.{name}.value_range: expected [0, 255], as pixels are here, got [0.0, 1.0]"
-    )
+def test_an_augmentation_on_another_scale_is_refused(check: Callable[[Tree], list[str]]) -> None:
+    scaled = [name for name in AUGMENTING if "value_range" in signature("layers", name).arguments]  # type: ignore[union-attr]
+    specs = {name: spec(name) for name in scaled}
+    layers = {
+        name: {name: {**(one[name] if isinstance(one, dict) else {}), "value_range": [0.0, 1.0]}}
+        for name, one in specs.items()
+    }
+    found = check(with_variants({f"of_{name}": {"augmentation": [layer]} for name, layer in layers.items()}))
+    assert found == [
+        f"variants.of_{name}.augmentation.0.{name}.value_range: expected [0, 255], as pixels are here, got [0.0, 1.0]"
+        for name in scaled
+    ]
 
 
 SCHEDULES: dict[str, Tree] = {
@@ -316,13 +320,12 @@ def test_every_such_fit_is_accepted(check: Callable[[Tree], list[str]]) -> None:
     assert check(with_variants(variants)) == []
 
 
-@pytest.mark.parametrize("name", ["BinaryCrossentropy", "BinaryFocalCrossentropy"])
-def test_logits_of_classes_that_exclude_each_other_are_not_those_of_one(
-    name: str, check: Callable[[Tree], list[str]]
-) -> None:
-    fit = {**TINY, "loss": {name: {"from_logits": True}}}
-    (found,) = check(with_variants({"new": {"head": layers_of("logits"), "fit": fit}}))
-    assert found.startswith(f"variants.new.fit.loss: {name} with from_logits takes each class by itself")
+def test_logits_of_classes_that_exclude_each_other_are_not_those_of_one(check: Callable[[Tree], list[str]]) -> None:
+    losses = ("BinaryCrossentropy", "BinaryFocalCrossentropy")
+    fits = {f"of_{name}": {**TINY, "loss": {name: {"from_logits": True}}} for name in losses}
+    found = check(with_variants({name: {"head": layers_of("logits"), "fit": fit} for name, fit in fits.items()}))
+    for line, name in zip(found, losses, strict=True):
+        assert line.startswith(f"variants.of_{name}.fit.loss: {name} with from_logits takes each class by itself")
 
 
 def test_arguments_that_are_left_out_have_the_constructors_defaults() -> None:
