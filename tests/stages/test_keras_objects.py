@@ -30,6 +30,8 @@ from thaw.params.variants import Training
 from thaw.training.batches import Rows
 from thaw.training.training import add_head, freeze, train
 
+pytestmark = pytest.mark.slow
+
 SIDE = 16
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, SIDE, SIDE, 3)).astype(np.uint8)
 LABELS = np.arange(len(PIXELS)) % 3
