@@ -177,6 +177,7 @@ def test_a_recipe_runs_from_end_to_end_with_the_tutorials_parameter_counts(
         np.testing.assert_allclose(again, cached, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_network_with_its_fully_connected_layers_has_the_tutorials_parameter_counts() -> None:
     params = YAML(typ="safe").load(recipe("vehicles_vgg19"))
     network = build(
