@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint bench experiments upgrade
+.PHONY: repro test fast lint bench experiments upgrade
 
 # GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time.
 # In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
@@ -16,6 +16,10 @@ repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu)
 
 test: .venv/installed-dev
 	python -m pytest
+
+# In a minute and a half, all but what runs the pipeline, or trains.
+fast: .venv/installed-dev
+	python -m pytest -m "not slow"
 
 lint: .venv/installed-dev
 	ruff check .

@@ -65,8 +65,15 @@ PARAMS: dict[str, Any] = {
 TRIED = ROOT / ".pytest_cache" / "tried"
 
 
+SLOW = {"finished", "experiment", "warm"}
+"""Fixtures of the pipeline: whoever wants one of them waits for it to run."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests: at the end, no worker waits for the other."""
+    """Mark as slow what runs the pipeline; begin with the longest tests: at the end, no worker waits for the other."""
+    for item in items:
+        if SLOW.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: "test_recipes" not in item.nodeid)
 
 

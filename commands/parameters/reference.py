@@ -6,9 +6,8 @@ from itertools import groupby
 from typing import Any
 
 from commands.parameters.schema import Schema, needed
-from stages.check.architectures import known_architectures, smallest_pixels
+from stages.check.architectures import known_architectures, pretrained_with, smallest_pixels
 from stages.check.keras_names import IDLE, KINDS, MONITORED, UNUSABLE, public_classes, public_names
-from thaw.images.normalization import pretrained_with
 
 INTRODUCTION = """# Parameters
 

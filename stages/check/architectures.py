@@ -4,12 +4,30 @@ import ast
 import json
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.check.keras_names import parsed, public_names
 from thaw.suggestions import did_you_mean
 
+if TYPE_CHECKING:
+    from thaw.images.normalization import Mode
+
 # Written by tests/boundary_table.py, from the networks themselves.
 BOUNDARIES_JSON = Path(__file__).with_name("boundaries.json")
+PRETRAINED_WITH: dict[str, "Mode"] = {
+    "EfficientNetLite": "lite",
+    "EfficientNet": "none",
+    "ConvNeXt": "none",
+    "MobileNetV3": "none",
+    "DenseNet": "torch",
+    "MobileNet": "tf",
+    "Inception": "tf",
+    "Xception": "tf",
+    "NASNet": "tf",
+    "VGG": "caffe",
+    "ResNet": "caffe",
+}
+"""Modes of pretrained networks by the beginnings of their names; the first that fits counts."""
 
 
 @cache
@@ -66,3 +84,14 @@ def nearest(layer: str, known: list[str]) -> str:
         if block:
             return did_you_mean(layer, block)
     return did_you_mean(layer, [*known, "top"])
+
+
+def pretrained_with(architecture: str) -> "Mode | None":
+    """Return the mode that a network's ImageNet weights expect; None for one that has none.
+
+    >>> pretrained_with("VGG16")
+    'caffe'
+    """
+    if architecture.startswith("ResNet") and architecture.endswith("V2"):
+        return "tf"
+    return next((mode for name, mode in PRETRAINED_WITH.items() if architecture.startswith(name)), None)

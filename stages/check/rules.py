@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.check.architectures import known_architectures, known_boundaries, nearest, smallest_pixels
+from stages.check.architectures import known_architectures, known_boundaries, nearest, pretrained_with, smallest_pixels
 from stages.check.keras_names import keras_problems
-from thaw.images.normalization import pretrained_with
 from thaw.params.backbones import Backbone
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.features import Features

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from stages.check.architectures import pretrained_with
 from stages.check.rules import Problem
 from thaw.backbones.building import build_backbone
 from thaw.errors import UserError
-from thaw.images.normalization import Normalization, pretrained_with
+from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras
 from thaw.networks.keras_objects import applied, keras_object, reason

@@ -93,6 +93,7 @@ def damaged(project: Project, name: str) -> tuple[Finding, dict[str, bytes]]:
     return found, sound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("link", "name"), [("copy", "raw.txt"), ("symlink", "folder/2.txt"), ("hardlink", "text.txt")])
 def test_a_damaged_object_that_was_pushed_is_pulled(toy: Project, link: str, name: str) -> None:
     dvc(toy, "config", "cache.type", link)
@@ -105,6 +106,7 @@ def test_a_damaged_object_that_was_pushed_is_pulled(toy: Project, link: str, nam
     assert [one.state for one in rehashed(toy)] == [State.OK]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["text.txt", "folder/2.txt"])
 def test_a_damaged_object_of_a_stage_is_computed_again(toy: Project, name: str) -> None:
     found, sound = damaged(toy, name)
@@ -387,6 +389,7 @@ def test_bfloat16_is_warned_of_where_the_processor_has_it_not() -> None:
     assert check_openvino({"features": {"one": {}}, "variants": {}}).state is State.OK
 
 
+@pytest.mark.slow
 def test_libraries_of_a_gpu_that_is_not_seen_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nvidia").mkdir()
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}")
@@ -421,6 +424,7 @@ def test_a_pipeline_that_cannot_be_read_is_an_error(toy: Project) -> None:
         assert hint in found.text
 
 
+@pytest.mark.slow
 def test_the_command_says_all_of_it_and_fails_where_there_is_an_error(toy: Project) -> None:
     shutil.copy(ROOT / "params.yaml", toy.folder)
     damage(thing(toy, "text.txt"))

@@ -21,6 +21,8 @@ from thaw.networks.backend import keras
 from thaw.networks.boundary import prefix
 from thaw.training.training import add_head
 
+pytestmark = pytest.mark.slow
+
 ABOUT = {"classes": list(CLASSES), "pixels": [48, 40], "resize": "crop", "interpolation": "bilinear"}
 FORMATS = list(export.ENDINGS)
 FINAL = {"Dense": {"units": "classes", "activation": "softmax"}}

@@ -140,6 +140,7 @@ ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_what_is_planned_is_what_runs(name: str, project: Project) -> None:
     changes, expected = ODD[name]

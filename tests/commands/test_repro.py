@@ -116,6 +116,7 @@ def repro(folder: Path, *command: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_two_at_a_time_write_the_lock_that_one_after_the_other_write(tmp_path: Path) -> None:
     lock = tmp_path / "dvc.lock"
     assert repro(tmp_path, "dvc", "init", "--quiet", "--no-scm")[0] == 0

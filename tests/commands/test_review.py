@@ -104,6 +104,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("| ").split("|")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_review_tells_what_changed(capsys: pytest.CaptureFixture[str]) -> None:
     review.main("before", md=True)
@@ -178,6 +179,7 @@ def test_a_base_that_cannot_be_one(base: str, message: str) -> None:
         review.main(base)
 
 
+@pytest.mark.slow
 def test_predictions_come_from_the_remote_or_the_review_says_how(
     here: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -203,6 +205,7 @@ def test_predictions_come_from_the_remote_or_the_review_says_how(
     assert len(pulled) == 2  # predictions then and now, nothing else
 
 
+@pytest.mark.slow
 def test_only_images_that_stayed_the_same_are_compared(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         give(here, {"half": {2, *range(10, 22)}, "full": {3}}, digests={IMAGES[10]: "another"})

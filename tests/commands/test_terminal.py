@@ -20,6 +20,8 @@ from tests.conftest import PARAMS, ROOT, Project
 from tests.toy import dvc, git
 from thaw.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
 INTERRUPTED = """
 import os, runpy, signal, sys

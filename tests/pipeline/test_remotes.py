@@ -24,6 +24,8 @@ from commands.doctor.remotes import ANSWERS_IN, check_pushed, check_remote, chec
 from tests.conftest import Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results, runs
 
+pytestmark = pytest.mark.slow
+
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 
 

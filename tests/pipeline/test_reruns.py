@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from commands.plan.steps import Plan
+from commands.plan.steps import RUNNING, Plan
 from tests.conftest import CODE, PARAMS, Experiment, Project, clone_of
 from tests.planned import plan_in, repro_as_planned
 
@@ -116,6 +116,12 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     ),
 }
 
+PLANNED = (
+    *("an image added", "how images are resized", "a variant that others start from"),
+    "the full variant's learning rate",
+)
+"""Whose stages run in other cases, too: of these, the plan is enough, which takes a second and not half a minute."""
+
 
 def clone_without_data(project: Project, folder: Path) -> Path:
     """Make what git has of a project, and its raw images; its data would come from a remote."""
@@ -162,7 +168,10 @@ def planned_anywhere(project: Project, folder: Path) -> Plan:
 def test_a_change_runs_exactly_what_depends_on_it(name: str, project: Project, tmp_path: Path) -> None:
     change, expected = CONTRACT[name]
     change(project)
-    assert sorted(repro_as_planned(project, planned_anywhere(project, tmp_path)).ran) == sorted(expected)
+    planned = planned_anywhere(project, tmp_path)
+    runs = [step.stage for step in planned.steps if step.action in RUNNING]
+    ran = runs if name in PLANNED else repro_as_planned(project, planned).ran
+    assert sorted(ran) == sorted(expected)
 
 
 def test_after_an_images_bytes_changed_what_was_there_before_comes_from_the_run_cache(

@@ -28,6 +28,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["pad", "crop", "stretch"])
 def test_photos_are_resized_as_pillow_resizes_all_of_their_pixels(tmp_path: Path, mirror: Path, method: Resize) -> None:
     subprocess.run(["git", "clone", "--quiet", str(mirror), str(tmp_path / "photos")], check=True)

@@ -26,6 +26,7 @@ def module(namespace: str) -> Any:
     return operator.attrgetter(namespace)(keras)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["EfficientNetLite0", "VGG16", "MobileNetV2"])
 def test_the_table_has_a_networks_boundaries(architecture: str) -> None:
     found = cuts(architecture)

@@ -218,6 +218,7 @@ def test_groups_that_cannot_be_divided_are_refused() -> None:
     assert len(list(parts_of("cross_validation.v", several(2), twice_as_many))) == 4
 
 
+@pytest.mark.slow
 def test_of_groups_with_random_labels_nothing_is_learnt(tmp_path: Path) -> None:
     """30 trees of six photos that hardly differ: who knows one of a tree knows all, but nothing of other trees."""
     covered = []
@@ -255,6 +256,7 @@ def coloured(count: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels.astype(np.float32), labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun_by_a_solver", [False, True])
 def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun_by_a_solver: bool

@@ -677,6 +677,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+@pytest.mark.slow
 def test_both_stages_write_the_images_of_a_folder(params, folder):
     (folder / "oak" / 'again, "quoted" bäume.png').write_bytes((folder / "oak" / "3.png").read_bytes())
     for outcome in (run_manifest(params, folder), run_tensors(params, folder)):
@@ -697,6 +698,7 @@ def test_both_stages_write_the_images_of_a_folder(params, folder):
     np.testing.assert_array_equal(tensors.read(0, 10), np.stack(expected), strict=True)
 
 
+@pytest.mark.slow
 def test_the_manifest_stage_refuses_bad_data_and_leaves_what_was_there(params, folder):
     assert run_manifest(params, folder).returncode == 0
     earlier = contents(params.parent)
@@ -706,12 +708,14 @@ def test_the_manifest_stage_refuses_bad_data_and_leaves_what_was_there(params, f
     assert contents(params.parent) == earlier
 
 
+@pytest.mark.slow
 def test_the_manifest_stage_refuses_a_name_that_is_not_utf8(params, folder):
     (folder / "oak" / os.fsdecode(b"b\xe4ume.png")).write_bytes(draw(folder / "oak" / "9.png", 9).read_bytes())
     params.write_text(PARAMS.replace("layout:", "on_bad_image: skip\n  layout:"))
     assert_refused(run_manifest(params, folder), "not UTF-8 text")
 
 
+@pytest.mark.slow
 def test_the_manifest_stage_lists_what_it_skips(params, folder):
     params.write_text(PARAMS.replace("layout:", "on_bad_image: skip\n  layout:"))
     for name in ("bad.png", "Thumbs.db"):
@@ -723,6 +727,7 @@ def test_the_manifest_stage_lists_what_it_skips(params, folder):
     assert "1 file ignored: hidden, or left behind by desktops" in outcome.stdout
 
 
+@pytest.mark.slow
 def test_the_manifest_stage_numbers_the_classes_and_draws_names_of_any_script(params, folder):
     (folder / "oak").rename(folder / "яблоко")
     (folder / "pine").rename(folder / "苹果")
@@ -734,6 +739,7 @@ def test_the_manifest_stage_numbers_the_classes_and_draws_names_of_any_script(pa
     assert rows == [(number, name, *split) for number, name in (("0", "яблоко"), ("1", "苹果")) for split in splits]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "share"), [(10, "1/64"), (12, "1/16"), (14, "1/4"), (15, None), (16, None)])
 def test_the_manifest_stage_warns_of_images_that_use_few_of_their_bits(params, folder, bits, share):
     for number, path in enumerate(sorted((folder / "pine").iterdir())):
@@ -749,6 +755,7 @@ def test_the_manifest_stage_warns_of_images_that_use_few_of_their_bits(params, f
     assert ("warning" in outcome.stdout) == bool(share)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -767,6 +774,7 @@ def test_the_tensors_stage_names_a_file_that_is_not_what_the_manifest_says(param
     assert contents(params.parent) == earlier
 
 
+@pytest.mark.slow
 def test_the_tensors_stage_names_a_missing_manifest(params, folder):
     assert_refused(run_tensors(params, folder), "manifest.csv: no such file; `dvc repro manifest` makes it")
     assert not (params.parent / "small.h5").exists()

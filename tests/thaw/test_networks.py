@@ -52,6 +52,7 @@ def test_a_weights_file_with_another_digest_is_refused(monkeypatch: pytest.Monke
         lite0.load_package_weights(lite0.build_lite0(include_top=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["EfficientNetLite0", "MobileNetV2", "VGG16"])
 def test_prefix_then_tail_is_the_whole_network(architecture: str) -> None:
     model = models.assemble(network(architecture), 64, 64, Normalization.of("lite"), "avg")
@@ -89,6 +90,7 @@ def test_a_layer_inside_a_block_gets_an_error_that_names_the_nearest_boundaries(
         require_boundary(model, "cc", boundaries(model), "network")
 
 
+@pytest.mark.slow
 def test_dropout_of_a_frozen_network_is_off_in_training_mode() -> None:
     model = models.assemble(network("EfficientNetB0"), 64, 64, Normalization.of("none"), "avg")
     for layer in model.layers:
@@ -129,6 +131,7 @@ def server(weights: Path) -> Iterator[str]:
         listening.shutdown()
 
 
+@pytest.mark.slow
 def test_weights_come_from_a_path_or_a_url(
     weights: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +145,7 @@ def test_weights_come_from_a_path_or_a_url(
         np.testing.assert_array_equal(other, expected)
 
 
+@pytest.mark.slow
 def test_efficientnet_from_a_file_is_what_keras_itself_would_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

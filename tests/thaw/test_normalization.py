@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from stages.check.architectures import known_architectures
+from stages.check.architectures import known_architectures, pretrained_with
 from stages.check.keras_names import public_names
-from thaw.images.normalization import Normalization, pretrained_with
+from thaw.images.normalization import Normalization
 from thaw.networks.backend import keras
 
 # Every value of a pixel in every channel: row n is (n, n, n).

@@ -59,6 +59,7 @@ def test_a_share_has_wilsons_interval(correct: int, images: int) -> None:
     assert scoring.wilson(correct / images, images) == pytest.approx((reference.low, reference.high), abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "signal"), [(24, 1.2), (240, 2.5)])
 @pytest.mark.usefixtures("few_resamples")
 def test_the_intervals_of_macro_f1_and_log_loss_cover_the_truth(images: int, signal: float) -> None:
@@ -175,6 +176,7 @@ def test_a_classifier_does_not_differ_from_itself() -> None:
     assert [test.p for test in (pair.accuracy, pair.macro_f1, pair.log_loss)] == [1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "signal"), [(24, 1.2), (240, 2.0)])
 @pytest.mark.usefixtures("few_resamples")
 def test_false_alarms_are_rare_where_nothing_differs(images: int, signal: float) -> None:
@@ -187,6 +189,7 @@ def test_false_alarms_are_rare_where_nothing_differs(images: int, signal: float)
     assert (np.mean(alarms, axis=0)[1:] >= 0.02).all()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_resamples")
 def test_false_alarms_are_rare_when_the_best_is_chosen_on_the_same_images() -> None:
     names, alarms = ["a", "b", "c", "d"], []

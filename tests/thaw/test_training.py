@@ -66,6 +66,7 @@ def trainable(model: keras.Model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
+@pytest.mark.slow
 def test_parameters_of_densenet121_on_dollar_street() -> None:
     backbone = build_backbone(Backbone(architecture="DenseNet121", weights="none"))
     head = [
@@ -319,6 +320,7 @@ def test_in_bfloat16_the_layers_before_the_head_learn_nearly_the_same(monkeypatc
         np.testing.assert_allclose(other, one, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_compiled_step_learns_nearly_the_same() -> None:
     curves = []
     for jit_compile in (False, True):
@@ -332,6 +334,7 @@ def test_a_factor_for_no_layer_is_refused() -> None:
         fitted(small_network(), noise(3), learning_rate_factors={"block": 0.1})
 
 
+@pytest.mark.slow
 def test_weights_of_classes_weight_the_loss() -> None:
     rows = noise(12)
     unequal = Rows(rows.values, np.array([0] * 8 + [1] * 2 + [2] * 2), rows.classes, rows.train, rows.validation)

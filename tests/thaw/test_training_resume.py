@@ -25,6 +25,8 @@ from thaw.training.batches import Rows
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.training import freeze, train
 
+pytestmark = pytest.mark.slow
+
 FITS: dict[str, dict[str, Any]] = {
     "stopped early": {
         "optimizer": {"Adam": {"learning_rate": 0.3}},

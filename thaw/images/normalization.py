@@ -7,21 +7,6 @@ import numpy as np
 
 Mode = Literal["caffe", "torch", "tf", "rescale", "rescale_bgr", "lite", "none"]
 
-_PRETRAINED: dict[str, Mode] = {
-    "EfficientNetLite": "lite",
-    "EfficientNet": "none",
-    "ConvNeXt": "none",
-    "MobileNetV3": "none",
-    "DenseNet": "torch",
-    "MobileNet": "tf",
-    "Inception": "tf",
-    "Xception": "tf",
-    "NASNet": "tf",
-    "VGG": "caffe",
-    "ResNet": "caffe",
-}
-"""Modes of pretrained networks by the beginnings of their names; the first that fits counts."""
-
 _TORCH_MEAN = np.array([0.485, 0.456, 0.406])
 _TORCH_DEVIATION = np.array([0.229, 0.224, 0.225])
 
@@ -75,17 +60,6 @@ class Normalization:
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> "Normalization":
         return cls(_triple(tree["scale"]), _triple(tree["offset"]), tree["order"])
-
-
-def pretrained_with(architecture: str) -> Mode | None:
-    """Return the mode that a network's ImageNet weights expect; None for one that has none.
-
-    >>> pretrained_with("VGG16")
-    'caffe'
-    """
-    if architecture.startswith("ResNet") and architecture.endswith("V2"):
-        return "tf"
-    return next((mode for name, mode in _PRETRAINED.items() if architecture.startswith(name)), None)
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

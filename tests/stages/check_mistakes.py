@@ -1,0 +1,780 @@
+"""Mistakes in params.yaml, and the lines that the check has to say of them."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from tests.stages.check_cases import (
+    BACKBONE,
+    DEFAULTS,
+    DIGEST,
+    FINAL,
+    FIT,
+    FRESH,
+    GIVEN,
+    GONE,
+    HALF,
+    HALF_AGAIN,
+    HEAD,
+    LITE,
+    MIDDLE,
+    NUMBERED,
+    SHARES,
+    SOLVED,
+    TRAINED,
+    VGG,
+    WITH_FRESH,
+    Tree,
+)
+
+ELSEWHERE = {
+    "tensors.other": {"pixels": [96, 96], "resize": "pad", "normalization": "lite"},
+    "features.other": {"tensors": "other", "backbone": "lite0", "layer": "block_9"},
+}
+SCRATCH = {"architecture": "none", "weights": "none"}
+LAST = "the last layer must be {Dense: {units: classes, activation: softmax}}"
+LAYERS = "EfficientNetLite0 has no layer"
+MAP = (
+    "the backbone's end is a map, not one vector per image: begin the head with GlobalAveragePooling2D, "
+    "or take features with layer: top and pooling: avg or max"
+)
+VECTOR = "a solver needs one vector per image: take features with layer: top and pooling: avg or max"
+WEIGHTS = "expected balanced, or a mapping from classes to numbers not below 0"
+
+OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
+    "variant": [({}, ": unknown section; did you mean 'variants'?")],
+    "evaluation": [
+        (GONE, ": this section is missing"),
+        (None, ": expected a mapping of keys to values, got null"),
+    ],
+    "variants": [
+        (None, ": expected a mapping from names to entries, got null"),
+        ([1, 2], ": expected a mapping from names to entries, got [1, 2]"),
+        ({}, ": there is nothing to train: name at least one variant"),
+        ({"only": SOLVED | {"inputs": "tensors/lite64"}}, f".only.inputs: {VECTOR}"),
+    ],
+    # dataset
+    "dataset.pth": [(1, ": unknown key; did you mean 'path'?")],
+    "dataset.split.sed": [(1, ": unknown key; did you mean 'seed'?")],
+    "dataset.split.test": [
+        (GONE, ": this key is missing"),
+        ("15%", ': expected a number, got "15%"'),
+        (0, ": expected a number above 0, got 0"),
+        (1, ": expected a number below 1, got 1"),
+        (float("nan"), ": expected a finite number, got NaN"),
+    ],
+    "dataset.path": [
+        (True, ": expected text, got true"),
+        ("$HOME/photos", ': expected text without " $ ` \\ and line breaks, nor - at its start, got "$HOME/photos"'),
+        ("-photos", ': expected text without " $ ` \\ and line breaks, nor - at its start, got "-photos"'),
+        ("~/photos", ": ~ is not replaced by your home folder: write that out"),
+        ("s3://bucket/photos", ": expected a folder; `dvc import-url` fetches what is elsewhere"),
+        *(
+            (path, ": the pipeline writes there: give the images a folder of their own, such as data/raw/<name>")
+            for path in (
+                *(
+                    ".",
+                    "data",
+                    "raw/../data/",
+                    "..",
+                    "/",
+                    "data/raw",
+                    "./data/raw/",
+                    "data/tensors/x",
+                    "metrics/photos",
+                ),
+                *("models", "exports", ".dvc/cache", str(Path.cwd()), f"{Path.cwd()}/data//tensors"),
+            )
+        ),
+    ],
+    "dataset.split": [
+        ([], ": expected a mapping of keys to values, got []"),
+        (["x" * 80], ': expected a mapping of keys to values, got ["' + "x" * 55 + "..."),
+        (SHARES | {"folders": GIVEN["folders"]}, ".folders: folders go with method: given"),
+        (GIVEN | {"test": 0.1, "validation": 0.1}, ".test: the test split is given: leave test out"),
+        (GIVEN, ".validation: this key is missing"),
+        (
+            {**GIVEN, "folders": GIVEN["folders"] | {"validation": "c"}, "validation": 0.1},
+            ".validation: folders.validation gives the validation split: leave one of them out",
+        ),
+        ({"method": "given", "validation": 0.1}, ": name the splits' folders: folders: {train: ..., test: ...}"),
+        *(
+            ({"method": "given", "folders": folders}, f".folders: {problem}")
+            for folders, problem in (
+                (
+                    {"train": "train", "validation": "test", "test": "test"},
+                    "validation and test are the same folder, 'test': give each split one of its own",
+                ),
+                (
+                    {"train": "train", "validation": "./test/", "test": "test"},
+                    "validation and test are the same folder, './test/': give each split one of its own",
+                ),
+                (
+                    {"train": "images", "test": "images/test"},
+                    "test ('images/test') lies in train ('images'): give each split one of its own",
+                ),
+                ({"train": ".", "test": "test"}, "test ('test') lies in train ('.'): give each split one of its own"),
+                (
+                    {"train": "/mnt/train", "test": "test"},
+                    "train: '/mnt/train' is not below dataset.path; expected a path relative to that folder",
+                ),
+                (
+                    {"train": "train", "test": "../test"},
+                    "test: '../test' is not below dataset.path; expected a path relative to that folder",
+                ),
+                ({"train": "a\\b", "test": "test"}, "train: write 'a/b', with / between folders"),
+            )
+        ),
+    ],
+    "dataset.split.seed": [(-1, ": expected a number not below 0, got -1")],
+    "dataset": [({**DEFAULTS["dataset"], 3: 1}, ".3: a key is text, got 3")],
+    "dataset.classes": [(["a", "b"], ": the names come from the folders: leave it out")],
+    "dataset.near_duplicates": [(33, ": expected a number not above 32, got 33")],
+    # tensors
+    "tensors.lite64.pixel": [(1, ": unknown key; did you mean 'pixels'?")],
+    "tensors.lite64.resize": [
+        (GONE, ": this key is missing"),
+        ("padd", ": expected one of pad, stretch, crop, got \"padd\"; did you mean 'pad'?"),
+    ],
+    "tensors.lite64.pixels": [
+        ([64], ": expected 2 or more values, got [64]"),
+        ([64, 64, 3], ": expected 2 values and no more, got [64, 64, 3]"),
+        (64, ": expected a list, got 64"),
+        ([0, 64], ".0: expected a number not below 1, got 0"),
+        ([64, 5000], ".1: expected a number not above 4096, got 5000"),
+    ],
+    "tensors.size": [
+        (
+            {"pixels": [64, 64], "resize": "pad", "normalization": "tf"},
+            ": DVC does not notice when a parameter named 'size' changes; use another name",
+        )
+    ],
+    "tensors": [
+        *(
+            (
+                {**DEFAULTS["tensors"], name: DEFAULTS["tensors"]["lite64"]},
+                f".{shown}: a name has letters a-z, digits, - and _, and begins with a letter",
+            )
+            for name, shown in [*((name, name) for name in ("a.b", "a/b", "a b", "2x", "", "é")), ("a\n", "a\\n")]
+        ),
+        *(
+            ({**DEFAULTS["tensors"], name: DEFAULTS["tensors"]["lite64"]}, f".{name}: a key is text, got {shown}")
+            for name, shown in ((64, "64"), (True, "true"), (None, "null"), (1.5, "1.5"))
+        ),
+    ],
+    # backbones
+    f"{BACKBONE}.wights": [(1, ": unknown key; did you mean 'weights'?")],
+    f"{BACKBONE}.weights": [
+        (None, ": expected text, got null"),
+        ("imagenet", ": EfficientNetLite0 has no weights 'imagenet'; did you mean 'package'?"),
+    ],
+    f"{BACKBONE}.include_top": [(1, ": expected true or false, got 1")],
+    f"{BACKBONE}.architecture": [
+        ("EfficientNetLite", ": unknown architecture 'EfficientNetLite'; did you mean 'EfficientNetLite0'?")
+    ],
+    "backbones.vgg": [
+        (
+            {"architecture": "vgg16", "weights": "imagenet"},
+            ".architecture: unknown architecture 'vgg16'; did you mean 'VGG16'?",
+        ),
+        (
+            {"architecture": "VGG16", "weights": "package"},
+            ".weights: VGG16 has no weights 'package'; did you mean 'imagenet'?",
+        ),
+    ],
+    "backbones.scratch": [
+        (
+            SCRATCH | {"weights": "imagenet"},
+            ".architecture: there are no layers to load weights into: set weights: none, or name a network",
+        )
+    ],
+    f"{BACKBONE}.sha256": [(DIGEST, ": sha256 goes with weights from a path or URL only: leave it out")],
+    # features
+    "features.midway.batchsize": [(1, ": unknown key; did you mean 'batch_size'?")],
+    "features.midway.layer": [
+        (9, ": expected text, got the number 9; put it between quotes"),
+        ("blok_9", f": {LAYERS} 'blok_9' that every path goes through; did you mean 'block_9'?"),
+        (
+            "block_9_expand_conv",
+            f": {LAYERS} 'block_9_expand_conv' that every path goes through; the nearest that are: block_8, block_9",
+        ),
+        ("block_8_expnd", f": {LAYERS} 'block_8_expnd' that every path goes through; did you mean 'block_8_expand'?"),
+        ("avg_pool", f": {LAYERS} 'avg_pool' that every path goes through; it has one with include_top: true"),
+        ("zzz", f": {LAYERS} 'zzz' that every path goes through"),
+    ],
+    "features.midway.batch_size": [(0, ": expected a number not below 1, got 0")],
+    "features.midway.views": [(3, ": views differ by an augmentation: name its layers, or leave views out")],
+    "features.midway": [
+        (
+            MIDDLE | {"augmentation": ["RandomFlop"], "views": 2},
+            ".augmentation.0: unknown layer 'RandomFlop'; did you mean 'RandomFlip'?",
+        )
+    ],
+    "features.midway.tensors": [("lite65", ": there is no tensors.lite65; did you mean 'lite64'?")],
+    "features.midway.backbone": [("xyz", ": there is no backbones.xyz")],
+    "features.midway.pooling": [
+        ("avg", ": pooling goes with layer: top; after another layer comes the rest of the backbone")
+    ],
+    # variants
+    "variants.full": [(None, ": expected a mapping of keys to values, got null")],
+    f"{HALF}.stat": [(1, ": unknown key; did you mean 'start'?")],
+    "variants.fresh": [
+        (
+            FRESH | {"fit": TRAINED | {"loss": {"SparseCategoricalCrossentropy": {"from_logits": True}}}},
+            ".fit.loss: from_logits: the head's last layer has an activation: leave one of them out",
+        )
+    ],
+    f"{HALF}.freeze": [("block_12", ": features/midway say where the frozen part ends: leave freeze out")],
+    "variants.full.freeze": [
+        (
+            "block_9_expand",
+            ": EfficientNetLite0 has no layer 'block_9_expand' that every path goes through; "
+            "the nearest that are: block_8, block_9",
+        )
+    ],
+    f"{HALF}.start": [
+        ("variants/frozen_hed", ": there is no variants.frozen_hed; did you mean 'frozen_head'?"),
+        (
+            "frozen_head",
+            ": expected backbones/<name> or variants/<name>, got 'frozen_head'; did you mean 'variants/frozen_head'?",
+        ),
+        ("features/midway", ": expected backbones/<name> or variants/<name>, got 'features/midway'"),
+        ("variants/half", ": the starts form a circle: variants.half descends from itself"),
+    ],
+    "variants.frozen_head.start": [("backbones/lite", ": there is no backbones.lite; did you mean 'lite0'?")],
+    f"{HALF}.inputs": [
+        ("features/midwa", ": there is no features.midwa; did you mean 'midway'?"),
+        ("variants/full", ": expected features/<name> or tensors/<name>, got 'variants/full'"),
+        ("tensors/", ": expected features/<name> or tensors/<name>, got 'tensors/'; did you mean 'tensors/lite64'?"),
+    ],
+    "variants.frozen_head.inputs": [("features/midway", f": {VECTOR}")],
+    # heads and augmentations
+    HEAD: [
+        (["Flaten", FINAL], ".0: unknown layer 'Flaten'; did you mean 'Flatten'?"),
+        (["add", FINAL], ".0: unknown layer 'add'"),
+        (
+            [{"Dense": {"unit": 3, "units": 4}}, FINAL],
+            ".0.Dense.unit: Dense has no argument 'unit'; did you mean 'units'?",
+        ),
+        (
+            [{"Dense": {"units": 4, "activty_regularizer": "l2"}}, FINAL],
+            ".0.Dense.activty_regularizer: "
+            "Dense has no argument 'activty_regularizer'; did you mean 'activity_regularizer'?",
+        ),
+        (["Dropout", FINAL], ".0: Dropout needs rate"),
+        ([{"Dropout": {"rate": 1.5}}, FINAL], ".0.Dropout.rate: expected a number from 0 to below 1, got 1.5"),
+        (
+            [{"Dense": {"units": 9, "activation": "rellu"}}, FINAL],
+            ".0.Dense.activation: Keras knows no activation 'rellu' by its name alone; did you mean 'relu'?",
+        ),
+        (
+            [{"Dense": {"units": 9, "kernel_initializer": "he_norml"}}, FINAL],
+            ".0.Dense.kernel_initializer: Keras knows no initializer 'he_norml' by its name alone; "
+            "did you mean 'he_normal'?",
+        ),
+        (
+            [{"Dense": {"units": 9, "kernel_initializer": {"HeNorml": {"seed": 1}}}}, FINAL],
+            ".0.Dense.kernel_initializer.HeNorml: unknown initializer 'HeNorml'; did you mean 'HeNormal'?",
+        ),
+        (
+            [{"Dense": {"units": 9, "kernel_initializer": {"HeNormal": {"sed": 1}}}}, FINAL],
+            ".0.Dense.kernel_initializer.HeNormal.sed: HeNormal has no argument 'sed'; did you mean 'seed'?",
+        ),
+        (
+            [{"Dense": {"units": 9, "kernel_initializer": {"Flatten": None}}}, FINAL],
+            ".0.Dense.kernel_initializer.Flatten: unknown initializer 'Flatten'",
+        ),
+        (
+            [{"Dense": {"units": 9, "kernel_regularizer": {"l2": 0.1}}}, FINAL],
+            '.0.Dense.kernel_regularizer: expected a name or {Name: {argument: value}}, got {"l2": 0.1}',
+        ),
+        (
+            [{"Dense": {"units": 9, "activation": 3}}, FINAL],
+            ".0.Dense.activation: expected a name or {Name: {argument: value}}, got 3",
+        ),
+        (
+            [{"SpectralNormalization": {"layer": {"dense": {"units": 9}}}}, FINAL],
+            ".0.SpectralNormalization.layer.dense: unknown layer 'dense'; did you mean 'Dense'?",
+        ),
+        (
+            [{"SpectralNormalization": {"layer": "Flatten"}}, FINAL],
+            '.0.SpectralNormalization.layer: expected {Name: {argument: value}}, got "Flatten"',
+        ),
+        (
+            ["GlobalAveragePooling2D", FINAL],
+            ".0: GlobalAveragePooling2D takes a map, but the backbone's end is one vector per image: leave it out",
+        ),
+        *(
+            ([name, FINAL], f".0: {name} {why}")
+            for name, why in {
+                "Input": "does not go into a list of layers: the network has its input already",
+                "InputLayer": "does not go into a list of layers: the network has its input already",
+                "TFSMLayer": "holds code, which Keras refuses to load from a model's file",
+                "Lambda": "holds code, which Keras refuses to load from a model's file",
+                "Embedding": "is for text, categories or sound, not for images and their features",
+                "Concatenate": "has several inputs, but each layer of a list has one",
+                "Layer": "is only what others are derived from",
+            }.items()
+        ),
+        *(
+            (
+                head,
+                ": a variant that starts from a backbone needs a head, such as "
+                "[{Dense: {units: classes, activation: softmax}}]",
+            )
+            for head in (None, [])
+        ),
+        ([{"Dense": {"units": "classes"}}], f": {LAST}, or have no activation and the loss from_logits: true"),
+        ([{"Dense": {"units": 10, "activation": "softmax"}}], f": {LAST}"),
+        (["Softmax"], f": {LAST}"),
+    ],
+    "variants.full.augmentation": [
+        (["MixUp"], ".0: MixUp would have to change the labels as well"),
+        ([{"RandomFlop": {}}], ".0.RandomFlop: unknown layer 'RandomFlop'; did you mean 'RandomFlip'?"),
+        ([3], ".0: expected Name or {Name: {argument: value}}"),
+    ],
+    f"{HALF}.augmentation": [
+        (
+            ["RandomFlip"],
+            ": augmentation changes images, but features/midway are cached activations: "
+            "give the features an augmentation and views, or take inputs from tensors/",
+        )
+    ],
+    f"{HALF}.head": [([FINAL], ": the head comes from the variant that this one starts from: leave head out")],
+    "variants.frozen_head.head": [([FINAL], ": a solver brings its own head, one Dense layer: leave head out")],
+    # fits
+    f"{FIT}.epoch": [(1, ": unknown key; did you mean 'epochs'?")],
+    "variants.frozen_head.fit.c": [([1.0], ": unknown key; did you mean 'C'?")],
+    f"{FIT}.optimizer": [
+        (GONE, ": this key is missing"),
+        ({"Adam": {1: 2}}, ".Adam.1: a key is text, got 1"),
+        ("adam", ": unknown optimizer 'adam'; did you mean 'Adam'?"),
+        ({"Adamm": None}, ".Adamm: unknown optimizer 'Adamm'; did you mean 'Adam'?"),
+        ("get", ": unknown optimizer 'get'"),
+        ("", ": unknown optimizer ''"),
+        (
+            {"LossScaleOptimizer": {"inner_optimizer": "Adam"}},
+            ".LossScaleOptimizer: LossScaleOptimizer takes other optimizers, "
+            "which params.yaml cannot give it: name one optimizer",
+        ),
+        (
+            {"Adam": {"learning_rat": 1e-3}},
+            ".Adam.learning_rat: Adam has no argument 'learning_rat'; did you mean 'learning_rate'?",
+        ),
+        (
+            {"Adam": {"learning_rate": 0.0}},
+            ".Adam.learning_rate: expected a number above 0 with a point or an exponent, or {Schedule: {...}}, got 0.0",
+        ),
+        # Keras takes a float only
+        (
+            {"SGD": {"learning_rate": 1}},
+            ".SGD.learning_rate: expected a number above 0 with a point or an exponent, or {Schedule: {...}}, got 1",
+        ),
+        (
+            {"Adam": {"learning_rate": {"CosinDecay": {"initial_learning_rate": 1e-3}}}},
+            ".Adam.learning_rate.CosinDecay: unknown learning-rate schedule 'CosinDecay'; did you mean 'CosineDecay'?",
+        ),
+        (
+            {"Adam": {"learning_rate": {"CosineDecay": None}}},
+            ".Adam.learning_rate.CosineDecay: CosineDecay needs initial_learning_rate",
+        ),
+        (
+            {"Adam": None, "SGD": None},
+            ": expected Name or {Name: {argument: value}} (an argument's line is indented deeper than the name)",
+        ),
+        ({"Adam": [1]}, ": expected Name or {Name: {argument: value}}"),
+        (
+            {"Adam": {"learning_rate": {"CosineDecay": {"initial_learning_rate": -1}}}},
+            ".Adam.learning_rate.CosineDecay.initial_learning_rate: expected a number not below 0, got -1",
+        ),
+    ],
+    f"{FIT}.epochs": [
+        ("8", ': expected a whole number, got "8"'),
+        (True, ": expected a whole number, got true"),
+        (0, ": expected a number not below 1, got 0"),
+    ],
+    f"{FIT}.jit_compile": [("auto", ': expected true or false, got "auto"')],
+    f"{FIT}.precision": [("float23", ": expected one of float32, bfloat16, got \"float23\"; did you mean 'float32'?")],
+    f"{FIT}.seed": [
+        (1.5, ": expected a whole number, got 1.5"),
+        (2**32, ": expected a number below 4294967296, got 4294967296"),
+    ],
+    f"{FIT}.callbacks": [
+        ({"EarlyStopping": {}}, ': expected a list, got {"EarlyStopping": {}}'),
+        ([{"EarlyStoping": {}}], ".0.EarlyStoping: unknown callback 'EarlyStoping'; did you mean 'EarlyStopping'?"),
+        (
+            ["TerminateOnNaN", {"EarlyStopping": {"patient": 3}}],
+            ".1.EarlyStopping.patient: EarlyStopping has no argument 'patient'; did you mean 'patience'?",
+        ),
+        # YAML 1.2 reads yes as text, which Python takes for true
+        (
+            [{"EarlyStopping": {"restore_best_weights": "no"}}],
+            '.0.EarlyStopping.restore_best_weights: expected true or false, got "no"',
+        ),
+        ([{"EarlyStopping": {"patience": "3"}}], '.0.EarlyStopping.patience: expected a number, got "3"'),
+        ([{"EarlyStopping": {"patience": None}}], ".0.EarlyStopping.patience: expected a number, got null"),
+        ([{"EarlyStopping": {"mode": 1}}], ".0.EarlyStopping.mode: expected a name, got 1"),
+        # Keras only warns, and never stops
+        (
+            [{"EarlyStopping": {"monitor": "val_acc"}}],
+            ".0.EarlyStopping.monitor: expected one of loss, accuracy, val_loss, val_accuracy, "
+            "got \"val_acc\"; did you mean 'val_accuracy'?",
+        ),
+        (
+            ["ReduceLROnPlateau"],
+            ".0: ReduceLROnPlateau cannot change a learning rate that follows a schedule: leave one of them out",
+        ),
+        (
+            [{"LearningRateScheduler": {"schedule": "f"}}],
+            ".0.LearningRateScheduler: LearningRateScheduler needs a function, which params.yaml "
+            "cannot give; give the optimizer's learning_rate as a schedule instead",
+        ),
+        (["History"], ".0: History is always there: leave it out"),
+        (["SwapEMAWeights"], ".0: SwapEMAWeights needs an optimizer with use_ema: true"),
+        *(
+            (
+                [{name: arguments}],
+                f".0.{name}: {name} writes files or sends data that dvc.yaml does not declare; "
+                "to keep the best epoch's weights use {EarlyStopping: {monitor: val_loss, "
+                "restore_best_weights: true}}; learning curves are written in any case",
+            )
+            for name, arguments in {
+                "ModelCheckpoint": {"filepath": "best.keras"},
+                "BackupAndRestore": {"backup_dir": "backup"},
+                "CSVLogger": {"filename": "log.csv"},
+                "TensorBoard": None,
+                "RemoteMonitor": {},
+                "OrbaxCheckpoint": {"directory": "checkpoints"},
+            }.items()
+        ),
+    ],
+    FIT: [
+        ("Adam", ': expected a mapping of keys to values, got "Adam"'),
+        (
+            {"solver": "logistic_regression"},
+            ": a solver starts from backbones/<name>: its optimum depends on no other start",
+        ),
+    ],
+    "variants.frozen_head.fit.solver": [("svm", ': expected logistic_regression, got "svm"')],
+    f"{FIT}.batch_size": [(-1, ": expected a number not below 1, got -1")],
+    "variants.frozen_head.fit.C": [
+        ([1.0, 0], ".1: expected a number above 0, got 0"),
+        ([float("inf")], ".0: expected a finite number, got Infinity"),
+        ([], ": expected 1 or more values, got []"),
+    ],
+    f"{FIT}.loss": [
+        (
+            "CategoricalCrossEntropy",
+            ": unknown loss 'CategoricalCrossEntropy'; did you mean 'CategoricalCrossentropy'?",
+        ),
+        (
+            "categorical_crossentropy",
+            ": unknown loss 'categorical_crossentropy'; did you mean 'CategoricalCrossentropy'?",
+        ),
+        (
+            {"CategoricalCrossentropy": {"from_logits": True}},
+            ": from_logits: the head of variants/frozen_head ends in softmax: leave from_logits out",
+        ),
+        *(
+            (name, f": {name} {why}")
+            for name, why in {
+                "Loss": "is only what others are derived from",
+                "CTC": "is for sequences, not for classes",
+                "Circle": "is for embeddings, not for classes",
+                "CategoricalGeneralizedCrossEntropy": "takes labels as numbers, which only Sparse... losses get",
+            }.items()
+        ),
+    ],
+    "variants.full.fit": [
+        (
+            TRAINED | {"train_on": ["train", "validation"]},
+            ".validate_on: validation is trained on: nothing can be chosen by it",
+        ),
+        (TRAINED | {"train_on": ["train", "train"]}, ".train_on: a split is named twice"),
+    ],
+    f"{FIT}.class_weight": [
+        ([1.0], f": {WEIGHTS}"),
+        ({"1": -1}, f": {WEIGHTS}"),
+    ],
+    f"{FIT}.learning_rate_factors": [(0.1, ": expected a mapping from names to numbers, got 0.1")],
+    # evaluation
+    "evaluation.topk": [(1, ": unknown key; did you mean 'top_k'?")],
+    "evaluation.cross_validation": [
+        (
+            {"folds": 5, "variants": ["half"]},
+            ": is a section of its own now, with an entry for each variant: "
+            "cross_validation: {NAME: {start: ..., inputs: ..., folds: ..., repeats: ..., seed: ...}}",
+        ),
+    ],
+    # cross_validation
+    "cross_validation.half": [
+        (HALF_AGAIN | {"fold": 5}, ".fold: unknown key; did you mean 'folds'?"),
+        (HALF_AGAIN | {"folds": 1}, ".folds: expected a number not below 2, got 1"),
+        (
+            HALF_AGAIN | {"inputs": "tensors/lite64"},
+            ".inputs: expected 'features/midway', as variants.half has it, got 'tensors/lite64'",
+        ),
+    ],
+    "cross_validation.hlf": [(HALF_AGAIN, ": there is no variants.hlf; did you mean 'half'?")],
+    "tensors.lite64.normalization": [
+        (
+            "tf",
+            ": EfficientNetLite0, of backbones.lite0, was pretrained with 'lite', got 'tf'; if that is meant, write "
+            "unlike_pretraining: true beside it",
+        )
+    ],
+    "evaluation.zzz": [(1, ": unknown key")],
+    "evaluation.top_k": [(1, ": expected a number not below 2, got 1")],
+}
+"""By address: what is set there, and what the line says behind that address."""
+
+OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
+    "nothing for training": (
+        {"dataset.split.test": 0.5, "dataset.split.validation": 0.5},
+        ["dataset.split.validation: test and validation together must be below 1, to leave some for training"],
+    ),
+    "key nfiles": (
+        {"dataset.nfiles": 3},
+        [
+            "dataset.nfiles: DVC does not notice when a parameter named 'nfiles' changes; use another name",
+            "dataset.nfiles: unknown key",
+        ],
+    ),
+    "folders for a table": (
+        {"dataset.layout": "csv", "dataset.split": GIVEN | {"validation": 0.1}},
+        ["dataset.split: the splits come from the table: leave folders out"],
+    ),
+    "arrays that are split at random": (
+        {"dataset.layout": "npy"},
+        ["dataset.split: the arrays' names tell the splits: set method: given"],
+    ),
+    "numbers without names": (
+        {"dataset.layout": "label_prefix"},
+        ["dataset.classes: files tell the number of their class: list the names in the order of the numbers"],
+    ),
+    "a class's name twice": (
+        NUMBERED | {"dataset.classes": ["a", "a"]},
+        ["dataset.classes: a name is there twice"],
+    ),
+    "a class with a space at its end": (
+        NUMBERED | {"dataset.classes": ["fig ", "kiwi"]},
+        ["dataset.classes: 'fig ' begins or ends with a space: write it without"],
+    ),
+    "one class": (NUMBERED | {"dataset.classes": ["a"]}, ['dataset.classes: expected 2 or more values, got ["a"]']),
+    "several at once": (
+        {
+            "dataset.pth": 1,
+            "tensors.lite64.pixels": [64],
+            "features.midway.layer": "blok_9",
+            f"{FIT}.epochs": 0,
+            f"{FIT}.optimizer": "adam",
+            f"{FIT}.callbacks": [{"EarlyStoping": {}}],
+        },
+        [
+            "dataset.pth: unknown key; did you mean 'path'?",
+            "tensors.lite64.pixels: expected 2 or more values, got [64]",
+            f"{FIT}.epochs: expected a number not below 1, got 0",
+            f"features.midway.layer: {LAYERS} 'blok_9' that every path goes through; did you mean 'block_9'?",
+            f"{FIT}.optimizer: unknown optimizer 'adam'; did you mean 'Adam'?",
+            f"{FIT}.callbacks.0.EarlyStoping: unknown callback 'EarlyStoping'; did you mean 'EarlyStopping'?",
+        ],
+    ),
+    **{
+        f"classes that look the same, {classes}": (
+            NUMBERED | {"dataset.classes": classes},
+            [f"dataset.classes: {classes[0]!r} and {classes[1]!r} look the same: give each class a name of its own"],
+        )
+        for classes in (["fig", "Fig"], ["fig", "fig "], ["1", "01"], ["caf\u00e9", "cafe\u0301"])
+    },
+    # tensors
+    "other tensors": (
+        {**ELSEWHERE, f"{HALF}.inputs": "features/other"},
+        [
+            f"{HALF}.inputs: features/other are made of tensors.other, "
+            "but the variant's start was trained on tensors.lite64: make them the same"
+        ],
+    ),
+    "other tensors without features": (
+        {**ELSEWHERE, "variants.full.inputs": "tensors/other"},
+        [
+            "variants.full.inputs: tensors/other are made of tensors.other, "
+            "but the variant's start was trained on tensors.lite64: make them the same"
+        ],
+    ),
+    "images too small for the network": (
+        {
+            "tensors.wide": {"pixels": [74, 200], "resize": "pad", "normalization": "tf"},
+            "backbones.inception": {"architecture": "InceptionV3", "weights": "none"},
+            "features.inception": {"tensors": "wide", "backbone": "inception", "layer": "top"},
+        },
+        ["features.inception.tensors: InceptionV3 needs tensors with pixels: [75, 75] or more"],
+    ),
+    # backbones
+    "features of no layers": (
+        {
+            "backbones.scratch": SCRATCH,
+            "features.more": {"tensors": "lite64", "backbone": "scratch", "layer": "top"},
+        },
+        ["features.more.backbone: backbones.scratch has no layers, so there is nothing to cache"],
+    ),
+    "another backbone": (
+        {
+            "backbones.second": LITE,
+            "features.other": MIDDLE | {"backbone": "second"},
+            f"{HALF}.inputs": "features/other",
+        },
+        [
+            f"{HALF}.inputs: features/other come from backbones.second, "
+            "but the variant starts from backbones.lite0: make them the same"
+        ],
+    ),
+    "pooling of vectors": (
+        {f"{BACKBONE}.include_top": True},
+        [
+            "features.bottleneck.pooling: backbones.lite0 ends in one vector per image, with include_top: "
+            "leave pooling out"
+        ],
+    ),
+    "size for fully connected layers": (
+        {
+            "backbones.vgg": VGG,
+            "features.vgg": {"tensors": "lite64", "backbone": "vgg", "layer": "top"},
+            "variants.fresh": FRESH | {"start": "backbones/vgg", "inputs": "tensors/lite64"},
+        },
+        [
+            "features.vgg.tensors: VGG16 with include_top needs tensors with pixels: [224, 224]",
+            "variants.fresh.inputs: VGG16 with include_top needs tensors with pixels: [224, 224]",
+        ],
+    ),
+    "weights without a digest": (
+        {f"{BACKBONE}.weights": "params.yaml"},
+        [
+            f"{BACKBONE}.sha256: weights from 'params.yaml' need the file's sha256 "
+            "(other choices: package, imagenet, none)"
+        ],
+    ),
+    "weights that are not there": (
+        {f"{BACKBONE}.weights": "imagnet.h5", f"{BACKBONE}.sha256": DIGEST},
+        [f"{BACKBONE}.weights: no such file: imagnet.h5 (or one of package, imagenet, none)"],
+    ),
+    "digest too short": (
+        {f"{BACKBONE}.weights": "params.yaml", f"{BACKBONE}.sha256": "ab12"},
+        [f'{BACKBONE}.sha256: expected 64 hexadecimal digits, 0-9 and a-f, got "ab12"'],
+    ),
+    "digest without quotes": (
+        {f"{BACKBONE}.weights": "params.yaml", f"{BACKBONE}.sha256": 12},
+        [f"{BACKBONE}.sha256: expected text, got the number 12; put it between quotes"],
+    ),
+    # features
+    "missing section": (
+        {"features": GONE, "variants": {"only": FRESH | {"inputs": "tensors/lite64"}}},
+        [
+            "features: this section is missing; without any entries, write features: {}",
+            "variants.only.head: the backbone's end is a map, not one vector per image: begin the head with "
+            "GlobalAveragePooling2D, or take features with layer: top and pooling: avg or max",
+        ],
+    ),
+    "date": (
+        {"features.midway.layer": date(2024, 5, 1)},
+        [
+            "features.midway.layer: expected text, a number, true, false, null, a list or a mapping; "
+            "this is a date; put it between quotes",
+            'features.midway.layer: expected text, got "2024-05-01"',
+        ],
+    ),
+    "an augmentation without views": (
+        {"features.midway.augmentation": ["RandomGrayscale"]},
+        ["features.midway.views: the first view is the image itself: augmentation needs 2 views or more"],
+    ),
+    "other pooling": (
+        {
+            "features.other": MIDDLE | {"layer": "top", "pooling": "max"},
+            f"{HALF}.inputs": "features/other",
+        },
+        [f"{HALF}.inputs: features/other have pooling: max, but the start's head expects: avg"],
+    ),
+    "start trained from an earlier layer": (
+        {
+            "features.later": MIDDLE | {"layer": "block_10"},
+            "variants.third": DEFAULTS["variants"]["half"] | {"start": "variants/half", "inputs": "features/later"},
+        },
+        [
+            "variants.third.inputs: variants/half has trained layers before block_10, so features/later are not its "
+            "activations: take inputs from an earlier layer or from tensors/"
+        ],
+    ),
+    "solver on unpooled features": (
+        {"features.bottleneck.pooling": None, "variants": {"only": SOLVED}},
+        [f"variants.only.inputs: {VECTOR}"],
+    ),
+    # variants
+    "mistyped solver": (
+        {"variants.frozen_head.fit": {"solvr": "logistic_regression"}},
+        [
+            "variants.frozen_head.fit.epochs: this key is missing",
+            "variants.frozen_head.fit.optimizer: this key is missing",
+            "variants.frozen_head.fit.solvr: unknown key; did you mean 'solver'?",
+        ],
+    ),
+    "Keras argument size": (
+        {
+            "variants.fresh": FRESH
+            | {"inputs": "features/midway", "head": [{"UpSampling2D": {"size": 2}}, "Flatten", FINAL]}
+        },
+        [f"{HEAD}.0.UpSampling2D.size: DVC does not notice when a parameter named 'size' changes; use another name"],
+    ),
+    "units": (
+        {**WITH_FRESH, HEAD: [{"Dense": {"units": "class"}}, {"Dense": {"units": 0}}, FINAL]},
+        [
+            f'{HEAD}.0.Dense.units: expected a whole number above 0 or classes, got "class"',
+            f"{HEAD}.1.Dense.units: expected a whole number above 0 or classes, got 0",
+        ],
+    ),
+    "inputs behind the layer from which the start was trained": (
+        {
+            "variants.full.freeze": "block_3",
+            "variants.more": {"start": "variants/full", "inputs": "features/midway", "fit": TRAINED},
+        },
+        [
+            "variants.more.inputs: variants/full has trained layers before block_9, so features/midway are not its "
+            "activations: take inputs from an earlier layer or from tensors/"
+        ],
+    ),
+    "cross-validation after training": (
+        {
+            "variants.more": {"start": "variants/half", "inputs": "tensors/lite64", "fit": TRAINED},
+            "cross_validation.half": HALF_AGAIN,
+            "cross_validation.more": {"start": "variants/half", "inputs": "tensors/lite64"},
+        },
+        [
+            "cross_validation.more: variants.more starts from variants.half, whose training has seen the images that a "
+            "fold leaves out: take a variant that starts from a backbone or from a solved head"
+        ],
+    ),
+    "start trained from the pixels": (
+        {f"{HALF}.start": "variants/full"},
+        [
+            f"{HALF}.inputs: variants/full has trained layers before block_9, so features/midway are not its "
+            "activations: take inputs from an earlier layer or from tensors/"
+        ],
+    ),
+    "circle": (
+        {f"{HALF}.start": "variants/full", "variants.full.start": "variants/half"},
+        [
+            f"{HALF}.start: the starts form a circle: variants.half descends from itself",
+            "variants.full.start: the starts form a circle: variants.full descends from itself",
+        ],
+    ),
+    "augmentation for a solver": (
+        {"variants.frozen_head.inputs": "tensors/lite64", "variants.frozen_head.augmentation": ["RandomFlip"]},
+        ["variants.frozen_head.augmentation: a solver takes no augmented images: leave augmentation out"],
+    ),
+    "head on a map": ({**WITH_FRESH, "variants.fresh.inputs": "features/midway"}, [f"{HEAD}: {MAP}"]),
+}
+"""By name: what is set, by address, and all lines."""
+
+MISTAKES: dict[str, tuple[Tree, list[str]]] = {
+    f"{number}: {address}{said}": ({**(WITH_FRESH if address == HEAD else {}), address: value}, [address + said])
+    for address, cases in OF_A_VALUE.items()
+    for number, (value, said) in enumerate(cases)
+} | OF_SEVERAL
