@@ -389,6 +389,17 @@ def test_bfloat16_is_warned_of_where_the_processor_has_it_not() -> None:
     assert check_openvino({"features": {"one": {}}, "variants": {}}).state is State.OK
 
 
+def test_without_openvino_the_doctor_warns() -> None:
+    code = """
+import sys
+sys.modules["openvino"] = None
+from commands.doctor import machine
+print(machine.check_openvino({"features": {}, "variants": {}}).text)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout == "cannot be imported; without it, features are computed by Keras, at half the speed\n"
+
+
 @pytest.mark.slow
 def test_libraries_of_a_gpu_that_is_not_seen_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nvidia").mkdir()
