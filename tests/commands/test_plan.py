@@ -149,6 +149,7 @@ def test_what_is_planned_is_what_runs(name: str, project: Project) -> None:
     assert sorted(repro_as_planned(project, plan_in(Path())).ran) == sorted(expected)
 
 
+@pytest.mark.slow
 def test_what_ran_before_comes_from_the_run_cache(project: Project) -> None:
     width(2)(project)
     assert actions() == {"letters": "runs", "sorted@up": "may run", "sorted@down": "may run", "all": "may run"}
@@ -194,6 +195,7 @@ def test_whether_a_lock_is_up_to_date_can_be_checked_without_its_results(
         plan.main(check=True)
 
 
+@pytest.mark.slow
 def test_a_result_of_the_run_cache_may_have_to_be_pulled(project: Project, tmp_path: Path) -> None:
     width(2)(project)
     project.repro()
@@ -258,6 +260,7 @@ def test_times_are_those_of_the_last_runs(
     assert "Time, as when they last ran here: 3 min for what runs; unknown for sorted@down, all." in told
 
 
+@pytest.mark.slow
 def test_a_stages_time_is_not_longer_than_it_took(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stages.digits", "--folder", str(tmp_path / "digits")]
     began = time.perf_counter()

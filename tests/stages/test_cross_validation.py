@@ -311,6 +311,7 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
     assert same == [not begun_by_a_solver] * 2  # a solved head is solved for each fold
 
 
+@pytest.mark.slow
 def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tensors(
     tmp_path: Path, plain: Path
 ) -> None:

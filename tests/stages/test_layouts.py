@@ -272,6 +272,7 @@ def test_equal_bytes_join_the_groups_that_they_are_in(folder: Path, method: str,
         assert (len(own), len({row.split for row in own}), len({row.group for row in own})) == (11, 1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path, split: str) -> None:
     splits = ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
@@ -588,6 +589,7 @@ def run_manifest(folder: Path, params: str, out: Path) -> subprocess.CompletedPr
     return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_stage_reports_leaks_and_writes_pictures_the_same_each_time(folder: Path, tmp_path: Path) -> None:
     lights(folder)
     photo = Image.fromarray(load_sample_images().images[0])

@@ -158,6 +158,7 @@ def test_efficientnet_from_a_file_is_what_keras_itself_would_load(
     np.testing.assert_allclose(ours.predict(PIXELS, verbose=0), expected, rtol=1e-5, atol=1e-6 * expected.max())
 
 
+@pytest.mark.slow
 def test_weights_with_another_digest_are_refused(
     weights: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
