@@ -70,6 +70,7 @@ ANOTHER = {
     "head": [{"Dense": {"units": "classes", "activation": "softmax"}}],
     "fit": {"epochs": 1, "optimizer": "SGD"},
 }
+FOLDS = {"start": "backbones/lite0", "inputs": "features/bottleneck", "folds": 3, "repeats": 1}
 OF_FROZEN_HEAD = [*TRAIN, *EVALUATE, *SHOW]
 OF_HALF = ["train@half", "evaluate@half", *SHOW]
 OF_FULL = ["train@full", "evaluate@full", *SHOW]
@@ -102,6 +103,7 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     "the full variant's learning rate": (parameter("variants.full.fit.optimizer", LEARNING_RATE), OF_FULL),
     "the full variant's augmentation": (parameter("variants.full.augmentation", []), OF_FULL),
     "k of top-k accuracy": (parameter("evaluation.top_k", 3), EVALUATE),
+    "folds of cross-validation": (parameter("cross_validation.frozen_head", FOLDS), ["cross_validate@frozen_head"]),
     "a variant added": (parameter("variants.another", ANOTHER), ["train@another", "evaluate@another", *SHOW]),
     "a variant removed": (parameter("variants.full", None), SHOW),
     "a module of the report": (appended("stages/report/comparison.py", "# a comment\n"), SHOW),

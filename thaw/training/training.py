@@ -97,9 +97,8 @@ def train(
     """
     classes = model.output.shape[-1]
     loss = keras_object(fit.loss, "losses")
-    in_float32 = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
-    if boundary is not None:
-        in_float32 = tail(in_float32, boundary)
+    whole = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
+    in_float32 = whole if boundary is None else tail(whole, boundary)
     in_its_precision = in_bfloat16(in_float32) if fit.precision == "bfloat16" else in_float32
     trained = _behind_augmentation(in_its_precision, augmentation) if augmentation else in_its_precision
     is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
@@ -110,13 +109,14 @@ def train(
         optimizer = _with_factors(optimizer, fit.learning_rate_factors, in_its_precision)
     jit_compile = "auto" if fit.jit_compile is None else fit.jit_compile
     accuracy = keras.metrics.SparseCategoricalAccuracy if is_sparse else keras.metrics.CategoricalAccuracy
-    trained.compile(optimizer=optimizer, loss=loss, metrics=[accuracy(name="accuracy")], jit_compile=jit_compile)
+    trained.compile(optimizer, loss, metrics=[accuracy(name="accuracy")], jit_compile=jit_compile)
     # A step that makes variables is traced twice, which takes seconds in a deep network.
     optimizer.build(trained.trainable_variables)
     history = keras.callbacks.History()
     callbacks = [_StaysFinite(), *(keras_object(spec, "callbacks") for spec in fit.callbacks), history]
     if watch:
         callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: watch(_columns(history))))
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin)
     # What XLA compiles has a way of its own to the same bits.
     with nullcontext() if fit.jit_compile else same_bits():
         trained.fit(
@@ -126,10 +126,7 @@ def train(
             shuffle=False,  # the batches are
             validation_data=read_ahead(ValidationBatches(rows, targets, fit.batch_size)),
             class_weight=_class_weight(fit, rows),
-            callbacks=[
-                keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
-                *(checkpoint.behind(callbacks) if checkpoint else callbacks),
-            ],
+            callbacks=[begin, *(checkpoint.behind(callbacks) if checkpoint else callbacks)],
             verbose=1 if sys.stdout.isatty() else 2,
         )
     if in_its_precision is not in_float32:
