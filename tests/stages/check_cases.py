@@ -46,10 +46,7 @@ HALF = "variants.half"
 FIT = "variants.half.fit"
 WITH_FRESH = {"variants.fresh": FRESH}
 BACKBONE = "backbones.lite0"
-
 VGG = {"architecture": "VGG16", "weights": "none", "include_top": True}
-
-
 GIVEN = {"method": "given", "folders": {"train": "a", "test": "b"}}
 NUMBERED = {"dataset.layout": "label_prefix", "dataset.classes": ["a", "b"]}
 SHARES = {"method": "stratified", "test": 0.2, "validation": 0.2}

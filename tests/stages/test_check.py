@@ -15,7 +15,6 @@ from ruamel.yaml import YAML
 
 from stages.check import __main__ as check_stage
 from stages.check.checking import SECTIONS, SINGLE, check_params
-from stages.check.trial import trial_problems
 from tests.stages.check_cases import DEFAULT, DEFAULTS, EVERYTHING, FILES, RIGHT, ROOT, SHARES, Tree, edited
 from tests.stages.check_mistakes import MISTAKES
 from tests.stages.conftest import lines_of
@@ -37,6 +36,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads and augmentations are tried where Keras is loaded already, not each in a process of its own."""
 
     def run(command: list[str], input: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        from stages.check.trial import trial_problems  # which imports Keras: only where something is to be tried
+
         found = [list(trial_problems(**entry)) for entry in json.loads(input)]
         return subprocess.CompletedProcess(command, 0, json.dumps(found))
 
