@@ -212,7 +212,7 @@ def test_groups_of_several_classes_are_divided_where_they_can_be() -> None:
 def test_groups_that_cannot_be_divided_are_refused() -> None:
     units = np.repeat(np.arange(4), [10, 1, 1, 1])  # of which a half is one group
     labels = np.array([0, 1] * 5 + [1, 0, 1])
-    with pytest.raises(UserError, match=r"^evaluation\.cross_validation\.folds: 2 folds"):
+    with pytest.raises(UserError, match=r"^cross_validation\.v\.folds: 2 folds"):
         list(parts_of("cross_validation.v", several(2), images_of(labels, units)))
     twice_as_many = images_of(np.concatenate([labels, labels]), np.concatenate([units, units + 4]))
     assert len(list(parts_of("cross_validation.v", several(2), twice_as_many))) == 4

@@ -143,7 +143,7 @@ def with_variants(variants: dict[str, Tree]) -> Tree:
     tree = edited(
         {
             "backbones.nothing": {"architecture": "none", "weights": "none"},
-            "tensors.tiny": {"pixels": [SIDE, SIDE], "resize": "pad", "normalization": "rescale"},
+            "tensors.tiny": {"pixels": [SIDE, SIDE], "resize": "pad", "normalization": "lite"},
         }
     )
     shared = {"start": "backbones/nothing", "inputs": "tensors/tiny", "head": ["Flatten", FINAL], "fit": TINY}

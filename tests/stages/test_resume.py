@@ -39,10 +39,10 @@ def append_and_count(self, keys, rows):
 row_store.RowStore._append = append_and_count
 computed = []
 if stage == "stages.tensors":
-    from stages import tensors
+    from thaw.images import decoding
 
-    pixels = tensors.pixels
-    tensors.pixels = lambda *arguments: computed.append(1) or pixels(*arguments)
+    pixels = decoding.pixels
+    decoding.pixels = lambda *arguments: computed.append(1) or pixels(*arguments)
 else:
     from stages.features.views import Views
 

@@ -106,7 +106,7 @@ def test_an_operation_without_deterministic_form_is_named() -> None:
 
 def test_python_collects_no_garbage_among_what_is_imported() -> None:
     program = (
-        "import gc; from thaw import backend; assert gc.isenabled(); assert gc.get_freeze_count() > 100_000; "
+        "import gc; from thaw.networks import backend; assert gc.isenabled(); assert gc.get_freeze_count() > 100_000; "
         "kept = [[] for _ in range(1000)]; import atexit; atexit._run_exitfuncs(); print(len(gc.get_objects()))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
