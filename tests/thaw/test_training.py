@@ -298,9 +298,9 @@ def test_in_bfloat16_the_layers_before_the_head_learn_nearly_the_same(monkeypatc
     compiled: dict[str, str] = {}
     really_compile = keras.Model.compile
 
-    def watched(model: keras.Model, **arguments: object) -> None:
+    def watched(model: keras.Model, *arguments: object, **others: object) -> None:
         compiled.update({layer.name: layer.compute_dtype for layer in model.layers})
-        really_compile(model, **arguments)
+        really_compile(model, *arguments, **others)
 
     monkeypatch.setattr(keras.Model, "compile", watched)
     results = {}
