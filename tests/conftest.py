@@ -84,7 +84,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: "test_recipes" not in item.nodeid)
+    items.sort(key=lambda item: ("test_recipes" not in item.nodeid, "test_every_network" not in item.nodeid))
 
 
 @dataclass(frozen=True)
