@@ -53,7 +53,7 @@ def _listed(recipes: dict[str, Path]) -> str:
 def _comment(recipe: Path) -> list[str]:
     """Return the lines with which a recipe begins, and which say what it is and what it needs."""
     lines = recipe.read_text(encoding="utf-8").splitlines()
-    if lines[0].startswith("# yaml-language-server:"):
+    if lines and lines[0].startswith("# yaml-language-server:"):
         del lines[0]
     return [line.removeprefix("#").removeprefix(" ") for line in takewhile(lambda line: line.startswith("#"), lines)]
 
