@@ -18,7 +18,7 @@ from stages.cross_validate.folding import cross_validate, parts_of
 from stages.cross_validate.solved import Images
 from tests.conftest import CLASSES as TREES
 from tests.conftest import IMAGES_PER_CLASS, PARAMS, ROOT, draw_trees, make_project, record
-from tests.thaw.test_training import clusters
+from tests.thaw.test_logistic import clusters
 from thaw.errors import UserError
 from thaw.files import sha256
 from thaw.formats.model_file import BackboneRecord

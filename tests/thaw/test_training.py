@@ -1,4 +1,4 @@
-"""Heads, freezing, the logistic solver and the scores, against independent references."""
+"""Heads, freezing and the scores, against independent references."""
 
 import dataclasses
 import re
@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 from sklearn.metrics import top_k_accuracy_score
 
 from commands.export import main as export
@@ -33,7 +31,6 @@ from thaw.params.features import Features
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Training
 from thaw.scoring import scoring
-from thaw.training import logistic
 from thaw.training.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.training import add_head, freeze, train
@@ -47,19 +44,10 @@ FOOD_HEAD = [
 SOFTMAX = [{"Dense": {"units": "classes", "activation": "softmax"}}]
 
 
-def clusters(classes: int, per_class: int, seed: int, features: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows around one centre per class, on scales that differ from column to column."""
-    centres = np.random.default_rng(7).normal(size=(classes, features))
-    labels = np.repeat(np.arange(classes), per_class)
-    noise = np.random.default_rng(seed).normal(size=(len(labels), features))
-    rows = (centres[labels] + noise) * 10.0 ** np.arange(-2, features - 2) + 5
-    return rows.astype(np.float32), labels
-
-
 def everything(values: np.ndarray, labels: np.ndarray) -> Rows:
     """Return rows that are all for training, and all for validation."""
     rows = np.arange(len(labels))
-    return Rows(values, labels, ("ash", "elm", "fir"), [rows], rows)
+    return Rows(values, labels, rows, ("ash", "elm", "fir"), [rows], rows)
 
 
 def trainable(model: keras.Model) -> int:
@@ -163,7 +151,7 @@ def noise(count: int) -> Rows:
 def test_batches_go_on_where_an_epoch_ended_and_take_one_view_after_the_other() -> None:
     views = [np.arange(5), np.arange(5, 10)]
     fit = Training(epochs=1, batch_size=2, steps_per_epoch=2, optimizer="SGD")
-    rows = Rows(np.arange(10), np.arange(10), ("ash", "elm", "fir"), views, np.arange(0))
+    rows = Rows(np.arange(10), np.arange(10), np.arange(10), ("ash", "elm", "fir"), views, np.arange(0))
     batches = Batches(rows, np.arange(10) * 10, fit)
     assert len(batches) == 2
     epochs = []
@@ -337,7 +325,9 @@ def test_a_factor_for_no_layer_is_refused() -> None:
 @pytest.mark.slow
 def test_weights_of_classes_weight_the_loss() -> None:
     rows = noise(12)
-    unequal = Rows(rows.values, np.array([0] * 8 + [1] * 2 + [2] * 2), rows.classes, rows.train, rows.validation)
+    unequal = Rows(
+        rows.values, np.array([0] * 8 + [1] * 2 + [2] * 2), rows.units, rows.classes, rows.train, rows.validation
+    )
     losses = {}
     for name, weights in (
         ("none", None),
@@ -411,51 +401,6 @@ def test_views_that_are_made_on_all_cores_are_those_that_are_made_one_by_one(tmp
     change = Augmentation(layers, 0)
     others = [change(images[number], keys[number], view) for view in (1, 2) for number in range(16)]
     np.testing.assert_array_equal(made, np.concatenate([images[:16], others, images[16:]]))
-
-
-@pytest.mark.parametrize("classes", [2, 4])
-def test_the_solver_minimizes_the_penalized_log_loss_of_standardized_features(classes: int) -> None:
-    features, labels = clusters(classes, 20, seed=1)
-    C = 0.05
-    (solved,) = logistic.solve_path(features, labels, features, labels, [C])
-
-    x = features.astype(np.float64)
-    x = (x - x.mean(axis=0)) / x.std(axis=0)
-    if classes == 2:  # scikit-learn penalizes one logit there, of which the two rows here are a half each
-
-        def objective(flat: np.ndarray) -> float:
-            w, b = flat[:-1], flat[-1]
-            logits = np.stack([np.zeros(len(x)), x @ w + b], axis=1)
-            return -log_softmax(logits, axis=1)[np.arange(len(x)), labels].sum() * C + 0.5 * (w**2).sum()
-
-        flat = minimize(objective, np.zeros(x.shape[1] + 1), method="BFGS").x
-        logits = np.stack([np.zeros(len(x)), x @ flat[:-1] + flat[-1]], axis=1)
-    else:
-
-        def objective(flat: np.ndarray) -> float:
-            w, b = flat[:-classes].reshape(-1, classes), flat[-classes:]
-            return -log_softmax(x @ w + b, axis=1)[np.arange(len(x)), labels].sum() * C + 0.5 * (w**2).sum()
-
-        flat = minimize(objective, np.zeros((x.shape[1] + 1) * classes), method="BFGS").x
-        logits = x @ flat[:-classes].reshape(-1, classes) + flat[-classes:]
-    found = softmax(features @ solved.weights + solved.bias, axis=1)
-    np.testing.assert_allclose(found, softmax(logits, axis=1), atol=2e-3)
-
-
-def test_c_is_chosen_by_the_validation_loss() -> None:
-    candidates = logistic.solve_path(*clusters(3, 5, seed=1), *clusters(3, 30, seed=2), [1e-4, 0.03, 1e3])
-    assert [candidate.C for candidate in candidates] == [1e-4, 0.03, 1e3]
-    chosen = logistic.best(candidates)
-    assert chosen.val_loss == min(candidate.val_loss for candidate in candidates)
-    assert chosen.loss != min(candidate.loss for candidate in candidates)
-
-
-def test_a_constant_feature_does_no_harm() -> None:
-    features, labels = clusters(3, 10, seed=1)
-    features[:, 2] = 4
-    (solved,) = logistic.solve_path(features, labels, features, labels, [1.0])
-    assert np.isfinite(solved.weights).all()
-    assert solved.accuracy > 0.8
 
 
 @pytest.mark.parametrize(
