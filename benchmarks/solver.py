@@ -38,13 +38,13 @@ def measure() -> Measured:
             ),
             Comparison(f"{len(few):,} rows of {what}", 0, tenth["ours"], "`LogisticRegressionCV`", tenth["scikit"]),
         ],
-        f"On the {len(few):,} rows C = {chosen.C:g} is chosen, by scikit-learn {theirs.C_:g}; the losses in cross-validation "
-        f"differ by {apart:.1e}.",
+        f"On the {len(few):,} rows C = {chosen.C:g} is chosen, by scikit-learn {theirs.C_:g}; the losses in "
+        f"cross-validation differ by {apart:.1e}.",
     )
 
 
 def rows(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return features like those of a pretrained network: correlated, of decaying variance, in clusters that overlap."""
+    """Return features like a pretrained network's: correlated, of decaying variance, in clusters that overlap."""
     random = np.random.default_rng(0)
     spread = np.arange(1, FEATURES + 1) ** -0.75
     rotation = np.linalg.qr(random.normal(size=(FEATURES, FEATURES)))[0].astype(np.float32)

@@ -151,7 +151,7 @@ def _learning_curves(contents: Contents) -> Markup:
         tag("span", "validation", class_="validation"),
         ", ",
         tag("span", "training", class_="training"),
-        "; dotted: where the loss is least in validation, for a C in cross-validation. All variants have the same scales.",
+        "; dotted: where the validation loss is least, or the C that was chosen. All variants have the same scales.",
         class_="note",
     )
     drawn = []

@@ -36,7 +36,7 @@ def read_history(path: Path) -> dict[str, list[float]]:
 
 
 def best_step(history: dict[str, list[float]]) -> int | None:
-    """Return the number, from 0, of the row with the least loss: in cross-validation, as C is chosen, else of validation.
+    """Return the number, from 0, of the row with the least loss: of validation, or by which C was chosen.
 
     Of equal ones it is the first, the most regularized; None if none is finite.
 

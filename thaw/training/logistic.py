@@ -8,13 +8,14 @@ For the rows x and their classes, with n of them, softmax(W x + b) is to have th
 
     mean log loss + |W|² / (2 n C)        (for two classes |W|² / (n C): scikit-learn penalizes one logit, not two)
 
-The optimum is one; how fast L-BFGS gets there depends on the coordinates. The loss's second derivative along a
-direction of the features is about the mean of p (1 - p) times the variance in that direction, never more than half of
-it (Böhning 1992), so in the eigenvectors of the covariance, each scaled by the root of that plus the penalty's 1 / (n C),
-all directions are nearly alike. A rotation leaves |W|² as it is, so nothing else changes.
+How fast L-BFGS gets there depends on the coordinates. The loss's second derivative along a direction of the features
+is about the mean of p (1 - p) times their variance in it, and never more than half of that variance (Böhning 1992).
+So the rows are turned into the eigenvectors of their covariance, which leaves |W|² as it is, and each coordinate is
+scaled by the root of its second derivative, penalty included: all directions are then nearly alike, and a third of the
+steps lead to the same optimum.
 
-The parts and the whole are solved side by side: their sum has the optimum of each, and a pass over the rows then serves
-them all, by products of matrices that are wide enough to be fast.
+The parts and the whole are solved side by side: the sum of what each is to make small has the optimum of each. One
+pass over the rows serves them all, and its products are of matrices wide enough to be fast.
 """
 
 import functools
@@ -36,7 +37,10 @@ from thaw.threads import on_all_cores
 FOLDS, SEED = 5, 0
 MAX_ITERATIONS = 2000
 TOLERANCE = 1e-4
-"""Of the gradient's largest element, in coordinates in which half its square is what is left to gain."""
+"""Of the gradient's largest element, by the root of the loss: half its square is what is left to gain, so that this is
+relative to the loss."""
+LEAST_GAIN = 1e-9
+"""Of a step: less is what float32 makes of the rounding of the rows' logits."""
 BLOCK = 2048
 """Rows for each product of matrices: sums over blocks are added in their order, however many threads there are."""
 LOGITS = 512
@@ -105,8 +109,8 @@ def solve_path(
     held_out = folds >= 0
     if several and not held_out.any():
         raise UserError(
-            f"{where}: one of {len(strengths)} values is to be chosen by cross-validation, but each class of the training "
-            "split has one image only, or one group of them, so none can be held out: name one value, or add images"
+            f"{where}: one of {len(strengths)} values is to be chosen by cross-validation, but no image can be held "
+            "out: each class has one only, or one group, in the training split: name one value, or add images"
         )
     with threadpool_limits(1):
         rotated = _Rotated(features)
@@ -240,7 +244,7 @@ class _Rotated:
 def _path(
     rotated: _Rotated, labels: np.ndarray, folds: np.ndarray, strengths: list[float]
 ) -> Iterator[tuple[float, np.ndarray, bool]]:
-    """Yield for each C, in ascending order, the solutions for all rows and without each fold, and whether they converged.
+    """Yield each C, in ascending order, the solutions for all rows and without each fold, and whether all converged.
 
     Solutions are float64 (1 + folds, classes, rank + 1), the intercept last.
     """
@@ -275,7 +279,7 @@ class _Problems:
         classes, counts = self.solutions.shape[1], self._counts[:, None, None]
         penalties = np.ones_like(self._variances) * (2 if classes == 2 else 1) / (C * counts)
         penalties[..., -1] = 0
-        _, _, curvature = self._evaluate(self.solutions)
+        losses, _, curvature = self._evaluate(self.solutions)
         scales = 1 / np.sqrt(np.maximum(curvature / counts, FLATTEST) * self._variances + penalties)
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -290,7 +294,11 @@ class _Problems:
             (self.solutions / scales).ravel(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": MAX_ITERATIONS, "gtol": TOLERANCE, "ftol": 0},
+            options={
+                "maxiter": MAX_ITERATIONS,
+                "gtol": TOLERANCE * np.sqrt((losses / self._counts).mean()),
+                "ftol": LEAST_GAIN,
+            },
         )
         self.solutions = found.x.reshape(scales.shape) * scales
         return bool(found.success)
