@@ -15,6 +15,7 @@ from commands.predict import main as predict
 from stages.features.augmentation import Augmentation
 from stages.features.views import Views
 from tests.conftest import record
+from tests.thaw.test_logistic import clusters
 from thaw.backbones.building import build_backbone
 from thaw.engines.openvino import finite
 from thaw.engines.ready import trained
@@ -29,11 +30,12 @@ from thaw.networks.boundary import prefix
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.keras_spec import KerasSpec
-from thaw.params.variants import Training
+from thaw.params.variants import Solver, Training
 from thaw.scoring import scoring
+from thaw.training import logistic
 from thaw.training.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.training.checkpoint import Checkpoint
-from thaw.training.training import add_head, freeze, train
+from thaw.training.training import add_head, freeze, solve, train
 
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
@@ -185,6 +187,8 @@ def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_
     assert [list(values[view]) for view in rows.train] == [[0, 1, 2, 3, 8, 9], [4, 5, 6, 7, 8, 9]]
     assert list(values[rows.validation]) == [10, 11, 12]
     assert all((rows.labels[view] == labels[:6]).all() for view in rows.train)
+    assert (rows.units[rows.train[0]] == rows.units[rows.train[1]]).all()
+    assert len(set(rows.units)) == 9
     alone = rows_of(RowFile(tmp_path / "rows.h5"), ["validation"], "test")
     assert [list(view) for view in alone.train] == [[8, 9]]
 
@@ -401,6 +405,32 @@ def test_views_that_are_made_on_all_cores_are_those_that_are_made_one_by_one(tmp
     change = Augmentation(layers, 0)
     others = [change(images[number], keys[number], view) for view in (1, 2) for number in range(16)]
     np.testing.assert_array_equal(made, np.concatenate([images[:16], others, images[16:]]))
+
+
+def test_the_validation_images_choose_no_c_and_are_fitted_if_that_is_wanted() -> None:
+    values, labels = clusters(3, 40, seed=1)
+    train_rows, validation = np.arange(90), np.arange(90, 120)
+    order = np.random.default_rng(0).permutation(120)
+    values, labels = values[order], labels[order]
+    labels[validation] = (labels[validation] + 1) % 3  # whoever chose by these would regularize most
+    rows = Rows(values, labels, np.arange(120), ("ash", "elm", "fir"), [train_rows], validation)
+    strengths = [1e-3, 1.0]
+    histories, heads = [], []
+    for train_on in (["train"], ["train", "validation"]):
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, "softmax")])
+        fit = Solver(solver="logistic_regression", C=strengths, train_on=train_on)
+        histories.append(solve("variants.v", model, rows, fit))
+        heads.append(model.layers[-1].get_weights())
+    path = logistic.solve_path("", rows.values[train_rows], rows.labels[train_rows], train_rows, strengths)
+    assert histories[0] == histories[1]
+    assert logistic.best(path).C == 1.0 != strengths[int(np.argmin(histories[0]["val_loss"]))]
+    assert list(histories[0]) == ["step", "C", "loss", "accuracy", "cv_loss", "cv_accuracy", "val_loss", "val_accuracy"]
+    assert histories[0]["cv_loss"] == [candidate.cv_loss for candidate in path]
+    scored = logistic.best(path).scores(rows.values[validation], rows.labels[validation])
+    assert (histories[0]["val_loss"][1], histories[0]["val_accuracy"][1]) == scored
+    assert (heads[0][0] == logistic.best(path).weights).all()
+    (both,) = logistic.solve_path("", rows.values, rows.labels, rows.units, [logistic.best(path).C])
+    assert (heads[1][0] == both.weights).all()
 
 
 @pytest.mark.parametrize(

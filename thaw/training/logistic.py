@@ -36,7 +36,7 @@ from thaw.threads import on_all_cores
 
 FOLDS, SEED = 5, 0
 MAX_ITERATIONS = 2000
-TOLERANCE = 1e-4
+TOLERANCE = 3e-5
 """Of the gradient's largest element, by the root of the loss: half its square is what is left to gain, so that this is
 relative to the loss."""
 LEAST_GAIN = 1e-9
@@ -184,7 +184,8 @@ def out_of_fold(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, C: 
     with threadpool_limits(1):
         rotated = _Rotated(features)
         ((_, solutions, _),) = _path(rotated, labels, folds, [C])
-        return softmax(_left_out(rotated, folds, solutions[1:]), axis=1)
+        probabilities: np.ndarray = softmax(_left_out(rotated, folds, solutions[1:]), axis=1)
+    return probabilities
 
 
 class _Rotated:
@@ -206,7 +207,8 @@ class _Rotated:
         self._mean, self._deviation = mean[0], deviation
 
         def standardized(part: slice) -> np.ndarray:
-            return (features[part] - mean) / deviation
+            rows: np.ndarray = (features[part] - mean) / deviation
+            return rows
 
         if count < width:  # then they lie in a space of so many dimensions
             basis, triangle = qr(standardized(slice(None)).T, mode="economic")
