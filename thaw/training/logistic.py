@@ -353,5 +353,7 @@ def _blocks(count: int) -> Iterator[slice]:
 
 def _sums(of_block: Callable[[slice], tuple[np.ndarray, ...]], count: int) -> tuple[np.ndarray, ...]:
     """Return the sums, in their order, of what a function returns for each block of rows, which all cores share."""
+    if count <= BLOCK:
+        return of_block(slice(0, count))  # a thread would take as long to start
     found = on_all_cores(of_block, _blocks(count))
     return functools.reduce(lambda one, other: tuple(map(operator.add, one, other)), found)
