@@ -142,7 +142,7 @@ def folds_of(labels: np.ndarray, units: np.ndarray, count: int = FOLDS, seed: in
         The fold of each row, ints (rows,) from 0 on; -1 for one that is never held out.
 
     >>> folds_of(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 2, 3, 4]), count=2).tolist()
-    [1, 1, 0, 0, 1, -1]
+    [0, 0, 1, 1, 0, -1]
     """
     _, first, unit_of, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
     alike = len(np.unique(sizes)) == 1 and bool((labels == labels[first][unit_of]).all())
