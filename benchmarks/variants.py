@@ -7,13 +7,12 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from ruamel.yaml import YAML
 
 from benchmarks.measuring import Comparison, Measured, once
 from benchmarks.project import forget
 from benchmarks.recipe import ROOT, make_project, reproduce
-from thaw.formats.history import read_history
+from thaw.formats.history import best_step, read_history
 
 # Each variant for itself, as notebooks do it: photos are read once, everything else runs in every epoch, until as many
 # validation photos are right as Thaw's variant has right. The network, its normalization and the split are given, so
@@ -23,7 +22,6 @@ import csv
 import sys
 from pathlib import Path
 import keras
-import numpy as np
 from thaw.networks import models
 from thaw.images.normalization import Normalization
 variant, target, photos = sys.argv[1], float(sys.argv[2]), Path("data/raw/vehicles")
@@ -96,4 +94,4 @@ def measure() -> Measured:
 def _validation_accuracy(folder: Path, variant: str) -> float:
     """Return that of the weights that were kept: those with the least loss."""
     curve = read_history(folder / "data" / "history" / f"{variant}.csv")
-    return curve["val_accuracy"][int(np.argmin(curve["val_loss"]))]
+    return curve["val_accuracy"][best_step(curve) or 0]

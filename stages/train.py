@@ -40,7 +40,7 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     )
     if isinstance(fit, Solver):
         freeze(network, record.frozen, "frozen")
-        curve = solve(network, rows, fit)
+        curve = solve(entry, network, rows, fit)
         _save(network, model, record)
         write_history(history, curve)
         return

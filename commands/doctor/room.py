@@ -15,8 +15,8 @@ from thaw.files import files_below
 
 BASE_MEMORY = 1.5e9
 """Bytes of a process that has loaded Keras and trains a small network."""
-OF_A_SOLVER = 3
-"""A solver holds all rows as float32, and again as float64."""
+OF_A_SOLVER = 2
+"""A solver holds all rows, and again as it turns them."""
 MUCH = 1e9
 """Bytes whose second copy is worth a word."""
 

@@ -3,6 +3,7 @@
 An entry may have other errors: what can be judged without what is wrong, is.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,15 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
         root_head = chain[-1].head or []
         if _arguments(variant.fit.loss).get("from_logits") is True and not ends_in_logits(root_head):
             yield f"{here}.fit.loss", f"from_logits: the head of {variant.start} ends in softmax: leave from_logits out"
+    if isinstance(variant.fit, Training) and variant.fit.validate_on == "validation":
+        for one, ancestor in itertools.pairwise(chain):
+            if "validation" in ancestor.fit.train_on:
+                seen_by = one.start.replace("/", ".")
+                yield (
+                    f"{here}.fit.validate_on",
+                    f"nothing can be chosen by validation: {seen_by}, which the variant descends from, has seen it; "
+                    f"leave validation out of {seen_by}.fit.train_on, or start from another variant",
+                )
     sources = [source for one in chain if (source := _source(one, valid)) is not None]
     section, _, backbone = chain[-1].start.partition("/")
     if len(sources) == len(chain) and section == "backbones" and backbone in valid["backbones"]:

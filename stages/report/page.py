@@ -16,6 +16,7 @@ from stages.report import charts
 from stages.report.comparison import Block, Points, Table, marked
 from stages.report.markup import Markup, joined, tag
 from thaw.errors import UserError
+from thaw.formats.history import best_step
 from thaw.formats.manifest import SPLITS, Row, class_names
 from thaw.formats.predictions import Predictions
 from thaw.formats.thumbnails import Thumbnails
@@ -150,12 +151,12 @@ def _learning_curves(contents: Contents) -> Markup:
         tag("span", "validation", class_="validation"),
         ", ",
         tag("span", "training", class_="training"),
-        "; dotted: where the validation loss is least. All variants have the same scales.",
+        "; dotted: where the validation loss is least, or the C that was chosen. All variants have the same scales.",
         class_="note",
     )
     drawn = []
     for name, history in contents.histories.items():
-        best, told = _best_step(history)
+        best, told = _chosen(history)
         pair = (_curves(name, history, metric, ranges[metric], best) for metric in ("accuracy", "loss"))
         title = tag("h3", marked(name, contents.optimistic))
         drawn.append(tag("article", title, tag("div", *pair, class_="pair"), tag("p", told)))
@@ -181,19 +182,18 @@ def _curves(
     )
 
 
-def _best_step(history: dict[str, list[float]]) -> tuple[int | None, str]:
-    """Return where the validation loss is least, as a number and in words."""
-    losses = history["val_loss"]
-    finite = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
-    if not finite:
+def _chosen(history: dict[str, list[float]]) -> tuple[int | None, str]:
+    """Return which row of a history is the best, and why, in words."""
+    best = best_step(history)
+    if best is None:
         return None, "The validation loss is not finite anywhere."
-    best = min(finite, key=losses.__getitem__)
     epochs = f"in epoch {history['step'][best]:g} of {history['step'][-1]:g}"
     where = f"at C = {history['C'][best]:g}" if "C" in history else epochs
-    return (
-        best,
-        f"Least validation loss {where}: {losses[best]:.3f}, with accuracy {history['val_accuracy'][best]:.1%}.",
-    )
+    validation = f"{history['val_loss'][best]:.3f}, with accuracy {history['val_accuracy'][best]:.1%}"
+    if "cv_loss" not in history:
+        return best, f"Least validation loss {where}: {validation}."
+    crossed = f"{history['cv_loss'][best]:.3f}, with accuracy {history['cv_accuracy'][best]:.1%}"
+    return best, f"Least loss in cross-validation {where}: {crossed}; validation loss {validation}."
 
 
 def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) -> Iterator[Markup]:

@@ -116,6 +116,11 @@ RIGHT = {
             "fit": {"solver": "logistic_regression", "C": [1, 0.5]},
         },
     },
+    "a chosen C that is solved once more": {
+        "variants.frozen_head.fit.train_on": ["train", "validation"],
+        "variants.half.fit.validate_on": "test",
+        "variants.full.fit.validate_on": "test",
+    },
     "cross-validation": {
         "cross_validation.frozen_head": {"start": "backbones/lite0", "inputs": "features/bottleneck", "folds": 3},
         "cross_validation.full": {"start": "variants/frozen_head", "inputs": "tensors/lite64"},
@@ -224,6 +229,8 @@ EVERYTHING = edited(
         | {"pooling": None, "batch_size": 8, "augmentation": ["RandomGrayscale"], "views": 2, "seed": 1}
         | {"precision": "bfloat16"},
         "variants.frozen_head.fit.C": [1.0, 2.0],
+        "variants.frozen_head.fit.train_on": ["train", "validation"],
+        "variants.full.fit.validate_on": "test",
         f"{FIT}": {
             "epochs": 1,
             "batch_size": 8,

@@ -38,6 +38,10 @@ MAP = (
     "the backbone's end is a map, not one vector per image: begin the head with GlobalAveragePooling2D, "
     "or take features with layer: top and pooling: avg or max"
 )
+SEEN = (
+    "variants.{0}.fit.validate_on: nothing can be chosen by validation: variants.{1}, which the variant descends from, "
+    "has seen it; leave validation out of variants.{1}.fit.train_on, or start from another variant"
+)
 VECTOR = "a solver needs one vector per image: take features with layer: top and pooling: avg or max"
 WEIGHTS = "expected balanced, or a mapping from classes to numbers not below 0"
 
@@ -462,6 +466,11 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         ([float("inf")], ".0: expected a finite number, got Infinity"),
         ([], ": expected 1 or more values, got []"),
     ],
+    "variants.frozen_head.fit.train_on": [
+        (["validation"], ": C is chosen inside train: name it, too"),
+        (["train", "train"], ": a split is named twice"),
+        (["train", "test"], '.1: expected one of train, validation, got "test"'),
+    ],
     f"{FIT}.loss": [
         (
             "CategoricalCrossEntropy",
@@ -706,6 +715,19 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
     "solver on unpooled features": (
         {"features.bottleneck.pooling": None, "variants": {"only": SOLVED}},
         [f"variants.only.inputs: {VECTOR}"],
+    ),
+    "start that was solved on the validation split": (
+        {"variants.frozen_head.fit.train_on": ["train", "validation"]},
+        [SEEN.format("half", "frozen_head"), SEEN.format("full", "frozen_head")],
+    ),
+    "start that was trained on the validation split, before the last": (
+        {
+            f"{FIT}.train_on": ["train", "validation"],
+            f"{FIT}.validate_on": "test",
+            "variants.between": {**HALF_AGAIN, "start": "variants/half", "fit": TRAINED | {"validate_on": "test"}},
+            "variants.third": {**HALF_AGAIN, "start": "variants/between", "fit": TRAINED},
+        },
+        [SEEN.format("third", "half")],
     ),
     # variants
     "mistyped solver": (

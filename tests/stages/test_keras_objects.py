@@ -100,7 +100,7 @@ def trained(layers: list[KerasSpec], augmentation: list[KerasSpec] | None = None
     model = add_head(body(), layers, 3)
     freeze(model, None, "frozen")
     everything = np.arange(len(PIXELS))
-    rows = Rows(PIXELS, LABELS, ("ash", "elm", "fir"), [everything], everything)
+    rows = Rows(PIXELS, LABELS, everything, ("ash", "elm", "fir"), [everything], everything)
     train(model, None, rows, Training(**{"epochs": 1, "batch_size": 4, "optimizer": "SGD", **fit}), augmentation or [])
     return model
 

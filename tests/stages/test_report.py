@@ -56,6 +56,8 @@ def contents(classes: list[str], noise: float = 0.8, variants: tuple[str, ...] =
             "C": [1e-6, 1e-3, 1.0],
             "loss": [1.2, 0.4, 0.001],
             "accuracy": [0.4, 0.8, 1.0],
+            "cv_loss": [1.1, 0.6, 0.55],
+            "cv_accuracy": [0.4, 0.7, 0.8],
             "val_loss": [1.3, 0.5, 0.7],
             "val_accuracy": [0.35, 0.75, 0.7],
         },
@@ -245,7 +247,7 @@ def test_a_curve_goes_through_what_was_measured(tree: Element) -> None:
             values = [read(y, down, "y", 4) for _, y in points]
             values = [10**value if metric == "loss" else value for value in values]
             np.testing.assert_allclose(values, history[column], rtol=0.05)
-    assert "Least validation loss at C = 0.001: 0.500, with accuracy 75.0%." in article.text
+    assert "Least loss in cross-validation at C = 1: 0.550, with accuracy 80.0%; validation loss 0.700" in article.text
 
 
 def read(place: float, ticks: list[Element], side: str, below: float = 0) -> float:

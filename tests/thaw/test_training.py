@@ -1,4 +1,4 @@
-"""Heads, freezing, the logistic solver and the scores, against independent references."""
+"""Heads, freezing and the scores, against independent references."""
 
 import dataclasses
 import re
@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 from sklearn.metrics import top_k_accuracy_score
 
 from commands.export import main as export
@@ -17,6 +15,7 @@ from commands.predict import main as predict
 from stages.features.augmentation import Augmentation
 from stages.features.views import Views
 from tests.conftest import record
+from tests.thaw.test_logistic import clusters
 from thaw.backbones.building import build_backbone
 from thaw.engines.openvino import finite
 from thaw.engines.ready import trained
@@ -31,12 +30,12 @@ from thaw.networks.boundary import prefix
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.keras_spec import KerasSpec
-from thaw.params.variants import Training
+from thaw.params.variants import Solver, Training
 from thaw.scoring import scoring
 from thaw.training import logistic
 from thaw.training.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.training.checkpoint import Checkpoint
-from thaw.training.training import add_head, freeze, train
+from thaw.training.training import add_head, freeze, solve, train
 
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
@@ -47,19 +46,10 @@ FOOD_HEAD = [
 SOFTMAX = [{"Dense": {"units": "classes", "activation": "softmax"}}]
 
 
-def clusters(classes: int, per_class: int, seed: int, features: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows around one centre per class, on scales that differ from column to column."""
-    centres = np.random.default_rng(7).normal(size=(classes, features))
-    labels = np.repeat(np.arange(classes), per_class)
-    noise = np.random.default_rng(seed).normal(size=(len(labels), features))
-    rows = (centres[labels] + noise) * 10.0 ** np.arange(-2, features - 2) + 5
-    return rows.astype(np.float32), labels
-
-
 def everything(values: np.ndarray, labels: np.ndarray) -> Rows:
     """Return rows that are all for training, and all for validation."""
     rows = np.arange(len(labels))
-    return Rows(values, labels, ("ash", "elm", "fir"), [rows], rows)
+    return Rows(values, labels, rows, ("ash", "elm", "fir"), [rows], rows)
 
 
 def trainable(model: keras.Model) -> int:
@@ -163,7 +153,7 @@ def noise(count: int) -> Rows:
 def test_batches_go_on_where_an_epoch_ended_and_take_one_view_after_the_other() -> None:
     views = [np.arange(5), np.arange(5, 10)]
     fit = Training(epochs=1, batch_size=2, steps_per_epoch=2, optimizer="SGD")
-    rows = Rows(np.arange(10), np.arange(10), ("ash", "elm", "fir"), views, np.arange(0))
+    rows = Rows(np.arange(10), np.arange(10), np.arange(10), ("ash", "elm", "fir"), views, np.arange(0))
     batches = Batches(rows, np.arange(10) * 10, fit)
     assert len(batches) == 2
     epochs = []
@@ -197,6 +187,8 @@ def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_
     assert [list(values[view]) for view in rows.train] == [[0, 1, 2, 3, 8, 9], [4, 5, 6, 7, 8, 9]]
     assert list(values[rows.validation]) == [10, 11, 12]
     assert all((rows.labels[view] == labels[:6]).all() for view in rows.train)
+    assert (rows.units[rows.train[0]] == rows.units[rows.train[1]]).all()
+    assert len(set(rows.units)) == 9
     alone = rows_of(RowFile(tmp_path / "rows.h5"), ["validation"], "test")
     assert [list(view) for view in alone.train] == [[8, 9]]
 
@@ -337,7 +329,9 @@ def test_a_factor_for_no_layer_is_refused() -> None:
 @pytest.mark.slow
 def test_weights_of_classes_weight_the_loss() -> None:
     rows = noise(12)
-    unequal = Rows(rows.values, np.array([0] * 8 + [1] * 2 + [2] * 2), rows.classes, rows.train, rows.validation)
+    unequal = Rows(
+        rows.values, np.array([0] * 8 + [1] * 2 + [2] * 2), rows.units, rows.classes, rows.train, rows.validation
+    )
     losses = {}
     for name, weights in (
         ("none", None),
@@ -413,49 +407,30 @@ def test_views_that_are_made_on_all_cores_are_those_that_are_made_one_by_one(tmp
     np.testing.assert_array_equal(made, np.concatenate([images[:16], others, images[16:]]))
 
 
-@pytest.mark.parametrize("classes", [2, 4])
-def test_the_solver_minimizes_the_penalized_log_loss_of_standardized_features(classes: int) -> None:
-    features, labels = clusters(classes, 20, seed=1)
-    C = 0.05
-    (solved,) = logistic.solve_path(features, labels, features, labels, [C])
-
-    x = features.astype(np.float64)
-    x = (x - x.mean(axis=0)) / x.std(axis=0)
-    if classes == 2:  # scikit-learn penalizes one logit there, of which the two rows here are a half each
-
-        def objective(flat: np.ndarray) -> float:
-            w, b = flat[:-1], flat[-1]
-            logits = np.stack([np.zeros(len(x)), x @ w + b], axis=1)
-            return -log_softmax(logits, axis=1)[np.arange(len(x)), labels].sum() * C + 0.5 * (w**2).sum()
-
-        flat = minimize(objective, np.zeros(x.shape[1] + 1), method="BFGS").x
-        logits = np.stack([np.zeros(len(x)), x @ flat[:-1] + flat[-1]], axis=1)
-    else:
-
-        def objective(flat: np.ndarray) -> float:
-            w, b = flat[:-classes].reshape(-1, classes), flat[-classes:]
-            return -log_softmax(x @ w + b, axis=1)[np.arange(len(x)), labels].sum() * C + 0.5 * (w**2).sum()
-
-        flat = minimize(objective, np.zeros((x.shape[1] + 1) * classes), method="BFGS").x
-        logits = x @ flat[:-classes].reshape(-1, classes) + flat[-classes:]
-    found = softmax(features @ solved.weights + solved.bias, axis=1)
-    np.testing.assert_allclose(found, softmax(logits, axis=1), atol=2e-3)
-
-
-def test_c_is_chosen_by_the_validation_loss() -> None:
-    candidates = logistic.solve_path(*clusters(3, 5, seed=1), *clusters(3, 30, seed=2), [1e-4, 0.03, 1e3])
-    assert [candidate.C for candidate in candidates] == [1e-4, 0.03, 1e3]
-    chosen = logistic.best(candidates)
-    assert chosen.val_loss == min(candidate.val_loss for candidate in candidates)
-    assert chosen.loss != min(candidate.loss for candidate in candidates)
-
-
-def test_a_constant_feature_does_no_harm() -> None:
-    features, labels = clusters(3, 10, seed=1)
-    features[:, 2] = 4
-    (solved,) = logistic.solve_path(features, labels, features, labels, [1.0])
-    assert np.isfinite(solved.weights).all()
-    assert solved.accuracy > 0.8
+def test_the_validation_images_choose_no_c_and_are_fitted_if_that_is_wanted() -> None:
+    values, labels = clusters(3, 40, seed=1)
+    train_rows, validation = np.arange(90), np.arange(90, 120)
+    order = np.random.default_rng(0).permutation(120)
+    values, labels = values[order], labels[order]
+    labels[validation] = (labels[validation] + 1) % 3  # whoever chose by these would regularize most
+    rows = Rows(values, labels, np.arange(120), ("ash", "elm", "fir"), [train_rows], validation)
+    strengths = [1e-3, 1.0]
+    histories, heads = [], []
+    for train_on in (["train"], ["train", "validation"]):
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, "softmax")])
+        fit = Solver(solver="logistic_regression", C=strengths, train_on=train_on)
+        histories.append(solve("variants.v", model, rows, fit))
+        heads.append(model.layers[-1].get_weights())
+    path = logistic.solve_path("", rows.values[train_rows], rows.labels[train_rows], train_rows, strengths)
+    assert histories[0] == histories[1]
+    assert logistic.best(path).C == 1.0 != strengths[int(np.argmin(histories[0]["val_loss"]))]
+    assert list(histories[0]) == ["step", "C", "loss", "accuracy", "cv_loss", "cv_accuracy", "val_loss", "val_accuracy"]
+    assert histories[0]["cv_loss"] == [candidate.cv_loss for candidate in path]
+    scored = logistic.best(path).scores(rows.values[validation], rows.labels[validation])
+    assert (histories[0]["val_loss"][1], histories[0]["val_accuracy"][1]) == scored
+    assert (heads[0][0] == logistic.best(path).weights).all()
+    (both,) = logistic.solve_path("", rows.values, rows.labels, rows.units, [logistic.best(path).C])
+    assert (heads[1][0] == both.weights).all()
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ class InterruptedAfterAnEpoch(Checkpoint):
 
 def rows() -> Rows:
     pixels = np.random.default_rng(0).integers(0, 256, (22, 4, 4, 3)).astype(np.uint8)
-    return Rows(pixels, np.arange(22) % 3, ("ash", "elm", "fir"), [np.arange(8), np.arange(8, 16)], np.arange(16, 22))
+    views = [np.arange(8), np.arange(8, 16)]
+    return Rows(pixels, np.arange(22) % 3, np.arange(22), ("ash", "elm", "fir"), views, np.arange(16, 22))
 
 
 def trained(fit: Training, checkpoint: Checkpoint | None) -> tuple[dict[str, list[float]], list[np.ndarray]]:

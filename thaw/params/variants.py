@@ -9,14 +9,30 @@ from thaw.params.reading import Entry, Seed
 
 
 class Solver(Entry):
-    """A linear head, solved by scikit-learn to its default tolerance; C chosen on the validation split."""
+    """A linear head, solved; C is chosen by cross-validation inside the training split."""
 
     solver: Literal["logistic_regression"]
     """Multinomial logistic regression, the only one there is."""
     C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [
         10.0**exponent for exponent in range(-6, 2)
     ]
-    """Inverse strengths of the L2 penalty on standardized features."""
+    """Inverse strengths of the L2 penalty on standardized features; of several, one is chosen."""
+    train_on: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train"]
+    """With `validation` beside `train`, what is chosen on `train` is solved once more on both: for a model that nothing
+    that is validated starts from, nor is compared by its validation scores."""
+
+    @field_validator("train_on")
+    @classmethod
+    def train_once(cls, train_on: list[str]) -> list[str]:
+        if "train" not in train_on:
+            raise ValueError("C is chosen inside train: name it, too")
+        return _each_once(train_on)
+
+
+def _each_once(splits: list[str]) -> list[str]:
+    if len(set(splits)) < len(splits):
+        raise ValueError("a split is named twice")
+    return splits
 
 
 def _require_class_weight(weights: Any) -> Any:
@@ -70,9 +86,7 @@ class Training(Entry):
     @field_validator("train_on")
     @classmethod
     def each_once(cls, train_on: list[str]) -> list[str]:
-        if len(set(train_on)) < len(train_on):
-            raise ValueError("a split is named twice")
-        return train_on
+        return _each_once(train_on)
 
     @field_validator("validate_on")
     @classmethod

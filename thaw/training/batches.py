@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from thaw.formats.row_file import RowFile, Values
+from thaw.formats.row_file import RowFile, Values, units_of
 from thaw.networks.backend import keras
 from thaw.params.variants import Training
 
@@ -18,6 +18,8 @@ class Rows:
     values: Values
     labels: np.ndarray
     """Ints (rows,)."""
+    units: np.ndarray
+    """Ints (rows,): the same for rows of images that belong together, and for all views of an image."""
     classes: tuple[str, ...]
     train: list[np.ndarray]
     """Numbers of rows; one array for each view, all of the same images."""
@@ -34,7 +36,10 @@ def rows_of(file: RowFile, train_on: Sequence[str], validate_on: str) -> Rows:
         # The views of the train split stand one after the other; of another split there is one.
         parts.append(np.split(numbers, views) if split == "train" else [numbers] * views)
     train = [np.concatenate(of_one_view) for of_one_view in zip(*parts, strict=True)]
-    return Rows(file, file.index.labels, file.index.classes, train, _numbers(file, validate_on))
+    units = units_of(file.index.groups)
+    for view in np.split(_numbers(file, "train"), file.origin.views):
+        units[view] = units[file.index.splits["train"]][: len(view)]
+    return Rows(file, file.index.labels, units, file.index.classes, train, _numbers(file, validate_on))
 
 
 def _numbers(file: RowFile, split: str) -> np.ndarray:

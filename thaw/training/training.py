@@ -52,24 +52,42 @@ def freeze(model: keras.Model, boundary: str | None, batch_norm: str) -> None:
         one.trainable = id(one) in trained and not (normalizes and batch_norm == "frozen")
 
 
-def solve(model: keras.Model, rows: Rows, fit: Solver) -> Columns:
+def solve(entry: str, model: keras.Model, rows: Rows, fit: Solver) -> Columns:
     """Set the model's last layer, a Dense, to the best logistic regression; return the scores for every C.
 
-    All views of the training images are fitted, as images of their own.
+    All views of the training images are fitted, as images of their own. If validation images are trained on, too, the
+    scores are those before that, and C is chosen as if they were not.
+
+    Args:
+        entry: the variant's address in params.yaml, for messages.
+        model: from pixels to class probabilities.
+        rows: of the training images; those for validation are scored, and choose nothing.
+        fit: how.
+
+    Raises:
+        UserError: there are several C, but no images by which one can be chosen.
     """
-    fitted, held_out = np.concatenate(rows.train), rows.validation
-    candidates = logistic.solve_path(
-        rows.values[fitted], rows.labels[fitted], rows.values[held_out], rows.labels[held_out], fit.C
-    )
+
+    where = f"{entry}.fit.C"
+
+    def path(numbers: np.ndarray, strengths: list[float]) -> list[logistic.Candidate]:
+        return logistic.solve_path(where, rows.values[numbers], rows.labels[numbers], rows.units[numbers], strengths)
+
+    candidates = path(np.concatenate(rows.train), fit.C)
     chosen = logistic.best(candidates)
+    columns = {name: [getattr(candidate, name) for candidate in candidates] for name in ("C", "loss", "accuracy")}
+    if chosen.cv_loss is not None:
+        print(f"C = {chosen.C:g} has the least loss in cross-validation, {chosen.cv_loss:.4f}", flush=True)
+        columns |= {name: [getattr(candidate, name) for candidate in candidates] for name in ("cv_loss", "cv_accuracy")}
+    held_out, labels = rows.values[rows.validation], rows.labels[rows.validation]
+    scores = [candidate.scores(held_out, labels) for candidate in candidates]
+    columns["val_loss"], columns["val_accuracy"] = map(list, zip(*scores, strict=True))
+    if "validation" in fit.train_on:
+        (chosen,) = path(np.concatenate([*rows.train, *[rows.validation] * len(rows.train)]), [chosen.C])
+    if not chosen.converged:
+        print(f"C = {chosen.C:g} did not converge in {logistic.MAX_ITERATIONS} iterations", flush=True)
     model.layers[-1].set_weights([chosen.weights, chosen.bias])
-    note = "" if chosen.converged else ", which did not converge"
-    print(f"C = {chosen.C:g} has the least validation loss, {chosen.val_loss:.4f}{note}", flush=True)
-    names = ("C", "loss", "accuracy", "val_loss", "val_accuracy")
-    return {
-        "step": [float(step) for step in range(1, len(candidates) + 1)],
-        **{name: [getattr(candidate, name) for candidate in candidates] for name in names},
-    }
+    return {"step": [float(step) for step in range(1, len(candidates) + 1)], **columns}
 
 
 def train(
