@@ -1,0 +1,103 @@
+"""What the stages write, as tables of pandas: for notebooks and scripts, no stage needs it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas
+
+from thaw.errors import UserError
+from thaw.formats.manifest import MANIFEST_COLUMNS
+from thaw.formats.predictions import FIXED, PROBABILITY
+from thaw.formats.row_file import RowFile
+
+TABLES = (
+    MANIFEST_COLUMNS,
+    ["path", "reason"],
+    ["path", "label", "split", "other_path", "other_label", "other_split", "distance"],
+    ["number", "class", "split", "images"],
+    ["class", "images", "precision", "recall", "f1"],
+    ["images", "confidence", "accuracy", "accuracy_low", "accuracy_high"],
+)
+"""Columns of tables that always have the same; predictions and learning curves begin with some."""
+CURVE = ["step"]
+TEXT = {
+    *("path", "label", "split", "sha256", "group", "reason", "class", "actual", "predicted"),
+    *("other_path", "other_label", "other_split"),
+}
+
+
+def frame(path: Path | str) -> pandas.DataFrame:
+    """Read what a stage wrote as a table.
+
+    - The CSV files of `data/`, such as the manifest, predictions and learning curves: with the columns that they have.
+      Names of classes and other texts are text, whatever they read as; all else is numbers.
+    - The scores of `metrics/*.json`: a row, named by the variant, with columns such as `test.accuracy`.
+    - Tensors and features, `*.h5`: the columns of the manifest, a row for each row of the file. The pixels or activations
+      of some of them are `RowFile(path)[table.index]`.
+
+    Raises:
+        UserError: the file is missing, damaged, or nothing that a stage wrote.
+
+    >>> from thaw.formats.predictions import Predictions, write_predictions
+    >>> probabilities = np.array([[0.25, 0.75], [0.5, 0.5]])
+    >>> write_predictions(Path("full.csv"), Predictions(["1.jpg", "2.jpg"], np.array([1, 1]), probabilities, ["007", "NA"]))
+    >>> frame("full.csv")
+        path actual predicted  p_007  p_NA
+    0  1.jpg     NA        NA   0.25  0.75
+    1  2.jpg     NA       007   0.50  0.50
+    """
+    path = Path(path)
+    read = {".csv": _table, ".json": _scores, ".h5": _images}.get(path.suffix)
+    if read is None:
+        raise UserError(f"{path}: no table; expected a .csv, .json or .h5 file below data or metrics")
+    try:
+        return read(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UserError(
+            f"{path}: nothing that a stage wrote, or damaged; if one did, delete it and run `dvc repro`"
+        ) from None
+
+
+def _table(path: Path) -> pandas.DataFrame:
+    names = [*pandas.read_csv(path, nrows=0)]
+    begins = names[: len(FIXED)] == FIXED and all(name.startswith(PROBABILITY) for name in names[len(FIXED) :])
+    if not (names in TABLES or begins or names[:1] == CURVE):
+        raise ValueError
+    numbers = [name for name in names if name not in TEXT]
+    table = pandas.read_csv(
+        path,
+        dtype={name: str for name in names if name in TEXT},
+        keep_default_na=False,
+        na_values={name: ["nan"] for name in numbers},  # as the loss of a training that diverged
+    )
+    # Of rows that are too long, pandas would make an index.
+    is_whole = isinstance(table.index, pandas.RangeIndex)
+    if not is_whole or not all(map(pandas.api.types.is_numeric_dtype, table[numbers].dtypes)):
+        raise ValueError
+    return table
+
+
+def _scores(path: Path) -> pandas.DataFrame:
+    scores = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(scores, dict) or not {"test", "accuracy"} & scores.keys():
+        raise ValueError
+    return pandas.json_normalize(scores).set_axis([path.stem])
+
+
+def _images(path: Path) -> pandas.DataFrame:
+    index = RowFile(path).index
+    splits = np.concatenate([np.repeat(name, part.stop - part.start) for name, part in index.splits.items()])
+    columns = {
+        "path": np.char.decode(index.paths, "utf-8"),
+        "label": np.array(index.classes)[index.labels],
+        "number": index.labels,
+        "split": splits,
+        "sha256": np.char.decode(index.keys, "ascii"),
+        "group": np.char.decode(index.groups, "utf-8"),
+    }
+    return pandas.DataFrame(columns)[MANIFEST_COLUMNS]
