@@ -25,6 +25,8 @@ TEXT = {
     *("path", "label", "split", "sha256", "group", "reason", "class", "actual", "predicted"),
     *("other_path", "other_label", "other_split"),
 }
+WHOLE = {"number", "images", "distance", "step"}
+"""Columns of whole numbers; what is neither is real numbers."""
 
 
 def frame(path: Path | str) -> pandas.DataFrame:
@@ -68,16 +70,11 @@ def _table(path: Path) -> pandas.DataFrame:
     begins = names[: len(FIXED)] == FIXED and all(name.startswith(PROBABILITY) for name in names[len(FIXED) :])
     if not (names in TABLES or begins or names[:1] == CURVE):
         raise ValueError
-    numbers = [name for name in names if name not in TEXT]
-    table = pandas.read_csv(
-        path,
-        dtype={name: str for name in names if name in TEXT},
-        keep_default_na=False,
-        na_values={name: ["nan"] for name in numbers},  # as the loss of a training that diverged
-    )
-    # Of rows that are too long, pandas would make an index.
-    is_whole = isinstance(table.index, pandas.RangeIndex)
-    if not is_whole or not all(map(pandas.api.types.is_numeric_dtype, table[numbers].dtypes)):
+    kinds = {name: str if name in TEXT else int if name in WHOLE else float for name in names}
+    # The loss of a training that diverged is not a number; all else is what it says.
+    missing = {name: ["nan"] for name, kind in kinds.items() if kind is float}
+    table = pandas.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing)
+    if not isinstance(table.index, pandas.RangeIndex):  # which pandas makes of rows that are too long
         raise ValueError
     return table
 
