@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +103,15 @@ def test_a_folder_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "full.csv").mkdir()
     with pytest.raises(UserError, match=r"full\.csv: cannot be read: Is a directory"):
         frame(tmp_path / "full.csv")
+
+
+@pytest.mark.slow
+def test_nobody_waits_for_pandas_who_does_not_want_it() -> None:
+    code = """
+import sys, thaw.scoring.scoring, thaw.networks.backend, stages.manifest.layouts
+assert "pandas" not in sys.modules
+import pandas
+from sklearn.preprocessing import StandardScaler
+assert list(StandardScaler().set_output(transform="pandas").fit_transform(pandas.DataFrame({"a": [1.0, 2.0]}))) == ["a"]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -35,15 +35,15 @@ def frame(path: Path | str) -> pandas.DataFrame:
     - The CSV files of `data/`, such as the manifest, predictions and learning curves: with the columns that they have.
       Names of classes and other texts are text, whatever they read as; all else is numbers.
     - The scores of `metrics/*.json`: a row, named by the variant, with columns such as `test.accuracy`.
-    - Tensors and features, `*.h5`: the columns of the manifest, a row for each row of the file. The pixels or activations
-      of some of them are `RowFile(path)[table.index]`.
+    - Tensors and features, `*.h5`: the columns of the manifest, a row for each row of the file. `RowFile(path)` gives
+      the pixels or activations of some: `[part.index]`, for a part of the table.
 
     Raises:
         UserError: the file is missing, damaged, or nothing that a stage wrote.
 
     >>> from thaw.formats.predictions import Predictions, write_predictions
-    >>> probabilities = np.array([[0.25, 0.75], [0.5, 0.5]])
-    >>> write_predictions(Path("full.csv"), Predictions(["1.jpg", "2.jpg"], np.array([1, 1]), probabilities, ["007", "NA"]))
+    >>> labels, probabilities = np.array([1, 1]), np.array([[0.25, 0.75], [0.5, 0.5]])
+    >>> write_predictions(Path("full.csv"), Predictions(["1.jpg", "2.jpg"], labels, probabilities, ["007", "NA"]))
     >>> frame("full.csv")
         path actual predicted  p_007  p_NA
     0  1.jpg     NA        NA   0.25  0.75
