@@ -55,6 +55,7 @@ CHECKED: dict[str, Schema] = {
 VALUES: dict[str, Schema] = {
     "data_format": {"enum": ["channels_last", None]},
     "fill_value": {"type": "number", "minimum": 0, "maximum": 255},
+    "label_smoothing": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
     "layer": {"anyOf": [_to("layers.arguments"), {"type": "null"}]},
     "backward_layer": {"anyOf": [_to("layers.arguments"), {"type": "null"}]},
     "learning_rate": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _to("optimizers.schedules.arguments")]},

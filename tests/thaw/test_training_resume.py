@@ -20,6 +20,7 @@ from tests.stages.test_cross_validation import rows as row_file
 from thaw.formats.history import read_history
 from thaw.formats.row_file import Origin
 from thaw.networks.backend import keras
+from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Training
 from thaw.training.batches import Rows
 from thaw.training.checkpoint import Checkpoint
@@ -41,7 +42,13 @@ FITS: dict[str, dict[str, Any]] = {
         ],
         "steps_per_epoch": 2,
     },
+    "on mixed images": {
+        "optimizer": {"Adam": {"learning_rate": 0.03}},
+        "callbacks": [],
+        "loss": "CategoricalCrossentropy",
+    },
 }
+MIXED = ["RandomFlip", {"MixUp": {"alpha": 0.4}}, "CutMix"]
 
 
 class KilledError(Exception):
@@ -61,7 +68,9 @@ def rows() -> Rows:
     return Rows(pixels, np.arange(22) % 3, ("ash", "elm", "fir"), [np.arange(8), np.arange(8, 16)], np.arange(16, 22))
 
 
-def trained(fit: Training, checkpoint: Checkpoint | None) -> tuple[dict[str, list[float]], list[np.ndarray]]:
+def trained(
+    fit: Training, checkpoint: Checkpoint | None, augmentation: list[KerasSpec] | None = None
+) -> tuple[dict[str, list[float]], list[np.ndarray]]:
     """Train a new network, as a new process would; return the scores by epoch, and the weights."""
     keras.utils.set_random_seed(fit.seed)
     inputs = keras.Input((4, 4, 3))
@@ -71,20 +80,21 @@ def trained(fit: Training, checkpoint: Checkpoint | None) -> tuple[dict[str, lis
     x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))
     model = keras.Model(inputs, keras.layers.Dense(3, "softmax", name="head_1_dense")(x))
     freeze(model, None, "trained")
-    curve = train(model, None, rows(), fit, ["RandomFlip"], checkpoint)
+    curve = train(model, None, rows(), fit, augmentation or ["RandomFlip"], checkpoint)
     return curve, model.get_weights()
 
 
 @pytest.mark.parametrize("name", FITS)
 def test_interrupted_after_every_epoch_it_comes_to_the_same_bits(name: str, tmp_path: Path) -> None:
     fit = Training(**{"epochs": 4, "batch_size": 3, **FITS[name]})
-    curve, weights = trained(fit, None)
+    augmentation = MIXED if name == "on mixed images" else None
+    curve, weights = trained(fit, None, augmentation)
     for epoch, _ in enumerate(curve["loss"]):
         interrupted = InterruptedAfterAnEpoch(tmp_path, "this")
         assert interrupted.epochs == epoch
         with pytest.raises(KilledError):
-            trained(fit, interrupted)
-    of_all_parts, last_weights = trained(fit, Checkpoint(tmp_path, "this"))
+            trained(fit, interrupted, augmentation)
+    of_all_parts, last_weights = trained(fit, Checkpoint(tmp_path, "this"), augmentation)
     assert of_all_parts == curve
     assert all((one == other).all() for one, other in zip(last_weights, weights, strict=True))
 
@@ -119,8 +129,10 @@ PARAMS = {
                 {"Dropout": {"rate": 0.3}},
                 {"Dense": {"units": "classes", "activation": "softmax"}},
             ],
-            "augmentation": ["RandomFlip"],
+            "augmentation": ["RandomFlip", "MixUp"],
             "fit": {
+                "loss": "CategoricalCrossentropy",
+                "calibrate": "temperature",
                 "epochs": 90,
                 "batch_size": 8,
                 "optimizer": {"Adam": {"learning_rate": 0.01}},
