@@ -191,6 +191,12 @@ def _mixed_labels(here: str, augmentation: list[Any], fit: dict[Any, Any]) -> It
                 f"{here}.fit.class_weight",
                 f"weights an image by its one class, but {layer} gives it parts of several: leave one of them out",
             )
+        if fit.get("jit_compile") is True:
+            yield (
+                f"{here}.fit.jit_compile",
+                f"XLA has none of the random numbers by which {layer} draws with TensorFlow, and JAX compiles in any "
+                "case: leave jit_compile out",
+            )
 
 
 def _parent_of_variant(where: str, reference: str, sections: tuple[str, ...], raw: Entries) -> Iterator[Problem]:

@@ -106,9 +106,11 @@ def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def _inputs(model: keras.Model, last: keras.layers.Layer, boundary: str | None, rows: Rows, source: str) -> np.ndarray:
     """Return what the last layer gets of the validation rows, float32 (rows, features)."""
+    numbers = rows.validation
+    if boundary and last.input is model.get_layer(boundary).output:
+        return np.asarray(rows.values[numbers], np.float32)
     body = keras.Model(model.input, last.input)
     inner = body if boundary is None else tail(body, boundary)
-    numbers = rows.validation
     batches = (rows.values[numbers[first : first + BATCH]] for first in range(0, len(numbers), BATCH))
     computed = KerasEngine(inner, batch_size=BATCH).stream(batches)
     return np.concatenate(list(finite(progress_by_rows(computed, len(numbers), "calibrating"), source)))
@@ -123,4 +125,5 @@ def _logits(inputs: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
 
 def _classes(end: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """Return the predicted classes of the last layer's inputs, as the model's end gives them, ints (rows,)."""
-    return KerasEngine(end, batch_size=BATCH)(inputs).argmax(axis=1)
+    classes: np.ndarray = KerasEngine(end, batch_size=BATCH)(inputs).argmax(axis=1)
+    return classes

@@ -739,16 +739,18 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             "leave CutMix out"
         ],
     ),
-    "mixed images for a loss of whole labels, with weights of classes": (
+    "mixed images for what takes none": (
         {
             "variants.full.augmentation": ["MixUp", "CutMix"],
-            "variants.full.fit": TRAINED | {"loss": "SquaredHinge", "class_weight": "balanced"},
+            "variants.full.fit": TRAINED | {"loss": "SquaredHinge", "class_weight": "balanced", "jit_compile": True},
         },
         [
             "variants.full.fit.loss: MixUp gives an image parts of several classes, but SquaredHinge takes labels of 0 "
             "and 1 only: write loss: CategoricalCrossentropy, or leave MixUp out",
             "variants.full.fit.class_weight: weights an image by its one class, but MixUp gives it parts of several: "
             "leave one of them out",
+            "variants.full.fit.jit_compile: XLA has none of the random numbers by which MixUp draws with TensorFlow, and "
+            "JAX compiles in any case: leave jit_compile out",
         ],
     ),
     "images that are mixed by nothing": (

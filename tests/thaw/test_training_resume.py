@@ -18,6 +18,7 @@ from tests.conftest import ROOT, named
 from tests.stages.test_cross_validation import TENSORS, backbone, coloured
 from tests.stages.test_cross_validation import rows as row_file
 from thaw.formats.history import read_history
+from thaw.formats.model_file import ModelRecord, read_record
 from thaw.formats.row_file import Origin
 from thaw.networks.backend import keras
 from thaw.params.keras_spec import KerasSpec
@@ -173,6 +174,9 @@ def test_killed_and_run_again_a_stage_writes_the_bytes_of_one_that_never_was(war
     subprocess.run([python, *STAGE], cwd=undisturbed, stdout=subprocess.DEVNULL, check=True)
     history = read_history(undisturbed / "out" / "v.csv")
     assert 41 < len(history["step"]) < 90  # early stopping waited, and stopped
+    record = read_record(undisturbed / "out" / "v.keras")
+    assert isinstance(record, ModelRecord)
+    assert record.temperature not in (None, 1.0)
 
     # Nobody reads what it prints: it comes to a stand when the pipe is full, some epochs before its end.
     with subprocess.Popen([python, *STAGE], cwd=killed, stdout=subprocess.PIPE, text=True) as client:
