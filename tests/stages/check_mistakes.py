@@ -749,8 +749,8 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             "and 1 only: write loss: CategoricalCrossentropy, or leave MixUp out",
             "variants.full.fit.class_weight: weights an image by its one class, but MixUp gives it parts of several: "
             "leave one of them out",
-            "variants.full.fit.jit_compile: XLA has none of the random numbers by which MixUp draws with TensorFlow, and "
-            "JAX compiles in any case: leave jit_compile out",
+            "variants.full.fit.jit_compile: XLA has none of the random numbers by which MixUp draws with TensorFlow, "
+            "and JAX compiles in any case: leave jit_compile out",
         ],
     ),
     "images that are mixed by nothing": (
