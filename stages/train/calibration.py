@@ -21,6 +21,9 @@ LIMIT = 100.0
 """Temperatures are from a hundredth to a hundred."""
 DIGITS = 4
 """Significant ones of a temperature: more have no effect, and machines would not agree on them."""
+LEAST_GAIN = 1.0
+"""Of all validation images together, in nats: by half of one, a number that is fitted to some images lessens their log
+loss in the mean where there is nothing to gain, and by as much it makes that of others larger (Akaike 1974)."""
 NEIGHBOURS = (1, 1.001, 0.999, 1.01, 0.99)
 """Factors of the best temperature that are tried until none of the predictions is another, as rounding may make it."""
 BATCH = 32
@@ -29,7 +32,8 @@ BATCH = 32
 def calibrate(model: keras.Model, boundary: str | None, rows: Rows, source: str) -> float:
     """Divide a model's logits by the temperature at which the validation rows have the least log loss, in place.
 
-    Their predicted classes stay the same, and their log loss does not grow; where no temperature does so, it is 1.
+    Their predicted classes stay the same, and their log loss falls by more than chance would have it; where no
+    temperature does so, it is 1.
 
     Args:
         model: ends in a Dense layer with softmax, or in one without activation and a Softmax behind it.
@@ -61,14 +65,18 @@ def calibrate(model: keras.Model, boundary: str | None, rows: Rows, source: str)
         divided = [(weight / temperature).astype(weight.dtype) for weight in weights]
         after = log_loss(_logits(inputs, divided), labels)
         last.set_weights(divided)
-        if after <= before and (_classes(end, inputs) == classes).all():
+        is_gain = (before - after) * len(labels) > LEAST_GAIN
+        if is_gain and (_classes(end, inputs) == classes).all():
             announce(
                 f"temperature {temperature:g}: the log loss of the {len(labels)} validation images is {after:.4f}, "
                 f"and was {before:.4f}"
             )
             return temperature
     last.set_weights(weights)
-    announce(f"temperature 1: no other lessens the log loss of the {len(labels)} validation images, {before:.4f}")
+    announce(
+        f"temperature 1: {best:.{DIGITS}g} would make no more than a chance difference to the log loss of the "
+        f"{len(labels)} validation images, {before:.4f}"
+    )
     return 1.0
 
 

@@ -53,7 +53,7 @@ def overconfident(head: list[Any]) -> keras.Model:
     keras.utils.set_random_seed(1)
     model = small_network(head)
     last = next(layer for layer in reversed(model.layers) if layer.weights)
-    last.set_weights([20 * weight for weight in last.get_weights()])
+    last.set_weights([40 * weight for weight in last.get_weights()])
     return model
 
 
@@ -114,14 +114,16 @@ def test_without_a_best_temperature_nothing_changes(way: str, capsys: pytest.Cap
     )
 
 
-def test_a_temperature_that_lessens_no_loss_is_not_taken(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("found", "is_taken"), [(0.5, False), (1.001, False), (1.3, True)])
+def test_only_a_temperature_that_lessens_the_loss_by_more_than_chance_is_taken(
+    found: float, is_taken: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = overconfident(SOFTMAX)
     labels = np.where(np.arange(90) % 5, model.predict(PIXELS, verbose=0).argmax(axis=1), np.arange(90) % 3)
-    monkeypatch.setattr(calibration, "best_temperature", lambda logits, labels: 0.5)
-    assert kept(model, labels)
-    assert "temperature 1: no other lessens the log loss of the 90 validation images" in capsys.readouterr().out
+    monkeypatch.setattr(calibration, "best_temperature", lambda logits, labels: found)
+    assert kept(model, labels) != is_taken
+    line = f"temperature 1: {found} would make no more than a chance difference to the log loss of the 90 validation"
+    assert (line in capsys.readouterr().out) != is_taken
 
 
 def test_where_rounding_would_change_a_class_a_neighbour_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,7 @@ def test_killed_and_run_again_a_stage_writes_the_bytes_of_one_that_never_was(war
     assert 41 < len(history["step"]) < 90  # early stopping waited, and stopped
     record = read_record(undisturbed / "out" / "v.keras")
     assert isinstance(record, ModelRecord)
-    assert record.temperature not in (None, 1.0)
+    assert record.temperature is not None
 
     # Nobody reads what it prints: it comes to a stand when the pipe is full, some epochs before its end.
     with subprocess.Popen([python, *STAGE], cwd=killed, stdout=subprocess.PIPE, text=True) as client:

@@ -49,9 +49,9 @@ class Training(Entry):
     """Learning-rate factors by the beginnings of layers' names; the longest that fits counts, in place of what
     `layer_decay` gives, and where none does, the factor is that, or 1."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """Learning-rate factor of the backbone's last block, to which each block before adds it once more (0.75, 0.75², …);
-    the head's is 1. A block is what the layers' names call so (`block_9_…`), or else what lies between two layers at
-    which the network can be cut, as far as it has kernels."""
+    """Learning-rate factor of the backbone's last block; the block before it has its square, the next one its cube, and
+    so on, and the head has 1. A block is what the layers' names call so (`block_9_…`), or else what lies between two
+    layers at which the network can be cut, as far as there are kernels in it."""
     loss: KerasSpec = "SparseCategoricalCrossentropy"
     """Keras loss between the classes' probabilities, or with `from_logits` their logits, and the true class."""
     class_weight: Annotated[
