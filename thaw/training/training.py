@@ -105,10 +105,8 @@ def train(
     is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
     targets = np.arange(classes) if is_sparse else np.eye(classes, dtype=np.float32)
     batches, held_out = Batches(rows, targets, fit), ValidationBatches(rows, targets, fit.batch_size)
-    optimizer = _optimizer(fit.optimizer, len(batches) * fit.epochs)
     factors = _factors(in_its_precision, fit.layer_decay, fit.learning_rate_factors)
-    if factors:
-        optimizer = _with_factors(optimizer, factors)
+    optimizer = _with_factors(_optimizer(fit.optimizer, len(batches) * fit.epochs), factors)
     jit_compile = "auto" if fit.jit_compile is None else fit.jit_compile
     accuracy = keras.metrics.SparseCategoricalAccuracy if is_sparse else keras.metrics.CategoricalAccuracy
     trained.compile(optimizer, loss, metrics=[accuracy(name="accuracy")], jit_compile=jit_compile)
@@ -256,6 +254,8 @@ def _factors(model: keras.Model, decay: float, by_name: dict[str, float]) -> dic
 
 def _with_factors(optimizer: keras.optimizers.Optimizer, factors: dict[int, float]) -> keras.optimizers.Optimizer:
     """Return the optimizer with a learning rate of its own for each weight that has a factor."""
+    if not factors:
+        return optimizer
 
     class WithFactors(type(optimizer)):  # type: ignore[misc]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
