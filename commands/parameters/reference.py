@@ -28,7 +28,8 @@ KEPT = {
     "augmentation": (
         "Augmentation",
         "For the `augmentation` of features and variants: only what changes images at random, and leaves their size "
-        "and the range of their pixels as they are.",
+        "and the range of their pixels as they are. `CutMix` and `MixUp` mix the images of a batch and their labels: "
+        "for variants only, whose loss takes vectors, such as `CategoricalCrossentropy`.",
     ),
     "optimizers": (
         "Optimizers",

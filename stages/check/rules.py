@@ -14,7 +14,7 @@ from thaw.params.backbones import Backbone
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.features import Features
 from thaw.params.keras_spec import is_keras_object
-from thaw.params.variants import Solver, Training, Variant, ends_in_logits
+from thaw.params.variants import MIXING, Solver, Training, Variant, ends_in_logits, mixing
 from thaw.suggestions import did_you_mean
 
 Problem = tuple[str, str]
@@ -31,6 +31,8 @@ TO_VECTORS = (
     "GlobalMaxPool2D",
     "Reshape",
 )
+# They make -1 and 1 of 0 and 1, and of a batch with other labels nothing.
+WHOLE_LABELS = ("Hinge", "SquaredHinge")
 # Their classification layer is a convolution over a map of one pixel.
 MAP_BEFORE_CLASSES = ("MobileNet", "MobileNetV3Large", "MobileNetV3Small")
 # With include_top, they are built for one size of image.
@@ -50,7 +52,7 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
             yield from _backbone(f"backbones.{name}", entry)
     for name, entry in raw["features"].items():
         if isinstance(entry, dict):
-            yield from _keras(f"features.{name}.augmentation", entry.get("augmentation"), "augmentation")
+            yield from _views(f"features.{name}.augmentation", entry.get("augmentation"))
             for key, section in (("tensors", "tensors"), ("backbone", "backbones")):
                 if isinstance(entry.get(key), str):
                     yield from _parent(f"features.{name}.{key}", section, entry[key], raw)
@@ -71,6 +73,17 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
     yield from _unlike_pretraining(valid)
     for name, folds in valid["cross_validation"].items():
         yield from _cross_validated(name, folds, raw, valid)
+
+
+def _views(where: str, augmentation: Any) -> Iterator[Problem]:
+    yield from _keras(where, augmentation, "augmentation")
+    for index, spec in enumerate(augmentation if isinstance(augmentation, list) else []):
+        if _name(spec) in MIXING:
+            yield (
+                f"{where}.{index}",
+                f"{_name(spec)} mixes the images of a batch and their labels, but a cached view is of one image: put "
+                "it into the augmentation of a variant with inputs from tensors/",
+            )
 
 
 def _parent(where: str, section: str, name: str, raw: Entries) -> Iterator[Problem]:
@@ -152,8 +165,39 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
         yield from _keras(f"{here}.fit.{key}", fit.get(key), namespace)
     if isinstance(fit.get("callbacks"), list):
         yield from _callbacks(f"{here}.fit.callbacks", fit["callbacks"], _arguments(fit.get("optimizer")))
+    if isinstance(entry.get("augmentation"), list):
+        yield from _mixed_labels(here, [one for one in entry["augmentation"] if is_keras_object(one)], fit)
     if isinstance(entry.get("head"), list) and entry["head"]:
         yield from _end_of_head(here, entry["head"], fit.get("loss"))
+
+
+def _mixed_labels(here: str, augmentation: list[Any], fit: dict[Any, Any]) -> Iterator[Problem]:
+    """Yield what does not go with images that are of several classes, each in part."""
+    for layer in mixing(augmentation)[:1]:
+        loss = _name(fit.get("loss", Training.model_fields["loss"].default))
+        if str(loss).startswith("Sparse"):
+            yield (
+                f"{here}.fit.loss",
+                f"{layer} gives an image parts of several classes, of which {loss} takes one: write loss: "
+                f"{loss.removeprefix('Sparse')}, with the same arguments, or leave {layer} out",
+            )
+        elif loss in WHOLE_LABELS:
+            yield (
+                f"{here}.fit.loss",
+                f"{layer} gives an image parts of several classes, but {loss} takes labels of 0 and 1 only: write "
+                f"loss: CategoricalCrossentropy, or leave {layer} out",
+            )
+        if fit.get("class_weight") is not None:
+            yield (
+                f"{here}.fit.class_weight",
+                f"weights an image by its one class, but {layer} gives it parts of several: leave one of them out",
+            )
+        if fit.get("jit_compile") is True:
+            yield (
+                f"{here}.fit.jit_compile",
+                f"XLA has none of the random numbers by which {layer} draws with TensorFlow, and JAX compiles in any "
+                "case: leave jit_compile out",
+            )
 
 
 def _parent_of_variant(where: str, reference: str, sections: tuple[str, ...], raw: Entries) -> Iterator[Problem]:
@@ -268,10 +312,6 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
         if parent not in valid["variants"]:
             return  # that entry has errors of its own
         chain.append(valid["variants"][parent])
-    if isinstance(variant.fit, Training) and len(chain) > 1:
-        root_head = chain[-1].head or []
-        if _arguments(variant.fit.loss).get("from_logits") is True and not ends_in_logits(root_head):
-            yield f"{here}.fit.loss", f"from_logits: the head of {variant.start} ends in softmax: leave from_logits out"
     if isinstance(variant.fit, Training) and variant.fit.validate_on == "validation":
         for one, ancestor in itertools.pairwise(chain):
             if "validation" in ancestor.fit.train_on:
@@ -281,6 +321,15 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
                     f"nothing can be chosen by validation: {seen_by}, which the variant descends from, has seen it; "
                     f"leave validation out of {seen_by}.fit.train_on, or start from another variant",
                 )
+    root_head = chain[-1].head or []
+    if variant.fit.calibrate and root_head and _arguments(root_head[-1]).get("lora_rank"):
+        yield (
+            f"{here}.fit.calibrate",
+            "a temperature divides the last layer's kernel, which lora_rank keeps in parts: leave one of them out",
+        )
+    takes_logits = isinstance(variant.fit, Training) and _arguments(variant.fit.loss).get("from_logits") is True
+    if takes_logits and len(chain) > 1 and not ends_in_logits(root_head):
+        yield f"{here}.fit.loss", f"from_logits: the head of {variant.start} ends in softmax: leave from_logits out"
     sources = [source for one in chain if (source := _source(one, valid)) is not None]
     section, _, backbone = chain[-1].start.partition("/")
     if len(sources) == len(chain) and section == "backbones" and backbone in valid["backbones"]:
@@ -315,6 +364,8 @@ def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, v
         )
     if variant.freeze:
         yield from _cut(f"{here}.freeze", variant.freeze, backbone)
+    if isinstance(variant.fit, Training) and variant.fit.layer_decay != 1:
+        yield from _decay(f"{here}.fit.layer_decay", variant, features, backbone)
     if len(chain) == 1:
         if features is None:
             yield from _fixed_size(where, tensors, backbone, valid)
@@ -323,6 +374,14 @@ def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, v
         parent_features = sources[1][1]
         trained_from = parent_features.layer if parent_features else chain[1].freeze
         yield from _trained_before(where, variant, features, trained_from, root_features, backbone)
+
+
+def _decay(where: str, variant: Variant, features: Features | None, backbone: Backbone) -> Iterator[Problem]:
+    """Yield a problem if nothing of the backbone is trained, of which the learning rate could decay."""
+    end = features.layer if features else variant.freeze
+    if backbone.architecture == "none" or end == "top":
+        why = "has no layers" if backbone.architecture == "none" else "is frozen up to its top"
+        yield where, f"the learning rate decays within the backbone, which {why}: leave layer_decay out"
 
 
 def _fresh_head(here: str, variant: Variant, features: Features | None, backbone: Backbone) -> Iterator[Problem]:

@@ -81,6 +81,16 @@ RIGHT = {
     "augmented images": {
         "variants.full.augmentation": [{"RandomFlip": {"mode": "horizontal"}}, {"RandomRotation": {"factor": 0.1}}]
     },
+    "mixed images": {
+        "variants.full.augmentation": ["RandomFlip", {"MixUp": {"alpha": 0.3}}, {"CutMix": {"factor": 0.5, "seed": 1}}],
+        "variants.full.fit.loss": {"CategoricalCrossentropy": {"label_smoothing": 0.1}},
+    },
+    "a temperature": {
+        "variants.frozen_head.fit.calibrate": "temperature",
+        f"{FIT}.calibrate": "temperature",
+        f"{FIT}.train_on": ["train"],
+    },
+    "a rate that decays": {f"{FIT}.layer_decay": 0.75, "variants.full.fit.layer_decay": 1},
     "a plateau without a schedule": {
         f"{FIT}.optimizer": {"SGD": {"learning_rate": 1e-2, "momentum": 0.9, "nesterov": True, "clipnorm": 1.0}},
         f"{FIT}.callbacks": ["TerminateOnNaN", {"ReduceLROnPlateau": {"monitor": "val_accuracy", "patience": 2}}],
@@ -242,9 +252,11 @@ EVERYTHING = edited(
             "batch_norm": "trained",
             "steps_per_epoch": 3,
             "learning_rate_factors": {"block_1": 0.1},
+            "layer_decay": 0.75,
             "class_weight": {"1": 2.0},
             "train_on": ["train", "validation"],
             "validate_on": "test",
+            "calibrate": None,
             "seed": 1,
         },
         "variants.full.freeze": "block_3",

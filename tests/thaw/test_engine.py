@@ -133,7 +133,7 @@ def test_the_bits_do_not_depend_on_the_number_of_cores(model: keras.Model, monke
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", ["stages.train", "commands.export"])
+@pytest.mark.parametrize("entry", ["stages.train.__main__", "commands.export"])
 def test_nothing_is_reported_to_openvinos_makers(entry: str) -> None:
     code = f"import {entry}; from openvino.tools.ovc import telemetry_utils; print(telemetry_utils.tm.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

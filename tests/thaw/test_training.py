@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ from thaw.formats.row_writer import writing
 from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras, read_ahead
-from thaw.networks.boundary import prefix
+from thaw.networks.boundary import prefix, tail
+from thaw.networks.keras_objects import keras_object
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.keras_spec import KerasSpec
@@ -35,7 +36,7 @@ from thaw.scoring import scoring
 from thaw.training import logistic
 from thaw.training.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.training.checkpoint import Checkpoint
-from thaw.training.training import add_head, freeze, solve, train
+from thaw.training.training import _factors, _mixed, add_head, freeze, solve, train
 
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
@@ -193,6 +194,62 @@ def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_
     assert [list(view) for view in alone.train] == [[8, 9]]
 
 
+def test_labels_are_smoothed_as_their_loss_is_defined() -> None:
+    rows = noise(9)
+    model = small_network()
+    freeze(model, None, "frozen")
+    probabilities = model.predict(rows.values, verbose=0).astype(np.float64)
+    curve = fitted(model, rows, batch_size=9, loss={"CategoricalCrossentropy": {"label_smoothing": 0.3}})
+    targets = np.eye(3)[rows.labels] * 0.7 + 0.3 / 3
+    assert curve["loss"] == [pytest.approx(-(targets * np.log(probabilities)).sum(axis=1).mean(), rel=1e-4)]
+
+
+@pytest.mark.parametrize(
+    "layer", [{"MixUp": {"alpha": 0.4}}, {"MixUp": {"alpha": 1e-3}}, {"CutMix": {"factor": [0, 1]}}]
+)
+def test_images_and_labels_are_mixed_in_the_same_parts(layer: KerasSpec) -> None:
+    keras.utils.set_random_seed(1)
+    (name,) = layer
+    count = 64
+    images = np.random.default_rng(0).uniform(0, 255, (count, 16, 16, 3)).astype(np.float32)
+    of_one, of_another = np.eye(count, dtype=np.float32), keras_object(layer, "layers")
+    parts = []
+    for _ in range(10):
+        mixed, labels = map(np.asarray, _mixed(of_another, images, of_one))
+        assert (labels >= 0).all()
+        np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+        if name == "MixUp":
+            np.testing.assert_allclose(mixed, np.tensordot(labels, images, 1), atol=0.01)
+        else:  # a part of the pixels is another image's
+            own = (mixed == images).all(axis=3).mean(axis=(1, 2))
+            np.testing.assert_allclose(np.diagonal(labels), own, atol=2 * 16 / 16**2)
+        parts.append(np.diagonal(labels))
+    assert np.concatenate(parts).min() < 0.1 < 0.9 < np.concatenate(parts).max()
+
+
+def test_a_loss_and_an_accuracy_of_mixed_images_are_those_of_their_mixed_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = noise(9)
+    parts, order = np.linspace(0.1, 0.9, 9, dtype=np.float32), np.arange(9)[::-1]
+    transformation = {"mix_weight": parts, "permutation_order": order}
+    monkeypatch.setattr(keras.layers.MixUp, "get_random_transformation", lambda *_, **__: transformation)
+    model = small_network()
+    freeze(model, None, "frozen")
+    fit = Training(epochs=1, batch_size=9, optimizer={"SGD": {"learning_rate": 1e-20}}, loss="CategoricalCrossentropy")
+    # All in one batch, whose order is the seed's.
+    batch = Batches(rows, np.eye(3), fit)[0]
+    curve = train(model, None, rows, fit, ["MixUp"])
+    weights = parts[:, None, None, None]
+    images, labels = weights * batch[0] + (1 - weights) * batch[0][order], batch[1]
+    labels = parts[:, None] * labels + (1 - parts[:, None]) * labels[order]
+    mixed, plain = (model.predict(one, verbose=0).astype(np.float64) for one in (images, rows.values))
+    assert curve["loss"] == [pytest.approx(-(labels * np.log(mixed)).sum(axis=1).mean(), rel=1e-4)]
+    assert curve["accuracy"] == [pytest.approx((mixed.argmax(axis=1) == labels.argmax(axis=1)).mean())]
+    assert curve["val_loss"] == [pytest.approx(-np.log(plain[np.arange(9), rows.labels]).mean(), rel=1e-4)]
+    assert curve["val_accuracy"] == [pytest.approx((plain.argmax(axis=1) == rows.labels).mean())]
+
+
 def test_rows_that_are_read_from_a_file_train_the_same_bits_as_rows_in_memory(tmp_path: Path) -> None:
     in_memory = noise(12)
     index = Index(
@@ -284,6 +341,101 @@ def test_a_layers_factor_scales_its_learning_rate() -> None:
     assert not moved["conv"][1].any()
     np.testing.assert_allclose(moved["last"][1], moved["last"][0], rtol=1e-2, atol=1e-7)
     np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-2, atol=1e-7)
+
+
+Updates = dict[tuple[str, int], np.ndarray]
+
+
+def deep_network() -> keras.Model:
+    """A network with a residual block, and with normalization behind a kernel."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization(name="first")(inputs)
+    x = keras.layers.Conv2D(4, 3, name="stem")(x)
+    x = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(x))
+    around = keras.layers.Conv2D(4, 3, padding="same", name="inner")(x)
+    around = keras.layers.Conv2D(4, 3, padding="same", name="outer")(keras.layers.BatchNormalization(name="in")(around))
+    x = keras.layers.Conv2D(5, 3, name="last")(keras.layers.Add(name="block")([x, around]))
+    body = models.assemble(keras.Model(inputs, x, name="deep"), 8, 8, Normalization.of("rescale"), "max")
+    return add_head(body, ["BatchNormalization", {"Dense": {"units": 6, "activation": "relu"}}, *SOFTMAX], 3)
+
+
+def updates(model: keras.Model, **fit: object) -> tuple[Updates, Updates]:
+    """Return the trained weights before one step of plain gradient descent, and what that adds to them."""
+    before = weights_of(model)
+    shape = model.input.shape[1:]
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *shape)).astype(np.uint8)
+    freeze(model, None, "trained")
+    wanted = Training(epochs=1, batch_size=3, optimizer={"SGD": {"learning_rate": 0.1}}, batch_norm="trained", **fit)
+    train(model, None, everything(pixels, np.arange(3)), wanted, [])
+    after, trained = weights_of(model), {id(weight) for weight in model.trainable_weights}
+    names = [
+        (one.name, number) for one in model.layers for number, weight in enumerate(one.weights) if id(weight) in trained
+    ]
+    model.set_weights([*before.values()])
+    return before, {name: after[name] - before[name] for name in names}
+
+
+def weights_of(model: keras.Model) -> Updates:
+    """Return weights by their layers' names and their numbers."""
+    return {(one.name, number): weight for one in model.layers for number, weight in enumerate(one.get_weights())}
+
+
+def by_hand(model: keras.Model) -> dict[str, float]:
+    factors = dict.fromkeys(("first", "stem", "norm"), 0.5**3) | dict.fromkeys(("inner", "in", "outer"), 0.5**2)
+    head = {one.name: 1.0 for one in model.layers if one.name.startswith(models.HEAD)}
+    return factors | {"last": 0.5, "inner": 0.9, "in": 0.25} | head | {"head_2_dense": 0.1}
+
+
+def lite0() -> keras.Model:
+    backbone = build_backbone(Backbone(architecture="EfficientNetLite0", weights="none"))
+    body = models.assemble(backbone, 32, 32, Normalization.of("lite"), "avg")
+    return add_head(body, [{"Dense": {"units": 8}}, *SOFTMAX], 3)
+
+
+def by_name(model: keras.Model) -> dict[str, float]:
+    """Return what the names of EfficientNet-Lite0's layers give: its stem, 16 blocks, its top, and a head."""
+    depths = {"stem": 18, "top": 1, "head": 0} | {f"block_{number}": 17 - number for number in range(16)}
+    found = {one.name: re.match(r"block_\d+|stem|top|head", one.name) for one in model.layers if one.weights}
+    return {name: 0.75 ** depths[match[0]] for name, match in found.items() if match}
+
+
+DECAYED: dict[str, tuple[Callable[[], keras.Model], dict[str, object], Callable[[keras.Model], dict[str, float]]]] = {
+    "small": (
+        deep_network,
+        {"layer_decay": 0.5, "learning_rate_factors": {"in": 0.25, "inner": 0.9, "head_2": 0.1}},
+        by_hand,
+    ),
+    "EfficientNetLite0": (lite0, {"layer_decay": 0.75}, by_name),
+}
+
+
+@pytest.mark.parametrize(("build", "fit", "factors"), DECAYED.values(), ids=DECAYED)
+def test_a_rate_decays_from_block_to_block_but_for_layers_by_name(
+    build: Callable[[], keras.Model],
+    fit: dict[str, object],
+    factors: Callable[[keras.Model], dict[str, float]],
+) -> None:
+    keras.utils.set_random_seed(5)
+    model = build()
+    expected = factors(model)
+    before, plain = updates(model)
+    _, decayed = updates(model, **fit)
+    assert plain.keys() == decayed.keys()
+    assert {layer for layer, _ in plain} == expected.keys()
+    for (layer, number), update in plain.items():
+        of_one = before[layer, number]
+        atol = 2 * np.spacing(np.abs(of_one).max() + np.abs(update).max())
+        assert np.abs(update).max() > 1e4 * atol, layer
+        expected_update = expected[layer] * update
+        np.testing.assert_allclose(decayed[layer, number], expected_update, rtol=1e-5, atol=atol, err_msg=layer)
+
+
+def test_from_cached_activations_a_rate_decays_as_from_pixels() -> None:
+    model = lite0()
+    freeze(model, "block_9", "frozen")
+    of_whole = _factors(model, 0.75, {})
+    assert len({*of_whole.values()}) == 7  # six blocks and the top
+    assert _factors(tail(model, "block_9"), 0.75, {}) == of_whole
 
 
 def test_in_bfloat16_the_layers_before_the_head_learn_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,8 @@ class ModelRecord:
     """`RowFile.digest` of what it was trained on."""
     parameters: dict[str, int] | None = None
     """How many it has, `total`, and how many of them were `trainable`; None before it is trained."""
+    temperature: float | None = None
+    """What its last layer's weights were divided by, so that its probabilities are calibrated; None if they are not."""
 
 
 Record = BackboneRecord | ModelRecord

@@ -86,6 +86,21 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return np.random.default_rng([self._seed, passed + 1]).permutation(view)
 
 
+class WithLabels(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of which the labels are an input, too: for layers that change both."""
+
+    def __init__(self, batches: keras.utils.PyDataset):
+        super().__init__()
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, number: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        rows, targets = self._batches[number]
+        return (rows, targets), targets
+
+
 class ValidationBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of validation rows, in their order."""
 
