@@ -65,14 +65,16 @@ def _likeliest(
     features: np.ndarray, labels: np.ndarray, folds: np.ndarray, judged: np.ndarray, strengths: list[float]
 ) -> np.ndarray:
     """Return class probabilities of the judged rows, float64 (judged, classes): those of C with the least log loss."""
-    best, least = np.empty(0), np.inf
+    best: np.ndarray = np.empty(0)
+    least = np.inf
     for C in progress(sorted(strengths), len(strengths), "solving", "values of C"):
         probabilities = out_of_fold(features, labels, folds, C)[judged].astype(np.float64)
         loss = losses(labels[judged], probabilities).mean()
         if loss > least:
             break  # what is regularized still less fits still more of what is wrong, and takes the longest
         best, least = probabilities, loss
-    return best / best.sum(axis=1, keepdims=True)
+    best /= best.sum(axis=1, keepdims=True)
+    return best
 
 
 def issues_of(file: RowFile, rows: np.ndarray, probabilities: np.ndarray) -> tuple[list[LabelIssue], np.ndarray]:

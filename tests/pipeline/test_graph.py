@@ -101,7 +101,9 @@ def test_a_stage_that_needs_no_keras_does_not_import_it(name: str) -> None:
 def test_git_ignores_what_stages_write_and_dvc_keeps_and_nothing_else_of_data(tmp_path: Path) -> None:
     write_gitignore(tmp_path)
     kinds = ("outs", "plots")
-    outs = [out for name in DECLARED for kind in kinds for out in definition(name).get(kind, []) if isinstance(out, str)]
+    outs = [
+        out for name in DECLARED for kind in kinds for out in definition(name).get(kind, []) if isinstance(out, str)
+    ]
     assert len(outs) > 12
     ignored = [out.replace("${key}", "x") for out in outs]
     kept = [

@@ -1,6 +1,7 @@
 """The table of labels that may be wrong, one row per image."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,15 +50,28 @@ def read_label_issues(path: Path) -> list[LabelIssue]:
         UserError: the file is missing, or is not one that `write_label_issues` wrote.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
+        return parse_label_issues(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` makes it, Git has it") from None
+
+
+def parse_label_issues(text: str, name: str) -> list[LabelIssue]:
+    """Return the rows of a table.
+
+    Args:
+        text: what `write_label_issues` wrote.
+        name: where it is from, for the message.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        header, *rows = csv.reader(io.StringIO(text, newline=""))
         if header != COLUMNS:
             raise ValueError
         return [
             LabelIssue(image, given, suggested, float(quality), {"yes": True, "no": False}[suspected])
             for image, given, suggested, quality, suspected in rows
         ]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
     except (ValueError, KeyError):
-        raise UserError(f"{path}: not a table of label issues; delete it and run `dvc repro`") from None
+        raise UserError(f"{name}: not a table of label issues; delete it and run `dvc repro`") from None
