@@ -515,6 +515,20 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".inputs: expected 'features/midway', as variants.half has it, got 'tensors/lite64'",
         ),
     ],
+    # label_issues
+    "label_issues.bottleneck": [
+        ({"fold": 5}, ".fold: unknown key; did you mean 'folds'?"),
+        ({"folds": 1}, ".folds: expected a number not below 2, got 1"),
+        ({"C": [0.0]}, ".C.0: expected a number above 0, got 0.0"),
+    ],
+    "label_issues.botleneck": [({}, ": there is no features.botleneck; did you mean 'bottleneck'?")],
+    "label_issues.midway": [
+        (
+            {},
+            ": features.midway have no single vector per image, on which heads are solved: name features with "
+            "layer: top and pooling: avg or max",
+        )
+    ],
     "cross_validation.hlf": [(HALF_AGAIN, ": there is no variants.hlf; did you mean 'half'?")],
     "tensors.lite64.normalization": [
         (
