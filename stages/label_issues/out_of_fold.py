@@ -24,7 +24,7 @@ def folds_of(labels: np.ndarray, units: np.ndarray, count: int, seed: int) -> np
         The fold of each row, ints (rows,) from 0 on; -1 for one that is never held out.
 
     >>> folds_of(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 2, 3, 4]), count=2, seed=0).tolist()
-    [1, 1, 0, 0, 1, -1]
+    [0, 0, 1, 1, 0, -1]
     """
     count = min(count, len(np.unique(units)), int(np.bincount(labels).max()))
     folds = np.full(len(labels), -1)

@@ -681,7 +681,7 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
     ),
     # features
     "missing section": (
-        {"features": GONE, "variants": {"only": FRESH | {"inputs": "tensors/lite64"}}},
+        {"features": GONE, "label_issues": {}, "variants": {"only": FRESH | {"inputs": "tensors/lite64"}}},
         [
             "features: this section is missing; without any entries, write features: {}",
             "variants.only.head: the backbone's end is a map, not one vector per image: begin the head with "
@@ -718,7 +718,7 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
         ],
     ),
     "solver on unpooled features": (
-        {"features.bottleneck.pooling": None, "variants": {"only": SOLVED}},
+        {"label_issues": {}, "features.bottleneck.pooling": None, "variants": {"only": SOLVED}},
         [f"variants.only.inputs: {VECTOR}"],
     ),
     # variants

@@ -1,4 +1,4 @@
-"""Suspected wrong labels: that flipped ones are found, by heads that have not seen the image, and that nothing is lost."""
+"""Suspected wrong labels: flipped ones are found, by heads that have not seen the image."""
 
 from pathlib import Path
 
