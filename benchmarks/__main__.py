@@ -28,6 +28,7 @@ SECTIONS = {
     "variants": "A whole recipe",
     "growth": "More images",
     "prediction": "Using a model",
+    "labels": "Labels",
 }
 INTRODUCTION = """# Benchmarks
 

@@ -24,7 +24,10 @@ from tests import warm_python
 from thaw.formats.model_file import ModelRecord
 
 ROOT = Path(__file__).parents[1]
-CODE = ("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore", "data/raw/.gitignore", "commands", "stages", "thaw")
+CODE = (
+    *("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore", "data/raw/.gitignore", "data/label_issues/README.md"),
+    *("commands", "stages", "thaw"),
+)
 CLASSES = ("oak", "pine", "silver birch")
 IMAGES_PER_CLASS = 7
 
@@ -61,6 +64,7 @@ PARAMS: dict[str, Any] = {
     },
     "evaluation": {"top_k": 2},
     "cross_validation": {},
+    "label_issues": {"bottleneck": {}},
 }
 
 TRIED = ROOT / ".pytest_cache" / "tried"
@@ -193,6 +197,7 @@ STAGES = [
     *("features@bottleneck", "features@midway"),
     *("train@frozen_head", "train@half", "train@full"),
     *("evaluate@frozen_head", "evaluate@half", "evaluate@full"),
+    "label_issues@bottleneck",
     "report",
 ]
 

@@ -35,9 +35,10 @@ def check_data(repo: Repo, folder: Path) -> Finding:
 
 
 def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
-    """Find out whether there is memory for the variants that hold all of their inputs; others read batches."""
+    """Find out whether there is memory for the heads that are solved on all of their inputs; others read batches."""
     memory = psutil.virtual_memory()
     solved = [one["inputs"].removeprefix("features/") for one in params["variants"].values() if "solver" in one["fit"]]
+    solved += params["label_issues"]
     held = max((found.features.get(name, 0) for name in solved), default=0) * OF_A_SOLVER if found else 0
     needed = BASE_MEMORY + held
     text = f"about {amount(needed)} needed, {amount(memory.available)} of {amount(memory.total)} free"

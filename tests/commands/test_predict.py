@@ -126,6 +126,19 @@ def test_a_table_is_printed(finished: Project, capsys: pytest.CaptureFixture[str
     assert any(name in line.removeprefix(str(path)) for name in CLASSES)
 
 
+def test_what_is_unsure_is_left_open(finished: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = sorted(images(finished).rglob("*.png"))
+    for out, unsure in (("all.csv", None), ("some.csv", 0.8)):
+        predict.main(model(finished), paths, tmp_path / out, 2, unsure)
+    every, some = rows(tmp_path / "all.csv"), rows(tmp_path / "some.csv")
+    left_open = [float(row["probability_1"]) < 0.8 for row in every]
+    assert 0 < sum(left_open) < len(paths)
+    for before, after, is_open in zip(every, some, left_open, strict=True):
+        assert after == (before | {"class_1": ""} if is_open else before)
+    told = f"{sum(left_open)} of {len(paths)} images are left open, with a confidence below 0.8"
+    assert told in capsys.readouterr().err
+
+
 def wrong(model: Path, *images: Path, out: Path | None = None) -> str:
     with pytest.raises(UserError) as caught:
         predict.main(model, list(images), out, 1)
@@ -163,3 +176,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     top = thaw("predict", "a", "b", "--top", "0")
     assert top.returncode == 2
     assert "expected a whole number from 1, got '0'" in top.stderr
+    for value in ("1.5", "0", "1", "-0.5", "nan", "inf", "high"):
+        unsure = thaw("predict", "a", "b", f"--unsure={value}")
+        assert unsure.returncode == 2
+        assert unsure.stderr.splitlines()[-1].endswith(f"above 0 and below 1, such as 0.8, got {value!r}")

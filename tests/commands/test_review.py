@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from commands import review
 from tests.conftest import ROOT, Project
 from thaw.errors import UserError
+from thaw.formats.label_issues import LabelIssue, write_label_issues
 from thaw.formats.manifest import Row, write_manifest
 from thaw.formats.predictions import Predictions, write_predictions
 from thaw.formats.thumbnails import thumbnail, writing_thumbnails
@@ -32,6 +33,12 @@ stages:
       deps: ["given/${key}.csv", "given/${key}.json", data/manifest.csv]
       outs: ["data/predictions/${key}.csv"]
       metrics: ["metrics/${key}.json": {cache: false}]
+  label_issues:
+    foreach: [bottleneck]
+    do:
+      cmd: cp given/issues.csv data/label_issues/${item}.csv
+      deps: [given/issues.csv]
+      outs: ["data/label_issues/${item}.csv": {cache: false}]
 """
 CLASSES = ["007", "NA"]  # which are text like any other
 IMAGES = [f"tree {number}.png" for number in range(40)]
@@ -39,6 +46,12 @@ IMAGES = [f"tree {number}.png" for number in range(40)]
 
 def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments], cwd=folder, check=True)
+
+
+def suspect(project: Project, *numbers: int) -> None:
+    """Make up a table in which the labels of some images are suspected, and that of another is not."""
+    issues = [LabelIssue(IMAGES[number], "oak", "pine", 0.1, number != 39) for number in (*numbers, 39)]
+    write_label_issues(project.folder / "given" / "issues.csv", issues)
 
 
 def give(project: Project, wrong: dict[str, set[int]], digests: dict[str, str] | None = None) -> None:
@@ -66,6 +79,7 @@ def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("reviewed") / "a project"
     (folder / "data" / "predictions").mkdir(parents=True)
     (folder / "metrics").mkdir()
+    (folder / "data" / "label_issues").mkdir()
     project = Project(folder, plain)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     assert project.dvc("init", "--quiet").code == 0
@@ -76,12 +90,14 @@ def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     git(folder, "tag", "empty")
     project.write_params({"variants": {"half": {"epochs": 1}, "full": {"epochs": 1}}})
     give(project, {"half": {0, 1, 2}, "full": {3}})
+    suspect(project, 1, 2, 3)
     project.repro()
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "before")
     git(folder, "tag", "before")
     project.write_params({"variants": {"half": {"epochs": 2, "seed": 7}, "full": {"epochs": 1}}})
     give(project, {"half": {2, *range(10, 22)}, "full": {3}})
+    suspect(project, 1, *range(10, 18))
     project.repro()
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "after")
@@ -120,6 +136,9 @@ def test_a_review_tells_what_changed(capsys: pytest.CaptureFixture[str]) -> None
     assert not any(row[1].endswith(("_low", "_high")) for row in rows)
     assert "- half: accuracy, macro-F1 and log loss worse. Only right at before: 12; only right here: 2." in text
     assert "![Images that flipped](dvc_plots/flipped.jpg)" in text
+    told = "2 of then are no more suspected; 9 labels are suspected, 8 of them new since before: "
+    assert f"- label_issues.bottleneck: {told}tree 10.png (oak → pine); tree 11.png" in text
+    assert "tree 14.png (oak → pine) and 3 more." in text
     assert "Nothing changed" not in text
     assert "not up to date" not in text
 

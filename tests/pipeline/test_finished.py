@@ -87,7 +87,12 @@ def test_dvc_shows_metrics_and_plots(finished: Project, tmp_path: Path) -> None:
         for name in VARIANTS
     ]
     expected += [f"data/mistakes/{name}.jpg" for name in VARIANTS]
-    expected += ["data/class_distribution.csv", "data/samples.jpg", "metrics/learning_curves.svg"]
+    expected += [
+        "data/suspected/bottleneck.jpg",
+        "data/class_distribution.csv",
+        "data/samples.jpg",
+        "metrics/learning_curves.svg",
+    ]
     assert not plots.get("errors")
     assert set(plots["data"]) == set(expected)
 

@@ -19,8 +19,8 @@ from tests.toy import dvc
 from thaw.reuse.fingerprint import imports
 
 DECLARED: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation", "cross_validation")
-WITHOUT_KERAS = ("check", "digits", "manifest", "tensors", "report")
+SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation", "cross_validation", "label_issues")
+WITHOUT_KERAS = ("check", "digits", "manifest", "tensors", "label_issues", "report")
 
 
 def definition(name: str) -> dict[str, Any]:
@@ -100,10 +100,14 @@ def test_a_stage_that_needs_no_keras_does_not_import_it(name: str) -> None:
 
 def test_git_ignores_what_stages_write_and_dvc_keeps_and_nothing_else_of_data(tmp_path: Path) -> None:
     write_gitignore(tmp_path)
-    outs = [out for name in DECLARED for out in definition(name).get("outs", []) if isinstance(out, str)]
+    kinds = ("outs", "plots")
+    outs = [
+        out for name in DECLARED for kind in kinds for out in definition(name).get(kind, []) if isinstance(out, str)
+    ]
     assert len(outs) > 12
     ignored = [out.replace("${key}", "x") for out in outs]
     kept = [
+        "data/label_issues/x.csv",
         "data/labels.csv",
         "data/x.dvc",
         "data/x/oak.dvc",

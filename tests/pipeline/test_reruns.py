@@ -18,7 +18,8 @@ TRAIN = ["train@frozen_head", "train@half", "train@full"]
 EVALUATE = ["evaluate@frozen_head", "evaluate@half", "evaluate@full"]
 SHOW = ["report"]
 FEATURES = ["features@bottleneck", "features@midway"]
-FROM_FEATURES = [*FEATURES, *TRAIN, *EVALUATE, *SHOW]
+JUDGE = ["label_issues@bottleneck"]
+FROM_FEATURES = [*FEATURES, *TRAIN, *EVALUATE, *JUDGE, *SHOW]
 FROM_TENSORS = ["tensors@small", *FROM_FEATURES]
 EVERYTHING = ["digits", "manifest", "backbone@lite0", *FROM_TENSORS]
 
@@ -92,7 +93,7 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     ),
     "pooling, of a head that others start from": (
         parameter("features.bottleneck.pooling", "max"),
-        ["features@bottleneck", *OF_FROZEN_HEAD],
+        ["features@bottleneck", *OF_FROZEN_HEAD, *JUDGE],
     ),
     "the layer of a freeze boundary": (
         parameter("features.midway.layer", "block_15"),
@@ -104,6 +105,8 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     "the full variant's augmentation": (parameter("variants.full.augmentation", []), OF_FULL),
     "k of top-k accuracy": (parameter("evaluation.top_k", 3), EVALUATE),
     "folds of cross-validation": (parameter("cross_validation.frozen_head", FOLDS), ["cross_validate@frozen_head"]),
+    "folds by which labels are judged": (parameter("label_issues.bottleneck.folds", 4), [*JUDGE, *SHOW]),
+    "no labels judged": (parameter("label_issues", {}), SHOW),
     "a variant added": (parameter("variants.another", ANOTHER), ["train@another", "evaluate@another", *SHOW]),
     "a variant removed": (parameter("variants.full", None), SHOW),
     "a module of the report": (appended("stages/report/comparison.py", "# a comment\n"), SHOW),
@@ -127,8 +130,8 @@ PLANNED = (
 
 def clone_without_data(project: Project, folder: Path) -> Path:
     """Make what git has of a project, and its raw images; its data would come from a remote."""
-    tracked = [path for path in CODE if path != "data/raw/.gitignore"]
-    for name in (*tracked, "params.yaml", "dvc.lock", "metrics", "data/raw"):
+    tracked = [path for path in CODE if not path.startswith("data/")]
+    for name in (*tracked, "params.yaml", "dvc.lock", "metrics", "data/label_issues", "data/raw"):
         source, target = project.folder / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

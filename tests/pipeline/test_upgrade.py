@@ -21,7 +21,7 @@ git merge --strategy ours --allow-unrelated-histories \
 """
 UPGRADE = "make upgrade"
 IMPORTED = "outs: [{path: vehicles, hash: md5, md5: 0123456789abcdef0123456789abcdef.dir}]\n"
-OWN = ("params.yaml", "dvc.lock", "metrics")
+OWN = ("params.yaml", "dvc.lock", "metrics", "data/label_issues")
 
 
 def shell(project: Project, command: str) -> Outcome:
@@ -78,13 +78,14 @@ def began(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.
     git(trees.folder, "rm", "metrics/full.json")
     append(trees, "dvc.lock", "metrics/comparison.md", "commands/tables.py")
     (trees.folder / "metrics" / "mine.json").write_text("{}\n")
+    (trees.folder / "data" / "label_issues" / "pooled.csv").write_text("mine\n")
     (trees.folder / "data" / "raw" / "vehicles.dvc").write_text(IMPORTED)
     commit(trees)
 
     append(thaw, "params.yaml", "dvc.lock", "metrics/comparison.md", "metrics/report.html", "metrics/full.json")
     append(thaw, "thaw/files.py", "dvc.yaml")
     (thaw.folder / "metrics" / "half.json").unlink()
-    for name in ("metrics/new.json", "commands/new.py"):
+    for name in ("metrics/new.json", "data/label_issues/bottleneck.csv", "commands/new.py"):
         (thaw.folder / name).write_text("{}\n")
     commit(thaw)
     if request.param != "a clone":
@@ -110,6 +111,8 @@ def test_the_code_is_the_newer_one_and_parameters_and_results_are_the_projects(t
     # Beside what is the project's own, its code differs from Thaw's where the project changed it.
     assert done(trees, "git diff --name-only thaw/main -- . ':!metrics'").split() == [
         "commands/tables.py",
+        "data/label_issues/bottleneck.csv",
+        "data/label_issues/pooled.csv",
         "data/raw/vehicles.dvc",
         "dvc.lock",
         "params.yaml",
@@ -125,10 +128,10 @@ def test_the_code_is_the_newer_one_and_parameters_and_results_are_the_projects(t
 
 
 def test_a_project_that_has_committed_no_results_gets_none(trees: Project) -> None:
-    git(trees.folder, "rm", "-r", "metrics", "dvc.lock")
+    git(trees.folder, "rm", "-r", "metrics", "dvc.lock", "data/label_issues/pooled.csv")
     commit(trees)
     done(trees, UPGRADE)
-    assert {*own(trees)} == {"params.yaml"}
+    assert {*own(trees)} == {"params.yaml", "data/label_issues/README.md"}
     assert done(trees, "git status --porcelain") == ""
 
 

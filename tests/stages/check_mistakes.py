@@ -569,6 +569,20 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".inputs: expected 'features/midway', as variants.half has it, got 'tensors/lite64'",
         ),
     ],
+    # label_issues
+    "label_issues.bottleneck": [
+        ({"fold": 5}, ".fold: unknown key; did you mean 'folds'?"),
+        ({"folds": 1}, ".folds: expected a number not below 2, got 1"),
+        ({"C": [0.0]}, ".C.0: expected a number above 0, got 0.0"),
+    ],
+    "label_issues.botleneck": [({}, ": there is no features.botleneck; did you mean 'bottleneck'?")],
+    "label_issues.midway": [
+        (
+            {},
+            ": features.midway have no single vector per image, on which heads are solved: name features with "
+            "layer: top and pooling: avg or max",
+        )
+    ],
     "cross_validation.hlf": [(HALF_AGAIN, ": there is no variants.hlf; did you mean 'half'?")],
     "tensors.lite64.normalization": [
         (
@@ -721,7 +735,7 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
     ),
     # features
     "missing section": (
-        {"features": GONE, "variants": {"only": FRESH | {"inputs": "tensors/lite64"}}},
+        {"features": GONE, "label_issues": {}, "variants": {"only": FRESH | {"inputs": "tensors/lite64"}}},
         [
             "features: this section is missing; without any entries, write features: {}",
             "variants.only.head: the backbone's end is a map, not one vector per image: begin the head with "
@@ -829,7 +843,7 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
         ],
     ),
     "solver on unpooled features": (
-        {"features.bottleneck.pooling": None, "variants": {"only": SOLVED}},
+        {"label_issues": {}, "features.bottleneck.pooling": None, "variants": {"only": SOLVED}},
         [f"variants.only.inputs: {VECTOR}"],
     ),
     "start that was solved on the validation split": (
