@@ -1,0 +1,270 @@
+"""KerasHub's backbones through the check and the stages: tiny ones of random weights, in folders, without a network."""
+
+import copy
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from commands import export
+from stages import backbone as backbone_stage
+from stages import evaluate as evaluate_stage
+from stages import tensors as tensors_stage
+from stages import train as train_stage
+from stages.check.checking import check_params
+from stages.features import __main__ as features_stage
+from stages.manifest import __main__ as manifest_stage
+from tests.conftest import PARAMS, draw_trees
+from tests.stages.check_cases import Tree
+from thaw.backbones.building import build_backbone
+from thaw.backbones.presets import FAMILIES, built_in, digest
+from thaw.errors import UserError
+from thaw.formats.predictions import read_predictions
+from thaw.formats.row_file import RowFile
+from thaw.networks import models
+from thaw.networks.backend import keras
+from thaw.networks.hub import keras_hub
+from thaw.params.backbones import Backbone
+
+SIDE = 32
+SIZES = {"hidden_dim": 16, "num_layers": 2, "num_heads": 2}
+IMAGES: dict[str, Any] = {"image_shape": (SIDE, SIDE, 3)}
+DINO = {**SIZES, **IMAGES, "patch_size": 8, "intermediate_dim": 32, "num_register_tokens": 1}
+CUTS = {
+    "siglip": "sig_lip_vision_encoder_encoder_block_0",
+    "swin_transformer": "stage_0",
+    "resnet": "stack0_block0_out",
+}
+"""Where the networks that can be cut are cut here."""
+POOLING = {"siglip": None, "swin_transformer": "avg", "resnet": "max"}
+"""The others have a class token."""
+
+
+def siglip(hub: Any) -> Any:
+    text = {"vocabulary_size": 32, "embedding_dim": 16, "max_sequence_length": 8}
+    return hub.models.SigLIPBackbone(
+        hub.models.SigLIPVisionEncoder(**SIZES, **IMAGES, patch_size=8, intermediate_dim=32),
+        hub.models.SigLIPTextEncoder(**SIZES, **text, intermediate_dim=32),
+    )
+
+
+def swin_transformer(hub: Any) -> Any:
+    sizes = {"embed_dim": 16, "depths": [2, 1], "num_heads": [2, 2], "window_size": 4}
+    return hub.models.SwinTransformerBackbone(**IMAGES, **sizes)
+
+
+def vit(hub: Any) -> Any:
+    return hub.models.ViTBackbone(**SIZES, **IMAGES, patch_size=8, mlp_dim=32)
+
+
+def dinov2(hub: Any) -> Any:
+    return hub.models.DINOV2Backbone(**DINO, position_embedding_shape=(48, 48, 3))
+
+
+def dinov3(hub: Any) -> Any:
+    return hub.models.DINOV3Backbone(**DINO)
+
+
+def resnet(hub: Any) -> Any:
+    stacks = {"stackwise_num_filters": [64, 16], "stackwise_num_blocks": [1, 1], "stackwise_num_strides": [1, 2]}
+    stem = {"input_conv_filters": [64], "input_conv_kernel_sizes": [3]}
+    return hub.models.ResNetBackbone(**stem, **stacks, block_type="basic_block")
+
+
+def cspnet(hub: Any) -> Any:
+    stem = {"stem_filters": 8, "stem_kernel_size": 3, "stem_strides": 1}
+    stages = {"stackwise_depth": [1, 1], "stackwise_strides": [1, 2], "stackwise_num_filters": [8, 16]}
+    return hub.models.CSPNetBackbone(**stem, **stages, block_type="dark_block", stage_type="dark")
+
+
+def densenet(hub: Any) -> Any:
+    return hub.models.DenseNetBackbone([1, 1])
+
+
+def vgg(hub: Any) -> Any:
+    return hub.models.VGGBackbone([1, 1], [8, 8])
+
+
+def xception(hub: Any) -> Any:
+    return hub.models.XceptionBackbone([[8, 8], [16, 16]], [True, False])
+
+
+IN_ONE_LAYER = (dinov2, dinov3, vit)
+MAKERS = {
+    maker.__name__: maker
+    for maker in (*IN_ONE_LAYER, siglip, swin_transformer, cspnet, densenet, resnet, vgg, xception)
+}
+"""Of all families."""
+Presets = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def presets(tmp_path_factory: pytest.TempPathFactory) -> Presets:
+    """A function that gives the folder of a family's preset."""
+    parent = tmp_path_factory.mktemp("presets")
+
+    def folder(family: str) -> Path:
+        path = parent / family
+        if not path.exists():
+            hub = keras_hub()
+            keras.utils.set_random_seed(7)
+            made = MAKERS[family](hub)
+            made.set_weights(
+                [
+                    weight + np.random.default_rng(1).normal(0, 0.1, weight.shape)
+                    if weight.dtype == np.float32
+                    else weight
+                    for weight in made.get_weights()
+                ]
+            )
+            made.save_to_preset(str(path))
+            scale = [1 / 127.5, 1 / 120, 1 / 110]
+            hub.layers.ImageConverter(image_size=(SIDE, SIDE), scale=scale, offset=[-1.0, -0.9, -1.1]).save_to_preset(
+                str(path)
+            )
+        return path
+
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked for, and nothing reported."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("something connects to the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def entry(folder: Path) -> dict[str, str]:
+    return {"architecture": "hub", "weights": str(folder), "sha256": digest(folder)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", MAKERS)
+def test_a_preset_goes_through_the_stages(
+    family: str, presets: Presets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THAW_CACHE", str(tmp_path / ".thaw"))
+    pooling, cut = POOLING.get(family, "token"), CUTS.get(family)
+    params = copy.deepcopy(PARAMS)
+    params["tensors"]["small"] = {"pixels": [SIDE, SIDE], "resize": "stretch", "normalization": "none"}
+    params["backbones"] = {"lite0": entry(presets(family))}
+    params["features"]["bottleneck"] |= {"pooling": pooling}
+    params["features"]["midway"]["layer"] = cut or "top"
+    if cut is None:
+        params["features"]["midway"]["pooling"] = pooling
+    write(params, tmp_path / "params.yaml")
+    draw_trees(tmp_path / "data/raw/trees")
+    check_params(Path("params.yaml"))
+    run_stages()
+
+    pixels = RowFile(Path("data/small.h5"))
+    hub = keras_hub()
+    converter = hub.layers.ImageConverter.from_preset(str(presets(family)))
+    backbone = hub.models.Backbone.from_preset(str(presets(family)))
+    of_images = getattr(backbone, "vision_encoder", backbone)
+    expected = of_images.predict(converter(np.asarray(pixels[:])), verbose=0)
+    axes = tuple(range(1, expected.ndim - 1))
+    pooled = {"avg": expected.mean, "max": expected.max, None: lambda _: expected, "token": lambda _: expected[:, 0]}
+    np.testing.assert_allclose(RowFile(Path("data/bottleneck.h5"))[:], pooled[pooling](axes), rtol=0, atol=2e-4)
+
+    for variant in ("half", "full"):
+        whole, record = models.load(Path(f"models/variants/{variant}.keras"))
+        assert record.boundary == (None if variant == "full" else cut or "pooling")
+        part = pixels.index.splits["test"]
+        scored = read_predictions(Path(f"{variant}/predictions.csv"))
+        np.testing.assert_allclose(scored.probabilities, whole.predict(pixels[part], verbose=0), rtol=0, atol=1e-4)
+    export.main(Path("models/variants/half.keras"), "openvino", Path("half.xml"), [])
+
+
+def write(params: Tree, path: Path) -> None:
+    with path.open("w") as file:
+        YAML().dump(params, file)
+
+
+def run_stages() -> None:
+    """Run the stages that dvc.yaml would."""
+    params, data = Path("params.yaml"), Path("data")
+    names = ("manifest.csv", "skipped.csv", "near.csv", "classes.csv", "samples.jpg", "thumbnails.zip")
+    raw, small, backbone = data / "raw/trees", data / "small.h5", Path("models/backbones/lite0.keras")
+    manifest_stage.main(params, "dataset", raw, *(data / name for name in names))
+    tensors_stage.main(params, "tensors.small", raw, data / "manifest.csv", small)
+    backbone_stage.main(params, "backbones.lite0", backbone)
+    for features in ("bottleneck", "midway"):
+        features_stage.main(params, f"features.{features}", small, backbone, data / f"{features}.h5")
+    variants = {"frozen_head": "bottleneck", "half": "midway", "full": "small"}
+    for variant, inputs in variants.items():
+        model, rows = Path(f"models/variants/{variant}.keras"), data / f"{inputs}.h5"
+        start = backbone if variant == "frozen_head" else Path("models/variants/frozen_head.keras")
+        train_stage.main(params, f"variants.{variant}", start, rows, model, Path(f"{variant}.csv"))
+        written = ("metrics.json", "predictions.csv", "by_class.csv", "by_confidence.csv", "mistakes.jpg")
+        evaluate_stage.main(
+            params,
+            "evaluation",
+            variant,
+            model,
+            rows,
+            data / "thumbnails.zip",
+            *(Path(variant) / one for one in written),
+        )
+
+
+def test_a_presets_backbone_has_the_same_bytes(presets: Presets, tmp_path: Path) -> None:
+    wanted = entry(presets("siglip"))
+    (tmp_path / "params.yaml").write_text(
+        f"backbones: {{b: {{{', '.join(f'{k}: {v!r}' for k, v in wanted.items())}}}}}"
+    )
+    for name in ("one", "two"):
+        keras.utils.clear_session()  # each stage is a process of its own
+        backbone_stage.main(tmp_path / "params.yaml", "backbones.b", tmp_path / f"{name}.keras")
+    assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+
+
+def test_what_is_in_a_layer_cannot_be_cut_but_blocks_that_are_layers_can(presets: Presets) -> None:
+    from thaw.networks.boundary import boundaries
+
+    for family in MAKERS:
+        found = boundaries(build_backbone(Backbone(**entry(presets(family)))))
+        blocks = [name for name in found if "block" in name or "stage" in name or "stack" in name]
+        assert bool(blocks) == FAMILIES[family].cuttable
+        assert CUTS.get(family) in [None, *blocks]
+
+
+def test_every_family_has_presets_and_its_class(presets: Presets) -> None:
+    hub = keras_hub()
+    assert set(built_in().values()) >= set(FAMILIES)
+    for family in FAMILIES.values():
+        names = getattr(hub.models, family.backbone).presets
+        assert names
+        assert {FAMILIES[built_in()[name]].backbone for name in names} == {family.backbone}
+
+
+def test_a_preset_that_cannot_be_fetched_is_named() -> None:
+    with pytest.raises(UserError, match="the preset vit_base_patch16_224_imagenet cannot be fetched: .*"):
+        build_backbone(Backbone(architecture="hub", weights="vit_base_patch16_224_imagenet"))
+
+
+def test_a_folder_with_another_digest_is_refused(presets: Presets, tmp_path: Path) -> None:
+    wanted = entry(presets("vit"))
+    folder = Path(shutil.copytree(wanted["weights"], tmp_path / "altered"))
+    settings = folder / "image_converter.json"
+    settings.write_text(settings.read_text().replace("-1.0", "-1.5"))
+    with pytest.raises(UserError, match=rf"altered: its SHA-256 is {digest(folder)}, params.yaml says"):
+        build_backbone(Backbone(**{**wanted, "weights": str(folder)}))
+
+
+def test_images_of_another_size_are_refused(presets: Presets) -> None:
+    from thaw.images.normalization import Normalization
+
+    network = build_backbone(Backbone(**entry(presets("vit"))))
+    with pytest.raises(UserError, match="ViTBackbone takes images of 32x32 pixels only, not of 40x40"):
+        models.assemble(network, 40, 40, Normalization.of("none"), "avg")
