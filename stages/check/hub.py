@@ -37,7 +37,7 @@ def hub_problems(here: str, entry: dict[Any, Any]) -> Iterator[tuple[str, str]]:
 def _not_a_preset(name: str) -> Iterator[str]:
     known = built_in()
     if name in known and known[name] not in FAMILIES:
-        yield f"{name} is a preset of {known[name]}, which is no image backbone; there are {', '.join(FAMILIES)}"
+        yield f"{name} is a preset of {known[name]}, none of the image backbones; there are {', '.join(FAMILIES)}"
     elif name not in known:
         images = [preset for preset, family in known.items() if family in FAMILIES]
         yield (
@@ -50,7 +50,7 @@ def _not_a_folder(folder: Path) -> Iterator[str]:
     try:
         found = class_of(read_config(folder))
         if not any(family.backbone == found for family in FAMILIES.values()):
-            yield f"{folder} has a {found}, which is no image backbone; there are {', '.join(FAMILIES)}"
+            yield f"{folder} has a {found}, none of the image backbones; there are {', '.join(FAMILIES)}"
         elif not (folder / CONVERTER).is_file():
             yield f"no such file: {folder / CONVERTER}; {missing(CONVERTER)}"
     except UserError as error:

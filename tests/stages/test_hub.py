@@ -21,7 +21,7 @@ from stages.check.checking import check_params
 from stages.features import __main__ as features_stage
 from stages.manifest import __main__ as manifest_stage
 from tests.conftest import PARAMS, draw_trees
-from tests.stages.check_cases import Tree
+from tests.stages.check_cases import Tree, edited
 from thaw.backbones.building import build_backbone
 from thaw.backbones.presets import FAMILIES, built_in, digest
 from thaw.errors import UserError
@@ -162,14 +162,17 @@ def test_a_preset_goes_through_the_stages(
     params = copy.deepcopy(PARAMS)
     params["tensors"]["small"] = {"pixels": [SIDE, SIDE], "resize": "stretch", "normalization": "none"}
     params["backbones"] = {"lite0": entry(presets(family))}
-    params["features"]["bottleneck"] |= {"pooling": pooling}
-    params["features"]["midway"]["layer"] = cut or "top"
-    if cut is None:
-        params["features"]["midway"]["pooling"] = pooling
+    params["features"]["bottleneck"]["pooling"] = pooling
+    params["features"]["midway"]["layer"] = cut
+    variant = "half" if cut else "full"
+    for other in {"half", "full"} - {variant}:
+        del params["variants"][other]
+    if not cut:
+        del params["features"]["midway"]
     write(params, tmp_path / "params.yaml")
     draw_trees(tmp_path / "data/raw/trees")
     check_params(Path("params.yaml"))
-    run_stages()
+    run_stages(params)
 
     pixels = RowFile(Path("data/small.h5"))
     rows = np.arange(len(pixels))
@@ -177,13 +180,12 @@ def test_a_preset_goes_through_the_stages(
     pooled = {"avg": lambda: expected.mean(axis=1), "token": lambda: expected[:, 0], None: lambda: expected}[pooling]()
     np.testing.assert_allclose(RowFile(Path("data/bottleneck.h5"))[rows], pooled, rtol=0, atol=1e-4)
 
+    whole, record = models.load(Path(f"models/variants/{variant}.keras"))
+    assert record.boundary == cut
     part = rows[pixels.index.splits["test"]]
-    for variant in ("half", "full"):
-        whole, record = models.load(Path(f"models/variants/{variant}.keras"))
-        assert record.boundary == (None if variant == "full" else cut or "pooling")
-        scored = read_predictions(Path(f"{variant}/predictions.csv"))
-        np.testing.assert_allclose(scored.probabilities, whole.predict(pixels[part], verbose=0), rtol=0, atol=1e-4)
-    export.main(Path("models/variants/half.keras"), "keras", Path("half.keras"), [])
+    scored = read_predictions(Path(f"{variant}/predictions.csv"))
+    np.testing.assert_allclose(scored.probabilities, whole.predict(pixels[part], verbose=0), rtol=0, atol=1e-4)
+    export.main(Path(f"models/variants/{variant}.keras"), "keras", Path("copy.keras"), [])
 
 
 def write(params: Tree, path: Path) -> None:
@@ -191,7 +193,7 @@ def write(params: Tree, path: Path) -> None:
         YAML().dump(params, file)
 
 
-def run_stages() -> None:
+def run_stages(wanted: Tree) -> None:
     """Run the stages that dvc.yaml would."""
     params, data = Path("params.yaml"), Path("data")
     names = ("manifest.csv", "skipped.csv", "near.csv", "classes.csv", "samples.jpg", "thumbnails.zip")
@@ -199,34 +201,15 @@ def run_stages() -> None:
     manifest_stage.main(params, "dataset", raw, *(data / name for name in names))
     tensors_stage.main(params, "tensors.small", raw, data / "manifest.csv", small)
     backbone_stage.main(params, "backbones.lite0", backbone)
-    for features in ("bottleneck", "midway"):
+    for features in wanted["features"]:
         features_stage.main(params, f"features.{features}", small, backbone, data / f"{features}.h5")
-    variants = {"frozen_head": "bottleneck", "half": "midway", "full": "small"}
-    for variant, inputs in variants.items():
-        model, rows = Path(f"models/variants/{variant}.keras"), data / f"{inputs}.h5"
-        start = backbone if variant == "frozen_head" else Path("models/variants/frozen_head.keras")
+    for variant, described in wanted["variants"].items():
+        model, rows = Path(f"models/variants/{variant}.keras"), data / f"{Path(described['inputs']).name}.h5"
+        start = Path(f"models/{described['start']}.keras")
         train_stage.main(params, f"variants.{variant}", start, rows, model, Path(f"{variant}.csv"))
         written = ("metrics.json", "predictions.csv", "by_class.csv", "by_confidence.csv", "mistakes.jpg")
-        evaluate_stage.main(
-            params,
-            "evaluation",
-            variant,
-            model,
-            rows,
-            data / "thumbnails.zip",
-            *(Path(variant) / one for one in written),
-        )
-
-
-def test_a_presets_backbone_has_the_same_bytes(presets: Presets, tmp_path: Path) -> None:
-    wanted = entry(presets("siglip"))
-    (tmp_path / "params.yaml").write_text(
-        f"backbones: {{b: {{{', '.join(f'{k}: {v!r}' for k, v in wanted.items())}}}}}"
-    )
-    for name in ("one", "two"):
-        keras.utils.clear_session()  # each stage is a process of its own
-        backbone_stage.main(tmp_path / "params.yaml", "backbones.b", tmp_path / f"{name}.keras")
-    assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+        paths = [Path(variant) / one for one in written]
+        evaluate_stage.main(params, "evaluation", variant, model, rows, data / "thumbnails.zip", *paths)
 
 
 @pytest.mark.parametrize("family", MAKERS)
@@ -278,3 +261,62 @@ def test_images_of_another_size_are_refused(presets: Presets) -> None:
     network = build_backbone(Backbone(**entry(presets("vit"))))
     with pytest.raises(UserError, match="ViTBackbone takes images of 32x32 pixels only, not of 40x40"):
         models.assemble(network, 40, 40, Normalization.of("none"), "avg")
+
+
+HUB = "backbones.hub"
+THERE_ARE = f"there are {', '.join(FAMILIES)}"
+NAMED: dict[str, tuple[dict[str, Any], str]] = {
+    "a text model": (
+        {"weights": "bert_base_en"},
+        f"{HUB}.weights: bert_base_en is a preset of bert, none of the image backbones; {THERE_ARE}",
+    ),
+    "a typo": (
+        {"weights": "siglip_base_patch16_242"},
+        f"{HUB}.weights: KerasHub has no preset 'siglip_base_patch16_242'; did you mean 'siglip_base_patch16_224'?; "
+        "a preset's folder needs its sha256 (with any other, the backbone's stage says the right one)",
+    ),
+    "a top": (
+        {"weights": "swin_tiny_patch4_window7_224", "include_top": True},
+        f"{HUB}.include_top: KerasHub's backbones have no such layers: leave it out",
+    ),
+    "no folder": (
+        {"weights": "nowhere", "sha256": "0" * 64},
+        f"{HUB}.weights: nowhere/config.json: no such file, as KerasHub's save_to_preset writes it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), NAMED.values(), ids=NAMED)
+def test_a_preset_that_cannot_be_used_is_said(
+    given: dict[str, Any], said: str, errors: Callable[[Tree], list[str]]
+) -> None:
+    assert errors(edited({HUB: {"architecture": "hub", **given}})) == [said]
+
+
+def test_what_does_not_go_with_a_preset_is_said(presets: Presets, errors: Callable[[Tree], list[str]]) -> None:
+    folder = presets("vit")
+    tensors = {"pixels": [64, 64], "resize": "pad", "normalization": "lite"}
+    features = {"tensors": "raw", "backbone": "hub"}
+    edits = {
+        HUB: entry(folder),
+        "backbones.swin": {"architecture": "hub", "weights": "swin_tiny_patch4_window7_224"},
+        "tensors.raw": tensors,
+        "features.encoder": {**features, "layer": "vit_encoder"},
+        "features.token": {**features, "backbone": "swin", "layer": "top", "pooling": "token"},
+    }
+    normalization = "was pretrained with 'none', got 'lite'; if that is meant, write unlike_pretraining: true beside it"
+    assert sorted(errors(edited(edits))) == sorted(
+        [
+            "features.encoder.layer: ViTBackbone has all of its blocks inside one layer, so it can be cut at its end "
+            "only: take top, or train all of it, from tensors/",
+            f"features.encoder.tensors: {folder} needs tensors with pixels: [32, 32]",
+            "features.token.pooling: backbones.swin has no class token: take avg or max",
+            *(f"tensors.raw.normalization: hub, of backbones.{name}, {normalization}" for name in ("hub", "swin")),
+        ]
+    )
+
+
+def test_a_folder_of_a_text_model_is_refused(tmp_path: Path, errors: Callable[[Tree], list[str]]) -> None:
+    (tmp_path / "config.json").write_text('{"registered_name": "keras_hub>BertBackbone", "config": {}}')
+    found = errors(edited({HUB: {"architecture": "hub", "weights": str(tmp_path), "sha256": "0" * 64}}))
+    assert found == [f"{HUB}.weights: {tmp_path} has a BertBackbone, none of the image backbones; {THERE_ARE}"]

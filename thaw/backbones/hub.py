@@ -30,7 +30,7 @@ def build_preset(entry: Backbone) -> keras.Model:
         what = (
             entry.weights if entry.sha256 is None else f"{entry.weights}: {class_of(read_config(Path(entry.weights)))}"
         )
-        raise UserError(f"{what} is no image backbone; there are {', '.join(FAMILIES)}")
+        raise UserError(f"{what} is none of the image backbones; there are {', '.join(FAMILIES)}")
     source = entry.weights
     if entry.sha256 is not None:
         folder = Path(entry.weights)
