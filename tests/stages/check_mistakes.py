@@ -170,7 +170,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     f"{BACKBONE}.include_top": [(1, ": expected true or false, got 1")],
     f"{BACKBONE}.architecture": [
-        ("EfficientNetLite", ": unknown architecture 'EfficientNetLite'; did you mean 'EfficientNetLite0'?")
+        ("EfficientNetLte0", ": unknown architecture 'EfficientNetLte0'; did you mean 'EfficientNetLite0'?")
     ],
     "backbones.vgg": [
         (
