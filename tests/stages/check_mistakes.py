@@ -170,7 +170,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     f"{BACKBONE}.include_top": [(1, ": expected true or false, got 1")],
     f"{BACKBONE}.architecture": [
-        ("EfficientNetLte0", ": unknown architecture 'EfficientNetLte0'; did you mean 'EfficientNetLite0'?")
+        ("EfficientNetLite00", ": unknown architecture 'EfficientNetLite00'; did you mean 'EfficientNetLite0'?")
     ],
     "backbones.vgg": [
         (
