@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.check.architectures import known_architectures, known_boundaries, nearest, pretrained_with, smallest_pixels
+from stages.check.architectures import (
+    PACKAGED,
+    known_architectures,
+    known_boundaries,
+    nearest,
+    pretrained_with,
+    smallest_pixels,
+)
+from stages.check.hub import hub_family, hub_pixels, hub_problems
 from stages.check.keras_names import keras_problems
 from thaw.params.backbones import Backbone
 from thaw.params.cross_validation import CrossValidation
@@ -29,6 +37,10 @@ TO_VECTORS = (
     "GlobalAvgPool2D",
     "GlobalMaxPooling2D",
     "GlobalMaxPool2D",
+    "GlobalAveragePooling1D",
+    "GlobalAvgPool1D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPool1D",
     "Reshape",
 )
 # They make -1 and 1 of 0 and 1, and of a batch with other labels nothing.
@@ -95,13 +107,16 @@ def _parent(where: str, section: str, name: str, raw: Entries) -> Iterator[Probl
 
 def _backbone(here: str, entry: dict[Any, Any]) -> Iterator[Problem]:
     architecture, weights = entry.get("architecture"), entry.get("weights")
+    if architecture == "hub":
+        yield from hub_problems(here, entry)
+        return
     known = known_architectures()
     if isinstance(architecture, str) and architecture not in known:
         yield f"{here}.architecture", f"unknown architecture {architecture!r}{did_you_mean(architecture, known)}"
     elif architecture == "none" and (weights != "none" or entry.get("include_top")):
         yield f"{here}.architecture", "there are no layers to load weights into: set weights: none, or name a network"
     elif isinstance(architecture, str) and weights in ("package", "imagenet"):
-        right = "package" if architecture == "EfficientNetLite0" else "imagenet"
+        right = "package" if architecture in PACKAGED else "imagenet"
         if weights != right:
             yield f"{here}.weights", f"{architecture} has no weights {weights!r}; did you mean {right!r}?"
     if isinstance(weights, str) and weights not in ("package", "imagenet", "none", ""):
@@ -121,16 +136,24 @@ def _layer(here: str, features: Features, backbone: Backbone, valid: Entries) ->
         yield f"{here}.backbone", f"backbones.{features.backbone} has no layers, so there is nothing to cache"
         return
     yield from _cut(f"{here}.layer", features.layer, backbone)
-    if features.pooling and _ends_in_vectors(backbone):
-        yield (
-            f"{here}.pooling",
-            f"backbones.{features.backbone} ends in one vector per image, with include_top: leave pooling out",
-        )
+    family = hub_family(backbone)
+    if features.pooling and _ends_in(backbone) == "vector":
+        top = ", with include_top" if backbone.include_top else ""
+        yield f"{here}.pooling", f"backbones.{features.backbone} ends in one vector per image{top}: leave pooling out"
+    elif features.pooling == "token" and not (family and family.class_token):
+        yield f"{here}.pooling", f"backbones.{features.backbone} has no class token: take avg or max"
     yield from _fixed_size(f"{here}.tensors", features.tensors, backbone, valid)
 
 
 def _cut(where: str, layer: str, backbone: Backbone) -> Iterator[Problem]:
     """Yield a problem if a backbone cannot be cut at a layer."""
+    family = hub_family(backbone)
+    if layer != "top" and family and not family.cuttable:
+        yield (
+            where,
+            f"{family.backbone} has all of its blocks inside one layer, so it can be cut at its end only: take top, "
+            "or train all of it, from tensors/",
+        )
     layers = known_boundaries(backbone.architecture, backbone.include_top)
     if layer != "top" and layers and layer not in layers:
         problem = f"{backbone.architecture} has no layer {layer!r} that every path goes through"
@@ -144,15 +167,21 @@ def _cut(where: str, layer: str, backbone: Backbone) -> Iterator[Problem]:
 def _fixed_size(where: str, tensors: str, backbone: Backbone, valid: Entries) -> Iterator[Problem]:
     if tensors not in valid["tensors"]:
         return
+    fixed = hub_pixels(backbone)
     pixels, least = valid["tensors"][tensors].pixels, smallest_pixels(backbone.architecture)
     if backbone.include_top and backbone.architecture in FIXED_TOP and pixels != FIXED_PIXELS:
         yield where, f"{backbone.architecture} with include_top needs tensors with pixels: {FIXED_PIXELS}"
+    elif fixed not in (None, pixels):
+        yield where, f"{backbone.weights} needs tensors with pixels: {fixed}"
     elif min(pixels) < least:
         yield where, f"{backbone.architecture} needs tensors with pixels: [{least}, {least}] or more"
 
 
-def _ends_in_vectors(backbone: Backbone) -> bool:
-    return backbone.include_top and backbone.architecture not in MAP_BEFORE_CLASSES
+def _ends_in(backbone: Backbone) -> str:
+    """Return what a backbone gives for each image: one `vector`, `tokens`, or a `map`."""
+    if family := hub_family(backbone):
+        return family.ends_in
+    return "vector" if backbone.include_top and backbone.architecture not in MAP_BEFORE_CLASSES else "map"
 
 
 def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem]:
@@ -406,22 +435,24 @@ def _decay(where: str, variant: Variant, features: Features | None, backbone: Ba
 
 def _fresh_head(here: str, variant: Variant, features: Features | None, backbone: Backbone) -> Iterator[Problem]:
     """Yield a problem if a new head gets a map where it takes vectors, or the other way round."""
-    in_vectors = _ends_in_vectors(backbone) or (features is not None and features.pooling is not None)
+    ends_in = _ends_in(backbone)
+    end, axes = ("tokens", "1D") if ends_in == "tokens" else ("a map", "2D")
+    in_vectors = ends_in == "vector" or (features is not None and features.pooling is not None)
     if isinstance(variant.fit, Solver):
         if features is None or features.layer != "top" or not in_vectors:
             yield (
                 f"{here}.inputs",
                 "a solver needs one vector per image: take features with layer: top and pooling: avg or max",
             )
-    elif in_vectors and variant.head and str(_name(variant.head[0])).endswith("2D"):
+    elif in_vectors and variant.head and str(_name(variant.head[0])).endswith(("1D", "2D")):
         yield (
             f"{here}.head.0",
-            f"{_name(variant.head[0])} takes a map, but the backbone's end is one vector per image: leave it out",
+            f"{_name(variant.head[0])} takes {end}, but the backbone's end is one vector per image: leave it out",
         )
     elif not in_vectors and not any(_name(layer) in TO_VECTORS for layer in variant.head or []):
         yield (
             f"{here}.head",
-            "the backbone's end is a map, not one vector per image: begin the head with GlobalAveragePooling2D, "
+            f"the backbone's end is {end}, not one vector per image: begin the head with GlobalAveragePooling{axes}, "
             "or take features with layer: top and pooling: avg or max",
         )
 

@@ -63,12 +63,14 @@ def _of_variant(variant: Variant, valid: Entries) -> dict[str, Any] | None:
     features = valid["features"].get(name) if section == "features" else None
     tensors = valid["tensors"].get(features.tensors if features else name)
     backbone = valid["backbones"].get(variant.start.removeprefix("backbones/"))
+    if backbone and backbone.architecture == "hub":  # of which nothing is at hand before it is fetched
+        backbone = None
     if not tensors or not (variant.augmentation or (variant.head and backbone)):
         return None
     return {
         "pixels": tensors.pixels,
         "augmentation": variant.augmentation,
-        "head": variant.head or [],
+        "head": (variant.head or []) if backbone else [],
         **(_network(backbone) if backbone else {}),
         "pooling": features.pooling if features else None,
     }

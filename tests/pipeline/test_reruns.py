@@ -111,7 +111,7 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     "a variant removed": (parameter("variants.full", None), SHOW),
     "a module of the report": (appended("stages/report/comparison.py", "# a comment\n"), SHOW),
     "how the report looks": (appended("stages/report/page.css", "/* a comment */\n"), SHOW),
-    "a module of the backbones": (appended("thaw/backbones/lite0.py", "# a comment\n"), ["backbone@lite0"]),
+    "a module of the backbones": (appended("thaw/backbones/lite.py", "# a comment\n"), ["backbone@lite0"]),
     "a module of the parameters' check": (appended("stages/check/checking.py", "# a comment\n"), []),
     "a module of no stage": (appended("stages/check/keras_names.py", "# a comment\n"), []),
     "a stage's own module": (appended("stages/manifest/splits.py", "# a comment\n"), ["manifest"]),

@@ -178,7 +178,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     f"{BACKBONE}.include_top": [(1, ": expected true or false, got 1")],
     f"{BACKBONE}.architecture": [
-        ("EfficientNetLite", ": unknown architecture 'EfficientNetLite'; did you mean 'EfficientNetLite0'?")
+        ("EfficientNetLite00", ": unknown architecture 'EfficientNetLite00'; did you mean 'EfficientNetLite0'?")
     ],
     "backbones.vgg": [
         (

@@ -30,7 +30,7 @@ def place(module: str, *made_of: Any) -> Path | None:
     """
     if not HAS_OPENVINO or HAS_NVIDIA or HAS_CUDA or limit() <= 0:
         return None
-    computes = [versions("keras", "tensorflow", "openvino"), processor(), os.environ.get("KERAS_BACKEND")]
+    computes = [versions("keras", "keras-hub", "tensorflow", "openvino"), processor(), os.environ.get("KERAS_BACKEND")]
     return rows_folder() / fingerprint(module, made_of, computes) / "graph.zip"
 
 
