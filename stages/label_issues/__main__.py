@@ -6,7 +6,6 @@ import numpy as np
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
-from stages.label_issues.out_of_fold import folds_of, out_of_fold
 from thaw.errors import UserError
 from thaw.formats.label_issues import LabelIssue, write_label_issues
 from thaw.formats.row_file import RowFile, units_of
@@ -16,6 +15,7 @@ from thaw.params.reading import read_entry
 from thaw.progress import progress
 from thaw.scoring.scoring import losses
 from thaw.stage import announce, run
+from thaw.training.logistic import folds_of, out_of_fold
 
 PICTURES = 8
 """In a row."""
@@ -67,8 +67,8 @@ def _likeliest(
     """Return class probabilities of the judged rows, float64 (judged, classes): those of C with the least log loss."""
     best: np.ndarray = np.empty(0)
     least = np.inf
-    for C in progress(sorted(strengths), len(strengths), "solving", "values of C"):
-        probabilities = out_of_fold(features, labels, folds, C)[judged].astype(np.float64)
+    for found in progress(out_of_fold(features, labels, folds, strengths), len(strengths), "solving", "values of C"):
+        probabilities = found[judged].astype(np.float64)
         loss = losses(labels[judged], probabilities).mean()
         if loss > least:
             break  # what is regularized still less fits still more of what is wrong, and takes the longest

@@ -11,13 +11,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stages.label_issues.__main__ import images_of, main
-from stages.label_issues.out_of_fold import folds_of, out_of_fold
 from tests.thaw.test_training import clusters
 from thaw.errors import UserError
 from thaw.formats.label_issues import LabelIssue, read_label_issues
 from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing
 from thaw.formats.thumbnails import thumbnail, writing_thumbnails
+from thaw.training.logistic import folds_of, out_of_fold
 
 ENTRY = "label_issues.f"
 CLASSES = ("ash", "elm", "fir")
@@ -99,7 +99,7 @@ def test_what_is_said_of_an_image_is_what_scikit_learn_says_without_its_fold() -
     folds = folds_of(labels, np.arange(len(labels)), 4, seed=0)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=1000))
     expected = cross_val_predict(model, features, labels, cv=PredefinedSplit(folds), method="predict_proba")
-    np.testing.assert_allclose(out_of_fold(features, labels, folds, 0.3), expected, atol=1e-3)
+    np.testing.assert_allclose(*out_of_fold(features, labels, folds, [0.3]), expected, atol=1e-3)
 
 
 def test_an_image_is_judged_once_and_by_none_of_its_own_views(tmp_path: Path) -> None:

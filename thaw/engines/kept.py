@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw.files import replacing, sha256
-from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, processor, versions
+from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, backend, processor, versions
 from thaw.reuse.fingerprint import fingerprint
 from thaw.reuse.folder import limit, rows_folder
 
@@ -30,7 +30,7 @@ def place(module: str, *made_of: Any) -> Path | None:
     """
     if not HAS_OPENVINO or HAS_NVIDIA or HAS_CUDA or limit() <= 0:
         return None
-    computes = [versions("keras", "keras-hub", "tensorflow", "openvino"), processor(), os.environ.get("KERAS_BACKEND")]
+    computes = [versions("keras", "keras-hub", "tensorflow", "openvino"), processor(), backend("numpy")]
     return rows_folder() / fingerprint(module, made_of, computes) / "graph.zip"
 
 

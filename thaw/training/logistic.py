@@ -169,23 +169,24 @@ def folds_of(labels: np.ndarray, units: np.ndarray, count: int = FOLDS, seed: in
     return np.where(folds >= 0, np.searchsorted(numbers, folds), -1)
 
 
-def out_of_fold(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, C: float) -> np.ndarray:
-    """Return each row's class probabilities by the solution without its fold.
+def out_of_fold(
+    features: np.ndarray, labels: np.ndarray, folds: np.ndarray, strengths: list[float]
+) -> Iterator[np.ndarray]:
+    """Yield, for each C in ascending order, each row's class probabilities by the solution without its fold.
 
     Args:
         features: float32 (rows, features).
         labels: ints (rows,), from 0 to classes - 1.
         folds: ints (rows,), as `folds_of` returns them: outside of each fold there are rows of every class.
-        C: the inverse strength of the L2 penalty.
+        strengths: values of C, inverse strengths of the L2 penalty.
 
-    Returns:
+    Yields:
         float32 (rows, classes); NaN for rows that are never held out.
     """
     with threadpool_limits(1):
         rotated = _Rotated(features)
-        ((_, solutions, _),) = _path(rotated, labels, folds, [C])
-        probabilities: np.ndarray = softmax(_left_out(rotated, folds, solutions[1:]), axis=1)
-    return probabilities
+        for _, solutions, _ in _path(rotated, labels, folds, strengths):
+            yield softmax(_left_out(rotated, folds, solutions[1:]), axis=1)
 
 
 class _Rotated:
