@@ -15,10 +15,11 @@ from scipy.stats import t
 
 from benchmarks.measuring import Measured
 from benchmarks.recipe import ROOT
-from stages import backbone, digits, tensors, train
+from stages import backbone, digits, tensors
 from stages.features import __main__ as features
 from stages.label_issues import __main__ as label_issues
 from stages.manifest import __main__ as manifest
+from stages.train import __main__ as train
 from thaw.engines.ready import trained
 from thaw.formats import model_file
 from thaw.formats.label_issues import read_label_issues

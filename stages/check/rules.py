@@ -337,7 +337,7 @@ def _judged(name: str, raw: Entries, valid: Entries) -> Iterator[Problem]:
 
 
 def _are_vectors(features: Features, backbone: Backbone | None) -> bool:
-    in_vectors = features.pooling is not None or backbone is None or _ends_in_vectors(backbone)
+    in_vectors = features.pooling is not None or backbone is None or _ends_in(backbone) == "vector"
     return features.layer == "top" and in_vectors
 
 
