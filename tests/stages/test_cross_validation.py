@@ -344,8 +344,10 @@ def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tens
     params["cross_validation"]["frozen_head"]["folds"] = 3
     project.write_params(params)
     ran = project.repro("evaluate@frozen_head", "cross_validate@frozen_head")
-    assert "test images are of 3 groups" in ran.text
-    assert json.loads((project.folder / "metrics/frozen_head.json").read_text())["test"]["groups"] == 3
+    scores = json.loads((project.folder / "metrics/frozen_head.json").read_text())
+    for split in ("validation", "test"):
+        assert f"{split} images are of {scores[split]['groups']} groups" in ran.text
+    assert scores["test"]["groups"] == 3
     assert json.loads((project.folder / "metrics/cross_validation/frozen_head.json").read_text())["fits"] == 3
     index = RowFile(project.folder / "data/features/bottleneck.h5").index
     assert len(set(index.groups.tolist())) == 9
