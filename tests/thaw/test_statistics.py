@@ -239,7 +239,7 @@ def test_a_comparison_ranks_tests_and_marks() -> None:
 
 def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("variants: {a: {fit: {}}, b: {fit: {}}}")
+    params.write_text("variants: {a: {fit: {}}, b: {fit: {}}}\nlabel_issues: {}")
     for name in ("a", "b"):
         rows = Predictions([f"{name}.png"], np.array([0]), np.array([[0.9, 0.1]]), ["x", "y"])
         write_predictions(tmp_path / f"{name}.csv", rows)
