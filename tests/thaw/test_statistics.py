@@ -244,5 +244,14 @@ def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> Non
         rows = Predictions([f"{name}.png"], np.array([0]), np.array([[0.9, 0.1]]), ["x", "y"])
         write_predictions(tmp_path / f"{name}.csv", rows)
     with pytest.raises(UserError, match=r"a\.csv and b\.csv are of different images; run `dvc repro`"):
-        report(params, "backbones", "features", "variants", "label_issues", *[tmp_path] * 9)
+        report(
+            params,
+            "backbones",
+            "features",
+            "variants",
+            "label_issues",
+            *[tmp_path] * 4,
+            tmp_path / "issues",
+            *[tmp_path] * 4,
+        )
     assert not (tmp_path / "a.md").exists()
