@@ -57,10 +57,10 @@ def own(project: Project) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module", params=["a clone", "from GitHub's template"])
-def began(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def began(request: pytest.FixtureRequest, warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with Thaw, and with a project that began from it; in both, all has changed since."""
     folder = tmp_path_factory.mktemp("began")
-    thaw, trees = make_project(folder / "thaw", plain), Project(folder / "trees", plain)
+    thaw, trees = make_project(folder / "thaw", warm), Project(folder / "trees", warm)
     git(thaw.folder, "branch", "--move", "main")
     for name in ("Makefile", "params.yaml", "dvc.lock"):
         shutil.copy(ROOT / name, thaw.folder / name)
@@ -69,7 +69,7 @@ def began(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.
     commit(thaw)
 
     if request.param == "a clone":
-        done(Project(folder, plain), BEGIN.format(thaw=thaw.folder))
+        done(Project(folder, warm), BEGIN.format(thaw=thaw.folder))
     else:  # a first commit of the same files
         shutil.copytree(thaw.folder, trees.folder, ignore=shutil.ignore_patterns(".git"))
         git(trees.folder, "init")
@@ -96,9 +96,9 @@ def began(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.
 
 
 @pytest.fixture
-def trees(began: Path, plain: Path, tmp_path: Path) -> Project:
+def trees(began: Path, warm: Path, tmp_path: Path) -> Project:
     """A copy of the project, beside a copy of that Thaw."""
-    project = Project(shutil.copytree(began, tmp_path / "began", symlinks=True) / "trees", plain)
+    project = Project(shutil.copytree(began, tmp_path / "began", symlinks=True) / "trees", warm)
     git(project.folder, "remote", "set-url", "thaw", "../thaw")
     return project
 

@@ -240,6 +240,7 @@ EVERYTHING = edited(
         | {"precision": "bfloat16"},
         "variants.frozen_head.fit.C": [1.0, 2.0],
         "variants.frozen_head.fit.train_on": ["train", "validation"],
+        "variants.frozen_head.fit.calibrate": None,
         "variants.full.fit.validate_on": "test",
         f"{FIT}": {
             "epochs": 1,

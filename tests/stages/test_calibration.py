@@ -66,7 +66,9 @@ def test_a_temperature_divides_the_logits_and_changes_no_class(head: list[Any], 
     labels = np.where(np.arange(90) % 5, before.argmax(axis=1), np.arange(90) % 3)
     validation = np.arange(10, 80)
     values = PIXELS if boundary is None else prefix(model, boundary).predict(PIXELS, verbose=0)
-    rows = Rows(OnlySome(values, validation), labels, ("ash", "elm", "fir"), [np.arange(10)], validation)
+    rows = Rows(
+        OnlySome(values, validation), labels, np.arange(len(labels)), ("ash", "elm", "fir"), [np.arange(10)], validation
+    )
     temperature = calibrate(model, boundary, rows, "v")
 
     logits = np.log(before)
@@ -97,7 +99,7 @@ def kept(model: keras.Model, labels: np.ndarray) -> bool:
     before = model.get_weights()
     everything = np.arange(len(labels))
     temperature = calibrate(
-        model, None, Rows(PIXELS[: len(labels)], labels, ("ash", "elm", "fir"), [], everything), "v"
+        model, None, Rows(PIXELS[: len(labels)], labels, everything, ("ash", "elm", "fir"), [], everything), "v"
     )
     same = all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
     assert same == (temperature == 1)
@@ -147,7 +149,9 @@ def test_where_rounding_would_change_a_class_a_neighbour_is_taken(monkeypatch: p
     assert (model.predict(rows, verbose=0).argmax(axis=1) == 1).all()
     monkeypatch.setattr(calibration, "best_temperature", lambda logits, labels: best)
     # With one image of the last class, the loss falls with the temperature.
-    found = calibrate(model, None, Rows(rows, np.array([0, 1, 0, 1, 1, 2]), ("a", "b", "c"), [], np.arange(6)), "v")
+    found = calibrate(
+        model, None, Rows(rows, np.array([0, 1, 0, 1, 1, 2]), np.arange(6), ("a", "b", "c"), [], np.arange(6)), "v"
+    )
     assert found == 1.702
     assert (model.predict(rows, verbose=0).argmax(axis=1) == 1).all()
 

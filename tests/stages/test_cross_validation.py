@@ -321,16 +321,14 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
 
 
 @pytest.mark.slow
-def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tensors(
-    tmp_path: Path, plain: Path
-) -> None:
+def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tensors(tmp_path: Path, warm: Path) -> None:
     params = copy.deepcopy(PARAMS)
     params["dataset"] |= {"path": "data/raw/leaves", "layout": "csv"}
     params["features"] = {"bottleneck": params["features"]["bottleneck"]}
     params["variants"] = {"frozen_head": params["variants"]["frozen_head"]}
     of = {key: params["variants"]["frozen_head"][key] for key in ("start", "inputs")}
     params["cross_validation"] = {"frozen_head": {**of, "folds": 6, "repeats": 1}}
-    project = make_project(tmp_path / "p", plain, params)
+    project = make_project(tmp_path / "p", warm, params)
     folder = project.folder / "data/raw/leaves"
     draw_trees(folder)
     groups = [min(number // 2, 2) for number in range(IMAGES_PER_CLASS)]

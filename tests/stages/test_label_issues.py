@@ -5,10 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import PredefinedSplit, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from stages.label_issues.__main__ import images_of, main
 from tests.thaw.test_training import clusters
@@ -17,7 +13,6 @@ from thaw.formats.label_issues import LabelIssue, read_label_issues
 from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing
 from thaw.formats.thumbnails import thumbnail, writing_thumbnails
-from thaw.training.logistic import folds_of, out_of_fold
 
 ENTRY = "label_issues.f"
 CLASSES = ("ash", "elm", "fir")
@@ -92,14 +87,6 @@ def test_the_same_bytes_come_again(tmp_path: Path) -> None:
         assert (tmp_path / f"first.{ending}").read_bytes() == (tmp_path / f"second.{ending}").read_bytes()
     with Image.open(tmp_path / "first.jpg") as sheet:
         assert sheet.height > 96
-
-
-def test_what_is_said_of_an_image_is_what_scikit_learn_says_without_its_fold() -> None:
-    features, labels = apart(30)
-    folds = folds_of(labels, np.arange(len(labels)), 4, seed=0)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=1000))
-    expected = cross_val_predict(model, features, labels, cv=PredefinedSplit(folds), method="predict_proba")
-    np.testing.assert_allclose(*out_of_fold(features, labels, folds, [0.3]), expected, atol=1e-3)
 
 
 def test_an_image_is_judged_once_and_by_none_of_its_own_views(tmp_path: Path) -> None:

@@ -267,10 +267,19 @@ def test_where_no_variant_can_be_chosen_none_is_ranked() -> None:
 
 def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("variants: {a: {fit: {}}, b: {fit: {}}}")
+    params.write_text("variants: {a: {fit: {}}, b: {fit: {}}}\nlabel_issues: {}")
     for name in ("a", "b"):
         rows = Predictions([f"{name}.png"], np.array([0]), np.array([[0.9, 0.1]]), ["x", "y"])
         write_predictions(tmp_path / f"{name}.csv", rows)
     with pytest.raises(UserError, match=r"a\.csv and b\.csv are of different images; run `dvc repro`"):
-        report(params, "backbones", "features", "variants", *[tmp_path] * 8)
+        report(
+            params,
+            "backbones",
+            "features",
+            "variants",
+            "label_issues",
+            *[tmp_path] * 4,
+            tmp_path / "issues",
+            *[tmp_path] * 4,
+        )
     assert not (tmp_path / "a.md").exists()

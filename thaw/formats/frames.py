@@ -7,12 +7,14 @@ import numpy as np
 import pandas
 
 from thaw.errors import UserError
+from thaw.formats.label_issues import LABEL_ISSUE_COLUMNS
 from thaw.formats.manifest import MANIFEST_COLUMNS
 from thaw.formats.predictions import FIXED, PROBABILITY
 from thaw.formats.row_file import RowFile
 
 TABLES = (
     MANIFEST_COLUMNS,
+    LABEL_ISSUE_COLUMNS,
     ["path", "reason"],
     ["path", "label", "split", "other_path", "other_label", "other_split", "distance"],
     ["number", "class", "split", "images"],
@@ -23,7 +25,7 @@ TABLES = (
 CURVE = ["step"]
 TEXT = {
     *("path", "label", "split", "sha256", "group", "reason", "class", "actual", "predicted"),
-    *("other_path", "other_label", "other_split"),
+    *("other_path", "other_label", "other_split", "given", "suggested", "suspected"),
 }
 WHOLE = {"number", "images", "distance", "step"}
 """Columns of whole numbers; what is neither is real numbers."""

@@ -9,7 +9,7 @@ from thaw.errors import UserError
 from thaw.files import write_csv
 from thaw.formats.metrics import DIGITS
 
-COLUMNS = ["path", "given", "suggested", "quality", "suspected"]
+LABEL_ISSUE_COLUMNS = ["path", "given", "suggested", "quality", "suspected"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def write_label_issues(path: Path, issues: list[LabelIssue]) -> None:
         [one.path, one.given, one.suggested, f"{one.quality:.{DIGITS}f}", "yes" if one.suspected else "no"]
         for one in issues
     ]
-    write_csv(path, COLUMNS, rows)
+    write_csv(path, LABEL_ISSUE_COLUMNS, rows)
 
 
 def read_label_issues(path: Path) -> list[LabelIssue]:
@@ -67,7 +67,7 @@ def parse_label_issues(text: str, name: str) -> list[LabelIssue]:
     """
     try:
         header, *rows = csv.reader(io.StringIO(text, newline=""))
-        if header != COLUMNS:
+        if header != LABEL_ISSUE_COLUMNS:
             raise ValueError
         return [
             LabelIssue(image, given, suggested, float(quality), {"yes": True, "no": False}[suspected])

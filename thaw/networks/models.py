@@ -46,7 +46,9 @@ def assemble(
         UserError: the backbone takes images of another size only.
     """
     fixed = backbone.input.shape[1:3]
-    if None not in fixed and fixed != (height, width):
+    # Keras's own networks are made for any size, even where they name one: it is KerasHub's that know places of tokens.
+    of_hub = any(type(layer).__module__.startswith("keras_hub") for layer in backbone.layers)
+    if of_hub and None not in fixed and fixed != (height, width):
         raise UserError(
             f"{backbone.name} takes images of {fixed[0]}x{fixed[1]} pixels only, not of {height}x{width}: "
             f"take tensors with pixels: {list(fixed)}"
