@@ -278,7 +278,7 @@ def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> Non
             "features",
             "variants",
             "label_issues",
-            *[tmp_path] * 4,
+            *[tmp_path] * 5,
             tmp_path / "issues",
             *[tmp_path] * 4,
         )
