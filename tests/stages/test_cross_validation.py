@@ -323,17 +323,16 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
 
 
 def test_a_solved_head_is_trained_further_on_the_features_that_it_was_solved_on(tmp_path: Path) -> None:
-    features, labels = clusters(3, 20, seed=0)
-    mixed = np.random.default_rng(0).permutation(len(labels))
-    x = keras.Input((6,), name="pooling")
-    solved = keras.Model(x, keras.layers.Dense(3, "softmax", name="head_1_dense")(x))
-    fit = {"epochs": 1, "batch_size": 8, "optimizer": {"SGD": {"learning_rate": 1e-5}}}
+    pixels, labels = coloured(60)
+    model, _ = models.load(backbone(tmp_path / "b.keras"))
+    body = models.assemble(model, 4, 4, Normalization.of("none"), "avg")
+    solved = keras.Model(body.input, keras.layers.Dense(3, "softmax", name="head_1_dense")(body.output))
+    fit = Training(epochs=1, batch_size=8, optimizer={"SGD": {"learning_rate": 1e-5}})
     variant = Variant(start="variants/s", inputs="features/f", fit=fit)
     of = record(list(CLASSES), TENSORS, boundary="pooling", frozen="pooling")
     of = replace(of, start_fit={"solver": "logistic_regression", "C": [0.01]})
-    images = Images.of(rows(tmp_path / "f.h5", features[mixed], labels[mixed]))
-    assert isinstance(variant.fit, Training)
-    accuracy = TrainedFolds(images, "variants.v", variant, variant.fit, solved, of)
+    images = Images.of(rows(tmp_path / "f.h5", pixels.mean(axis=(1, 2)), labels))
+    accuracy = TrainedFolds(images, "variants.v", variant, fit, solved, of)
     everything = np.arange(len(labels))
     assert accuracy(everything[:30], everything[30:40], everything[40:]) > 0.6
 
