@@ -37,8 +37,12 @@ class TrainedFolds:
         self._solver = None
         if variant.start.startswith("variants/"):
             self._solver = Solver.model_validate(record.start_fit)
-            body = self._inner(keras.Model(model.input, model.layers[-1].input))
-            self._features = _predicted(body, images.values, np.arange(images.views.max() + 1))
+            of_head = model.layers[-1].input
+            if self._boundary and model.get_layer(self._boundary).output is of_head:
+                self._features = images.values
+            else:
+                body = self._inner(keras.Model(model.input, of_head))
+                self._features = _predicted(body, images.values, np.arange(images.views.max() + 1))
 
     def __call__(self, fitted: np.ndarray, held_out: np.ndarray, outside: np.ndarray) -> float:
         """Return the accuracy of a model that is trained on the fitted images, the held-out ones for its choices."""

@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from stages.cross_validate import trained
 from stages.cross_validate.folding import cross_validate, parts_of
 from stages.cross_validate.solved import Images
+from stages.cross_validate.trained import TrainedFolds
 from tests.conftest import CLASSES as TREES
 from tests.conftest import IMAGES_PER_CLASS, PARAMS, ROOT, draw_trees, make_project, record
 from tests.thaw.test_logistic import clusters
@@ -28,7 +30,7 @@ from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras
 from thaw.params.cross_validation import CrossValidation
-from thaw.params.variants import Variant
+from thaw.params.variants import Training, Variant
 from thaw.training import logistic
 
 CLASSES = ("ash", "elm", "fir")
@@ -318,6 +320,21 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
             "cross_validation.v", CrossValidation(folds=3, repeats=1, **OF), "variants.v", brief, start, tensors
         )
         assert [weights[-2].tobytes() for weights in begun[3:]] == [head[0].tobytes() for head in heads]
+
+
+def test_a_solved_head_is_trained_further_on_the_features_that_it_was_solved_on(tmp_path: Path) -> None:
+    pixels, labels = coloured(60)
+    model, _ = models.load(backbone(tmp_path / "b.keras"))
+    body = models.assemble(model, 4, 4, Normalization.of("none"), "avg")
+    solved = keras.Model(body.input, keras.layers.Dense(3, "softmax", name="head_1_dense")(body.output))
+    fit = Training(epochs=1, batch_size=8, optimizer={"SGD": {"learning_rate": 1e-5}})
+    variant = Variant(start="variants/s", inputs="features/f", fit=fit)
+    of = record(list(CLASSES), TENSORS, boundary="pooling", frozen="pooling")
+    of = replace(of, start_fit={"solver": "logistic_regression", "C": [0.01]})
+    images = Images.of(rows(tmp_path / "f.h5", pixels.mean(axis=(1, 2)), labels))
+    accuracy = TrainedFolds(images, "variants.v", variant, fit, solved, of)
+    everything = np.arange(len(labels))
+    assert accuracy(everything[:30], everything[30:40], everything[40:]) > 0.6
 
 
 @pytest.mark.slow

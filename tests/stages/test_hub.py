@@ -16,10 +16,10 @@ from commands import export
 from stages import backbone as backbone_stage
 from stages import evaluate as evaluate_stage
 from stages import tensors as tensors_stage
-from stages import train as train_stage
 from stages.check.checking import check_params
 from stages.features import __main__ as features_stage
 from stages.manifest import __main__ as manifest_stage
+from stages.train import __main__ as train_stage
 from tests.conftest import PARAMS, draw_trees
 from tests.stages.check_cases import Tree, edited
 from thaw.backbones.building import build_backbone

@@ -137,6 +137,17 @@ def variant_of(path: Path, record: Record) -> ModelRecord:
     raise UserError(f"{path}: a backbone, which knows no classes; take a variant's model, from models/variants")
 
 
+def backbone_of(path: Path, record: Record) -> BackboneRecord:
+    """Return the record of a backbone.
+
+    Raises:
+        UserError: the file has a variant's model.
+    """
+    if isinstance(record, BackboneRecord):
+        return record
+    raise UserError(f"{path}: a variant's model, where a backbone belongs; delete it and run `dvc repro`")
+
+
 def _sealed(tree: dict[str, Any]) -> bytes:
     """Return a record as JSON with a digest of itself, by which an altered one is recognized."""
     seal = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
