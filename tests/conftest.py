@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 
 from tests import warm_python
 from thaw.formats.model_file import ModelRecord
+from thaw.reuse.folder import FOLDER, LIMIT
 
 ROOT = Path(__file__).parents[1]
 CODE = (
@@ -67,16 +68,24 @@ PARAMS: dict[str, Any] = {
     "label_issues": {"bottleneck": {}},
 }
 
-TRIED = ROOT / ".pytest_cache" / "tried"
-
+CACHES = ROOT / ".pytest_cache" / "caches"
+"""Stands for the user's folder for caches. What is in it outlives a run, but no rows."""
 
 SLOW = {"finished", "experiment", "warm"}
 """Fixtures of the pipeline: whoever wants one of them waits for it to run."""
 
 
 def pytest_configure() -> None:
-    """Give each worker cores of its own: where all of them use all cores, it takes a sixth longer."""
+    """Keep away from the user's own caches; give each worker cores of its own.
+
+    Where all of them use all cores, it takes a sixth longer.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker:
+        shutil.rmtree(CACHES / "thaw" / "rows", ignore_errors=True)
+        os.environ["XDG_CACHE_HOME"] = str(CACHES)
+        for name in (FOLDER, LIMIT):
+            os.environ.pop(name, None)
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         mine = cores[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
@@ -180,10 +189,6 @@ def make_project(folder: Path, python: Path, params: dict[str, Any] | None = Non
     project = Project(folder, python)
     assert project.dvc("init", "--quiet").code == 0
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-    # What Keras took of other projects' heads and augmentations is not tried again.
-    TRIED.mkdir(parents=True, exist_ok=True)
-    (folder / ".thaw").mkdir()
-    (folder / ".thaw" / "tried").symlink_to(TRIED)
     draw_trees(folder / PARAMS["dataset"]["path"])
     project.write_params(PARAMS if params is None else params)
     return project
