@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,22 +69,25 @@ PARAMS: dict[str, Any] = {
     "label_issues": {"bottleneck": {}},
 }
 
-CACHES = ROOT / ".pytest_cache" / "caches"
-"""Stands for the user's folder for caches. What is in it outlives a run, but no rows."""
+TRIED = ROOT / ".pytest_cache" / "tried"
+"""What Keras took of heads and augmentations in former runs, which is not tried again."""
 
 SLOW = {"finished", "experiment", "warm"}
 """Fixtures of the pipeline: whoever wants one of them waits for it to run."""
 
 
-def pytest_configure() -> None:
-    """Keep away from the user's own caches; give each worker cores of its own.
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run a folder for caches, which is not the user's, and each worker cores of its own.
 
     Where all of them use all cores, it takes a sixth longer.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not worker:
-        shutil.rmtree(CACHES / "thaw" / "rows", ignore_errors=True)
-        os.environ["XDG_CACHE_HOME"] = str(CACHES)
+        caches = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="thaw-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(caches))
+        TRIED.mkdir(parents=True, exist_ok=True)
+        Path(caches, "thaw").mkdir()
+        Path(caches, "thaw", "tried").symlink_to(TRIED)
         for name in (FOLDER, LIMIT):
             os.environ.pop(name, None)
     if worker and hasattr(os, "sched_setaffinity"):
