@@ -39,10 +39,13 @@ IMPORTED = (
 
 
 def write_client(folder: Path, address: str) -> None:
-    """Write an executable `python` into `folder` that hands its command to the server at `address`."""
+    """Write a `python` into `folder` that hands its command to the server at `address`, and a `dvc` that runs in it."""
     client = folder / "python"
     client.write_text(CLIENT.format(python=sys.executable, address=address))
     client.chmod(0o755)
+    dvc = folder / "dvc"
+    dvc.write_text('#!/bin/sh\nexec "${0%/*}/python" -m dvc "$@"\n')
+    dvc.chmod(0o755)
 
 
 def serve(address: str) -> None:

@@ -12,6 +12,7 @@ from commands import lock
 from commands.doctor.findings import Finding, State, amount, first_names
 from commands.doctor.sizes import Sizes
 from thaw.files import files_below
+from thaw.reuse.folder import limit, project_folder, rows_folder, stored
 
 BASE_MEMORY = 1.5e9
 """Bytes of a process that has loaded Keras and trains a small network."""
@@ -67,6 +68,16 @@ def check_disk(repo: Repo, found: Sizes | None) -> Finding:
         hint = "take fewer pixels, views or features, or remove from the cache what no commit names"
         return Finding("disk", State.ERROR, f"{text}: {hint}", "dvc gc --all-commits")
     return Finding("disk", State.OK, text)
+
+
+def check_store() -> Finding:
+    """Find out how large the store is that projects share, and whether this project still has one of its own."""
+    size = sum(size for _, size, _ in stored())
+    text = f"{amount(size)} of at most {amount(limit())} are in {rows_folder()}"
+    former = project_folder() / "rows"
+    if former.is_dir() and former != rows_folder():
+        return Finding("rows", State.WARNING, f"{text}; those in {former} are not read any more", f"rm -r {former}")
+    return Finding("rows", State.OK, text)
 
 
 def _free_bytes(repo: Repo) -> int:

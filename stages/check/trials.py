@@ -16,7 +16,7 @@ from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.variants import Variant
 from thaw.reuse.fingerprint import fingerprint
-from thaw.reuse.folder import cache_folder
+from thaw.reuse.folder import shared_folder
 from thaw.stage import announce
 
 SIZED = ("NASNetLarge", "NASNetMobile")
@@ -83,4 +83,4 @@ def _network(backbone: Backbone) -> dict[str, Any]:
 def _passed(entry: dict[str, Any] | None, code: str) -> Path:
     """Return the file that says that an entry passed, with the code that tried it."""
     key = hashlib.sha256(json.dumps([entry, code], sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "tried" / key
+    return shared_folder() / "tried" / key

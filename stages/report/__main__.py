@@ -26,7 +26,7 @@ from thaw.formats.manifest import read_manifest
 from thaw.formats.predictions import Predictions, read_predictions
 from thaw.formats.thumbnails import reading_thumbnails
 from thaw.params.reading import read_yaml
-from thaw.reuse.folder import cache_folder
+from thaw.reuse.folder import project_folder
 from thaw.scoring.scoring import score
 from thaw.stage import announce, run
 
@@ -108,7 +108,7 @@ def _set_aside(folder: Path, entries: Iterable[str]) -> None:
     """Move the files of entries that are no longer there to where nothing depends on them."""
     for file in sorted(folder.glob("*.csv")):
         if file.stem not in entries:
-            aside = cache_folder() / "former" / folder.name / file.name
+            aside = project_folder() / "former" / folder.name / file.name
             aside.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(file, aside)
             announce(f"{file}: of no entry in params.yaml; moved to {aside}")

@@ -17,7 +17,7 @@ from thaw.networks.models import count_parameters, save
 from thaw.params.reading import read_entry
 from thaw.params.variants import Solver, Training, Variant
 from thaw.reuse.fingerprint import fingerprint
-from thaw.reuse.folder import cache_folder
+from thaw.reuse.folder import project_folder
 from thaw.stage import announce, run
 from thaw.training.batches import Rows, rows_of
 from thaw.training.checkpoint import Checkpoint
@@ -49,7 +49,9 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
         announce("warning: the test split is used for validation: its scores will be optimistic")
     freeze(network, record.frozen, fit.batch_norm)
     computes = [np.__version__, keras.__version__, keras.backend.backend(), device(), processor()]
-    checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint("stages.train", to_json(record), computes))
+    checkpoint = Checkpoint(
+        project_folder() / "training" / entry, fingerprint("stages.train", to_json(record), computes)
+    )
     if checkpoint.epochs:
         announce(f"{entry}: an interrupted training goes on after epoch {checkpoint.epochs}")
     # Whoever plots the curve while training lasts sees it grow.

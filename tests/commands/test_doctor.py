@@ -23,7 +23,7 @@ from commands.doctor.machine import (
 )
 from commands.doctor.rehashing import rehash
 from commands.doctor.remotes import check_pushed, check_remote, check_secrets
-from commands.doctor.room import check_cache, check_data, check_disk, check_memory
+from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
 from commands.doctor.sizes import Sizes, sizes
 from tests.conftest import PARAMS, ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
@@ -252,6 +252,27 @@ def test_copies_are_worth_a_word_where_they_are_large(toy: Project, monkeypatch:
     do(toy, found.command)
     assert examined(toy, check_cache).state is State.OK
     assert (toy.folder / "text.txt").samefile(thing(toy, "text.txt"))
+
+
+def test_rows_are_counted_and_those_that_nothing_reads_are_named(
+    toy: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    shared = tmp_path / "caches" / "thaw" / "rows"
+    found = examined(toy, lambda repo: check_store())
+    assert (found.state, found.text) == (State.OK, f"0 kB of at most 20.0 GB are in {shared}")
+    for folder in (shared, toy.folder / ".thaw" / "rows"):
+        (folder / "made").mkdir(parents=True)
+        (folder / "made" / "1.rows").write_bytes(bytes(3000))
+    found = examined(toy, lambda repo: check_store())
+    assert found.state is State.WARNING
+    assert found.text.startswith(f"3 kB of at most 20.0 GB are in {shared}; those in .thaw/rows are not read")
+    do(toy, found.command)
+    found = examined(toy, lambda repo: check_store())
+    assert (found.state, found.text) == (State.OK, f"3 kB of at most 20.0 GB are in {shared}")
+    monkeypatch.setenv("THAW_CACHE", ".thaw")
+    (toy.folder / ".thaw" / "rows").mkdir()
+    assert examined(toy, lambda repo: check_store()).state is State.OK
 
 
 class Usage(NamedTuple):

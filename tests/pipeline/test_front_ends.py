@@ -3,10 +3,11 @@
 import json
 import re
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import EPOCHS, RATE, ROOT, Experiment, Outcome, Project
+from tests.conftest import CLASSES, EPOCHS, IMAGES_PER_CLASS, RATE, ROOT, Experiment, Outcome, Project
 
 
 def parsed(outcome: Outcome) -> Any:
@@ -77,20 +78,38 @@ def test_plots_of_experiments_and_variants_are_written(experiment: Experiment, t
     assert '"rev": "longer"' in diff
 
 
-def test_a_queued_grid_runs_beside_the_workspace(experiment: Experiment) -> None:
+def test_a_queued_grid_runs_beside_the_workspace_with_the_rows_that_are_known(experiment: Experiment) -> None:
     project = experiment.project
     before = project.params.read_bytes()
-    grid = f"variants.half.fit.epochs=2,{EPOCHS}"
-    rate = f"variants.half.fit.optimizer.Adam.learning_rate={RATE}"
-    assert project.dvc("exp", "run", "--queue", "--name", "queued", "-S", grid, "-S", rate).code == 0
-    outcome = project.dvc("exp", "run", "--run-all")
-    assert outcome.code == 0, outcome.text
-    # All that they read comes from the cache, where one of the trainings is, too.
-    assert sorted(outcome.ran) == ["evaluate@half", "report", "report", "train@half"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    ((queue, start),) = re.findall(r"^dvc (exp run --queue .*) && dvc (queue start)\b", readme, re.MULTILINE)
+    grid = re.sub(r"=(\d+),\d+$", rf"=\1,{EPOCHS}", queue)
+    others = (
+        f"variants.half.fit.optimizer.Adam.learning_rate={RATE}",
+        "+features.again={tensors: small, backbone: lite0, layer: top, pooling: avg}",
+    )
+    named = ("--name", "queued", "-S", others[0], "-S", others[1])
+    for command in ([*grid.split(), *named], start.split()):
+        outcome = project.dvc(*command)
+        assert outcome.code == 0, outcome.text
+    states = ["Queued"]
+    while {"Queued", "Running"} & {*states}:
+        time.sleep(0.5)
+        states = re.findall(r"^\w+ +queued-\d .* (\w+)$", project.dvc("queue", "status").text, re.MULTILINE)
+    logs = [project.dvc("queue", "logs", f"queued-{number}") for number in (1, 2)]
+    assert project.dvc("queue", "stop").code == 0
+    assert states == ["Success", "Success"], logs
+    # All else that they read comes from DVC's cache, where one of the trainings is, too.
+    assert [sorted(log.ran) for log in logs] == [
+        ["evaluate@half", "features@again", "report", "train@half"],
+        ["report"],
+    ]
+    images = len(CLASSES) * IMAGES_PER_CLASS
+    assert f"; {images} of {images} rows were computed before\n" in logs[0].text
     assert project.params.read_bytes() == before
     # Nor does it matter what a process that was killed while it wrote a curve leaves behind.
     (project.folder / "data" / "history" / ".half.1.partial.csv").write_text("step")
     assert project.repro().ran == []
     done = experiments(project)
-    assert [fit(done[f"queued-{number}"])["epochs"] for number in (1, 2)] == [2, EPOCHS]
+    assert [fit(done[f"queued-{number}"])["epochs"] for number in (1, 2)] == [4, EPOCHS]
     assert done["queued-2"]["metrics"] == done["longer"]["metrics"]

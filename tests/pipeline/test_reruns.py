@@ -148,7 +148,7 @@ def clone_without_data(project: Project, folder: Path) -> Path:
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of what has run, to change."""
-    written = [finished.folder / name for name in (".dvc/cache", ".thaw", "data", "models")]
+    written = [finished.folder / name for name in (".dvc/cache", "data", "models")]
     images = finished.folder / PARAMS["dataset"]["path"]
 
     def copy(source: str, target: str) -> str:

@@ -121,6 +121,12 @@ def test_the_state_of_another_training_and_a_damaged_one_are_ignored(tmp_path: P
         assert Checkpoint(tmp_path, "this").epochs == 0
 
 
+def test_a_state_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    curve, _ = trained(Training(epochs=1, batch_size=6, optimizer="SGD"), Checkpoint(tmp_path / "a file", "this"))
+    assert len(curve["loss"]) == 1
+
+
 PARAMS = {
     "variants": {
         "v": {

@@ -14,7 +14,7 @@ from typing import Any
 from thaw.files import replacing, sha256
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, backend, processor, versions
 from thaw.reuse.fingerprint import fingerprint
-from thaw.reuse.folder import limit, rows_folder
+from thaw.reuse.folder import limit, make_room, rows_folder
 
 Graph = tuple[bytes, bytes]
 """XML, and the weights."""
@@ -53,7 +53,9 @@ def read(path: Path) -> tuple[dict[str, Any], Graph] | None:
 
 def keep(path: Path, known: dict[str, Any], graph: Graph) -> None:
     """Keep a graph and what is known of it, unless the disk does not take it."""
-    with suppress(OSError), replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr("about.json", json.dumps(known))
-        for name, content in zip(MEMBERS, graph, strict=True):
-            archive.writestr(name, content)
+    with suppress(OSError), replacing(path) as temporary:
+        make_room(sum(map(len, graph)))
+        with zipfile.ZipFile(temporary, "w") as archive:
+            archive.writestr("about.json", json.dumps(known))
+            for name, content in zip(MEMBERS, graph, strict=True):
+                archive.writestr(name, content)
