@@ -63,7 +63,7 @@ class Review:
     gone: list[str]
     """Stages that are no more."""
     metrics: list[tuple[str, str, Any, Any, Any]]
-    """File, score, its value then and now, the change: all that DVC knows, changed or not."""
+    """File, score, its value then and now, the change: all that DVC knows, changed or not, those of the test last."""
     images: int
     """Test images that have stayed the same, on which predictions are compared."""
     compared: list[Compared]
@@ -101,7 +101,7 @@ def review(repo: Repo, rev: str) -> Review:
         metrics=[
             (file, score, change.get("old"), change.get("new"), change.get("diff"))
             for file, changes in sorted(repo.metrics.diff(a_rev=rev, all=True).get("diff", {}).items())
-            for score, change in sorted(changes.items())
+            for score, change in sorted(changes.items(), key=lambda one: (one[0].startswith("test."), one[0]))
         ],
         images=images,
         compared=compared,

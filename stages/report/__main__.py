@@ -2,13 +2,20 @@
 
 import io
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.report.comparison import as_markdown, compare, ranking
+from stages.report.comparison import (
+    CHOSEN_ON_TEST,
+    NO_VALIDATION,
+    TRAINED_ON_VALIDATION,
+    Standing,
+    as_markdown,
+    compare,
+)
 from stages.report.learning_curves import draw_learning_curves
 from stages.report.page import Contents, page
 from thaw.errors import UserError
@@ -45,6 +52,7 @@ def main(
     label_issues: str,
     manifest: Path,
     thumbnails: Path,
+    validation: Path,
     predictions: Path,
     histories: Path,
     issues: Path,
@@ -60,22 +68,27 @@ def main(
     """
     tree = read_yaml(params)
     entries = tree[variants]
-    for folder, kept in ((predictions, entries), (histories, entries), (issues, tree[label_issues])):
+    of_variants = (validation, predictions, histories)
+    for folder, kept in (*((folder, entries) for folder in of_variants), (issues, tree[label_issues])):
         _set_aside(folder, kept)
-    read = _read_predictions(predictions, entries)
+    held_out, read = _read_predictions(validation, entries), _read_predictions(predictions, entries)
     labels = next(iter(read.values())).labels
-    scores = {name: score(one.labels, one.probabilities) for name, one in read.items()}
-    ranked = ranking(scores)
-    announce(f"report: {', '.join(ranked)}")
-    optimistic = {name for name in ranked if entries[name]["fit"].get("validate_on") == "test"}
-    blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, scores, optimistic)
+    standing = Standing(
+        validation={name: score(one.labels, one.probabilities) for name, one in held_out.items() if one.paths},
+        test={name: score(one.labels, one.probabilities) for name, one in read.items()},
+        unranked={
+            name: reason for name, one in held_out.items() if (reason := _why_unranked(name, entries, bool(one.paths)))
+        },
+    )
+    order = standing.order
+    announce(f"report: {', '.join(order)}")
+    blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, standing)
     curves = {name: read_history(histories / f"{name}.csv") for name in entries}
     contents = Contents(
         comparison=blocks,
-        scores={name: scores[name] for name in ranked},
-        predictions={name: read[name] for name in ranked},
-        histories={name: curves[name] for name in ranked},
-        optimistic=optimistic,
+        standing=standing,
+        predictions={name: read[name] for name in order},
+        histories={name: curves[name] for name in order},
         manifest=read_manifest(manifest),
         manifest_digest=sha256(manifest),
         params=_as_yaml(_used(tree[backbones], tree[features], entries)),
@@ -102,12 +115,31 @@ def _set_aside(folder: Path, entries: Iterable[str]) -> None:
 
 
 def _read_predictions(folder: Path, variants: Iterable[str]) -> dict[str, Predictions]:
+    """Return each variant's predictions, all of the same images, or of none."""
     read = {name: read_predictions(folder / f"{name}.csv") for name in variants}
-    first, *others = read
+    first, *others = [name for name in read if read[name].paths] or [*read]
     for name in others:
         if read[name].paths != read[first].paths:
             raise UserError(f"{folder}: {first}.csv and {name}.csv are of different images; run `dvc repro`")
     return read
+
+
+def _why_unranked(name: str, variants: dict[str, Any], is_validated: bool) -> str | None:
+    """Return why a variant cannot be chosen by the validation split; None if it can be."""
+    fits = list(_lineage(name, variants))
+    if any(fit.get("validate_on") == "test" for fit in fits):
+        return CHOSEN_ON_TEST
+    if any("validation" in fit.get("train_on", []) for fit in fits):
+        return TRAINED_ON_VALIDATION
+    return None if is_validated else NO_VALIDATION
+
+
+def _lineage(name: str, variants: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield how a variant was trained, and before it those that it descends from."""
+    section = "variants"
+    while section == "variants":
+        yield variants[name]["fit"]
+        section, _, name = variants[name]["start"].partition("/")
 
 
 def _used(backbones: dict[str, Any], features: dict[str, Any], variants: dict[str, Any]) -> dict[str, Any]:

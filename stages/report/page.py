@@ -14,7 +14,7 @@ from PIL import Image
 
 from stages.report import charts
 from stages.report.answered import answered, at, by_percent
-from stages.report.comparison import Block, Points, Table, marked
+from stages.report.comparison import Block, Points, Standing, Table
 from stages.report.markup import Markup, joined, tag
 from thaw.errors import UserError
 from thaw.formats.history import best_step
@@ -22,7 +22,7 @@ from thaw.formats.label_issues import LabelIssue
 from thaw.formats.manifest import SPLITS, Row, class_names
 from thaw.formats.predictions import Predictions
 from thaw.formats.thumbnails import Thumbnails
-from thaw.scoring.scoring import Scores, calibration_error, reliability_bins
+from thaw.scoring.scoring import calibration_error, reliability_bins
 
 STYLE = Path(__file__).with_suffix(".css")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -48,13 +48,11 @@ class Contents:
     """What a report is about."""
 
     comparison: list[Block]
-    scores: dict[str, Scores]
-    """By variant, the best first; so are the following."""
+    standing: Standing
     predictions: dict[str, Predictions]
-    """Of the same images."""
+    """By variant, in the order of their standing, of the same test images."""
     histories: dict[str, dict[str, list[float]]]
-    optimistic: set[str]
-    """Variants whose training made its choices by the test split."""
+    """By variant, in the same order."""
     manifest: list[Row]
     manifest_digest: str
     params: str
@@ -114,28 +112,36 @@ def page(contents: Contents, pictures: Thumbnails) -> str:
 
 
 def _summary(contents: Contents) -> Iterator[Markup]:
-    best, score = next(iter(contents.scores.items()))
-    classes = len(class_names(contents.manifest))
+    standing = contents.standing
+    first, classes = standing.order[0], len(class_names(contents.manifest))
+    score, chosen_by = standing.test[first], standing.validation.get(first)
+    chosen = ", chosen by validation"
+    if chosen_by:
+        chosen += f" ({chosen_by.correct} of {chosen_by.images} images)"
     yield tag(
         "p",
-        tag("strong", best),
-        f" is right on {score.correct} of {score.images} test images: accuracy {score.accuracy:.1%}, "
-        f"95 % interval {score.accuracy_low:.1%} – {score.accuracy_high:.1%}. "
-        f"{_count(len(contents.scores), 'variant')}, {_count(classes, 'class', 'classes')}, "
+        tag("strong", first),
+        f"{chosen if standing.ranked else ''}, is right on {score.correct} of {score.images} test images: accuracy "
+        f"{score.accuracy:.1%}, 95 % interval {score.accuracy_low:.1%} – {score.accuracy_high:.1%}. "
+        f"{_count(len(standing.test), 'variant')}, {_count(classes, 'class', 'classes')}, "
         f"{_count(len(contents.manifest), 'image')}.",
         class_="lead",
     )
-    if best in contents.optimistic:
-        yield tag("p", "It was validated on the test split while it was trained: its score is optimistic.")
+    if first in standing.unranked:
+        reason = standing.unranked[first]
+        yield tag("p", f"{reason[0].upper()}{reason[1:]}. No variant can be ranked; it is the first in params.yaml.")
 
 
 def _results(contents: Contents) -> Markup:
+    standing = contents.standing
     rows = [
-        (marked(name, contents.optimistic), one.accuracy, one.accuracy_low, one.accuracy_high)
-        for name, one in contents.scores.items()
+        (standing.marked(name), one.accuracy, one.accuracy_low, one.accuracy_high)
+        for name in standing.order
+        for one in [standing.test[name]]
     ]
     said = "; ".join(f"{name} {value:.1%} ({low:.1%} – {high:.1%})" for name, value, low, high in rows)
-    chart = _figure(charts.intervals(rows, f"Accuracy with 95 % interval: {said}"), "Accuracy, with 95 % intervals")
+    caption = "Test accuracy, with 95 % intervals"
+    chart = _figure(charts.intervals(rows, f"Test accuracy with 95 % interval: {said}"), caption)
     return joined(chart, *map(_block, contents.comparison))
 
 
@@ -168,7 +174,7 @@ def _learning_curves(contents: Contents) -> Markup:
     for name, history in contents.histories.items():
         best, told = _chosen(history)
         pair = (_curves(name, history, metric, ranges[metric], best) for metric in ("accuracy", "loss"))
-        title = tag("h3", marked(name, contents.optimistic))
+        title = tag("h3", contents.standing.marked(name))
         drawn.append(tag("article", title, tag("div", *pair, class_="pair"), tag("p", told)))
     return joined(key, *drawn)
 
@@ -214,7 +220,7 @@ def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) ->
         matrix = [_confusion(name, counts, classes)] if len(classes) <= MATRIX_CLASSES else []
         yield tag(
             "article",
-            tag("h3", marked(name, contents.optimistic)),
+            tag("h3", contents.standing.marked(name)),
             *_worst(one, classes, test, pictures),
             *_most_confused(counts, classes),
             tag("div", *matrix, _reliability(name, one), _answered(name, one), class_="cards"),

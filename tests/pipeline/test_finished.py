@@ -23,8 +23,8 @@ assert "thaw" not in sys.modules
 """
 
 
-def predictions(project: Project, variant: str) -> list[dict[str, str]]:
-    with (project.folder / "data" / "predictions" / f"{variant}.csv").open(encoding="utf-8", newline="") as file:
+def predictions(project: Project, variant: str, folder: str = "predictions") -> list[dict[str, str]]:
+    with (project.folder / "data" / folder / f"{variant}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -50,9 +50,10 @@ def test_class_names_are_inside_a_models_file(variant: str, finished: Project) -
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_metrics_follow_from_the_predictions(variant: str, finished: Project) -> None:
-    metrics = json.loads((finished.folder / "metrics" / f"{variant}.json").read_text())["test"]
-    rows = predictions(finished, variant)
+@pytest.mark.parametrize(("split", "folder"), [("validation", "validation"), ("test", "predictions")])
+def test_metrics_follow_from_the_predictions(variant: str, split: str, folder: str, finished: Project) -> None:
+    metrics = json.loads((finished.folder / "metrics" / f"{variant}.json").read_text())[split]
+    rows = predictions(finished, variant, folder)
     correct = sum(row["actual"] == row["predicted"] for row in rows)
     assert metrics["images"] == len(rows) == 2 * len(CLASSES)
     assert metrics["correct"] == correct
@@ -108,6 +109,7 @@ def test_dvc_diffs_a_change_against_a_commit(finished: Project) -> None:
         difference = finished.dvc("metrics", "diff", "--md")
         assert "metrics/half.json" in difference.text
         assert "test.log_loss" in difference.text
+        assert "validation.log_loss" in difference.text
         assert "metrics/full.json" not in difference.text
         plots = finished.dvc("plots", "diff", "--json", "HEAD")
         assert plots.code == 0

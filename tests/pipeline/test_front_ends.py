@@ -31,7 +31,8 @@ def test_an_experiment_changes_a_parameter_and_runs_what_depends_on_it(experimen
     assert experiment.outcome.ran == ["train@half", "evaluate@half", "report"]
     longer = experiments(experiment.project)["longer"]
     assert fit(longer) == {"epochs": EPOCHS, "optimizer": {"Adam": {"learning_rate": RATE}}}
-    assert 0 <= longer["metrics"]["metrics/half.json"]["data"]["test"]["accuracy"] <= 1
+    scores = longer["metrics"]["metrics/half.json"]["data"]
+    assert all(0 <= scores[split]["accuracy"] <= 1 for split in ("validation", "test"))
 
 
 def test_a_learning_curve_is_shown_while_it_grows(experiment: Experiment) -> None:
@@ -58,7 +59,10 @@ def test_the_table_of_experiments_can_be_read(experiment: Experiment) -> None:
     names = [name.strip() for name in head]
     assert names[0] == "Experiment"
     assert names[-2:] == ["variants.half.fit.epochs", "variants.half.fit.optimizer.Adam.learning_rate"]
-    assert all(name.startswith("metrics/half.json:test.") for name in names[1:-2])
+    of_validation = [name for name in names if name.startswith("metrics/half.json:validation.")]
+    of_test = [name for name in names if name.startswith("metrics/half.json:test.")]
+    assert "metrics/half.json:validation.log_loss" in of_validation
+    assert names[1:-2] == [*of_validation, *of_test]
     assert [row[-2].strip() for row in rows] == ["1", "1", str(EPOCHS)]
 
 

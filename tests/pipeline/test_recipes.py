@@ -169,6 +169,8 @@ def test_a_recipe_runs_from_end_to_end_with_the_tutorials_parameter_counts(
     assert found == expected
     chosen_on = {variant: metrics(project, variant)["chosen_on"] for variant in COUNTS[name]}
     assert {variant for variant, split in chosen_on.items() if split == "test"} == VALIDATED_ON_TEST[name]
+    unvalidated = {variant for variant in COUNTS[name] if "validation" not in metrics(project, variant)}
+    assert unvalidated == VALIDATED_ON_TEST[name]  # the tutorials train on their validation images
     comparison = (project.folder / "metrics" / "comparison.md").read_text(encoding="utf-8")
     marked = set(re.findall(r"^\| (\w+) \\\* \|", comparison, flags=re.MULTILINE))
     assert marked == VALIDATED_ON_TEST[name]

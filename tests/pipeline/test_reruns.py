@@ -213,7 +213,8 @@ def test_a_removed_variant_leaves_nothing_that_the_report_depends_on(project: Pr
     lock = (project.folder / "dvc.lock").read_bytes()
     parameter("variants.half", None)(project)
     project.repro()
-    assert not (project.folder / "data" / "predictions" / "half.csv").exists()
+    for folder in ("predictions", "validation"):
+        assert not (project.folder / "data" / folder / "half.csv").exists()
     for shown in ("comparison.md", "report.html"):
         assert "half" not in (project.folder / "metrics" / shown).read_text(encoding="utf-8")
     project.write_params(PARAMS)

@@ -343,6 +343,9 @@ def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tens
     params["dataset"] |= {"path": "data/raw/leaves", "layout": "csv"}
     params["features"] = {"bottleneck": params["features"]["bottleneck"]}
     params["variants"] = {"frozen_head": params["variants"]["frozen_head"]}
+    params["variants"]["frozen_head"]["fit"]["C"] = [
+        0.1
+    ]  # one group of each class is left to train on, none to choose by
     of = {key: params["variants"]["frozen_head"][key] for key in ("start", "inputs")}
     params["cross_validation"] = {"frozen_head": {**of, "folds": 6, "repeats": 1}}
     project = make_project(tmp_path / "p", warm, params)
@@ -359,8 +362,10 @@ def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tens
     params["cross_validation"]["frozen_head"]["folds"] = 3
     project.write_params(params)
     ran = project.repro("evaluate@frozen_head", "cross_validate@frozen_head")
-    assert "test images are of 3 groups" in ran.text
-    assert json.loads((project.folder / "metrics/frozen_head.json").read_text())["test"]["groups"] == 3
+    scores = json.loads((project.folder / "metrics/frozen_head.json").read_text())
+    for split in ("validation", "test"):
+        assert f"{split} images are of {scores[split]['groups']} groups" in ran.text
+    assert scores["test"]["groups"] == 3
     assert json.loads((project.folder / "metrics/cross_validation/frozen_head.json").read_text())["fits"] == 3
     index = RowFile(project.folder / "data/features/bottleneck.h5").index
     assert len(set(index.groups.tolist())) == 9

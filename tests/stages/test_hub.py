@@ -207,8 +207,8 @@ def run_stages(wanted: Tree) -> None:
         model, rows = Path(f"models/variants/{variant}.keras"), data / f"{Path(described['inputs']).name}.h5"
         start = Path(f"models/{described['start']}.keras")
         train_stage.main(params, f"variants.{variant}", start, rows, model, Path(f"{variant}.csv"))
-        written = ("metrics.json", "predictions.csv", "by_class.csv", "by_confidence.csv", "mistakes.jpg")
-        paths = [Path(variant) / one for one in written]
+        tables = ("validation.csv", "predictions.csv", "by_class.csv", "by_confidence.csv")
+        paths = [Path(variant) / one for one in ("metrics.json", *tables, "mistakes.jpg")]
         evaluate_stage.main(params, "evaluation", variant, model, rows, data / "thumbnails.zip", *paths)
 
 

@@ -360,7 +360,7 @@ def test_a_training_is_not_lost_to_what_only_saves_time(
         YAML().dump({"variants": {"rnn": variant}, "evaluation": {"top_k": 2}}, file)
     model, out = tmp_path / "rnn.keras", tmp_path / "out"
     train_stage(params, "variants.rnn", nothing, inputs, model, out / "history.csv")
-    names = ("metrics.json", "predictions.csv", "classes.csv", "calibration.csv", "mistakes.jpg")
+    names = ("metrics.json", "validation.csv", "predictions.csv", "classes.csv", "calibration.csv", "mistakes.jpg")
     score_stage(params, "evaluation", "rnn", model, inputs, thumbnails, *(out / name for name in names))
     predict(model, [finished.folder / "data" / "raw" / "trees"], out / "table.csv", 1)
     assert {path.name for path in out.iterdir()} == {"history.csv", "table.csv", *names}

@@ -17,7 +17,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve
 
 from stages.report.answered import answered, at, by_percent
 from stages.report.charts import Axis
-from stages.report.comparison import as_markdown, compare, ranking
+from stages.report.comparison import CHOSEN_ON_TEST, Standing, as_markdown, compare
 from stages.report.markup import EMPTY, Markup, tag
 from stages.report.page import MATRIX_CLASSES, MISTAKES, POLICY, SUSPECTED, Contents, page
 from tests import chromium
@@ -42,16 +42,16 @@ def contents(classes: list[str], noise: float = 0.8, variants: tuple[str, ...] =
     paths = [f"{classes[label]}/{number}.png" for number, label in enumerate(labels)]
     manifest = [Row(path, classes[label], "test", digest(path)) for path, label in zip(paths, labels, strict=True)]
     manifest += [Row(f"train/{name}", name, "train", digest(name)) for name in classes]
-    predictions = {}
+    predictions, validation = {}, {}
     for number, name in enumerate(variants):
         logits = np.random.default_rng(number).normal(0, noise * (number + 1), (TEST_IMAGES, len(classes)))
         logits[np.arange(TEST_IMAGES), labels] += 2
         rows = np.exp(logits)
         predictions[name] = Predictions(paths, labels, rows / rows.sum(axis=1, keepdims=True), classes)
+        validation[name] = score(labels[::2], rows[::2] / rows[::2].sum(axis=1, keepdims=True))
     scores = {name: score(one.labels, one.probabilities) for name, one in predictions.items()}
-    ranked = ranking(scores)
-    optimistic = {TESTED} & set(variants)
-    blocks = compare(labels, {name: one.probabilities for name, one in predictions.items()}, scores, optimistic)
+    standing = Standing(validation, scores, {name: CHOSEN_ON_TEST for name in variants if name == TESTED})
+    blocks = compare(labels, {name: one.probabilities for name, one in predictions.items()}, standing)
     histories: dict[str, dict[str, list[float]]] = {
         SOLVED: {
             "step": [1, 2, 3],
@@ -74,10 +74,9 @@ def contents(classes: list[str], noise: float = 0.8, variants: tuple[str, ...] =
     }
     return Contents(
         comparison=blocks,
-        scores={name: scores[name] for name in ranked},
-        predictions={name: predictions[name] for name in ranked},
-        histories={name: histories[name] for name in ranked},
-        optimistic=optimistic,
+        standing=standing,
+        predictions={name: predictions[name] for name in standing.order},
+        histories={name: histories[name] for name in standing.order},
         manifest=manifest,
         manifest_digest="ab" * 32,
         params="variants:\n  <half>: &\n",
@@ -219,7 +218,7 @@ def test_the_tables_of_the_comparison_are_there_as_they_are(tree: Element) -> No
     results = section(tree, "Results")
     assert [[cell.text for cell in row.all("th", "td")] for row in results.all("tr")] == expected
     assert f"{TESTED} *" in results.text
-    assert "* validated on the test split" in results.text
+    assert f"* {TESTED}: not ranked, since the training was validated on the test split" in results.text
 
 
 def test_mistakes_are_counted_by_class_and_shown_the_worst_first(tree: Element) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ class ModelRecord:
     """How many it has, `total`, and how many of them were `trainable`; None before it is trained."""
     temperature: float | None = None
     """What its last layer's weights were divided by, so that its probabilities are calibrated; None if they are not."""
+    trained_on: list[str] = field(default_factory=list)
+    """Splits that it, or what it descends from, was trained on."""
+    chosen_on: list[str] = field(default_factory=list)
+    """Splits by which its training, or that of what it descends from, made its choices."""
 
 
 Record = BackboneRecord | ModelRecord

@@ -43,6 +43,11 @@ class Solver(Entry):
             )
         return calibrate
 
+    @property
+    def chosen_on(self) -> str:
+        """Split by which choices are made; C is chosen inside the training split."""
+        return "validation" if self.calibrate else "train"
+
 
 def _each_once(splits: list[str]) -> list[str]:
     if len(set(splits)) < len(splits):
@@ -127,6 +132,11 @@ class Training(Entry):
                 "validation, and train_on: [train], or leave calibrate out"
             )
         return calibrate
+
+    @property
+    def chosen_on(self) -> str:
+        """Split by which choices are made."""
+        return self.validate_on
 
 
 def _kind(fit: Any) -> str:
