@@ -42,8 +42,8 @@ upgrade:
 	@git diff --quiet HEAD || { echo 'error: there are changes that are not committed; commit first' >&2; exit 1; }
 	git fetch thaw
 	git merge --no-ff --no-commit thaw/main || git rev-parse --quiet --verify MERGE_HEAD
-	git rm -r --force --quiet --ignore-unmatch $(OWN)
-	git checkout HEAD $$(git ls-tree --name-only HEAD $(OWN))
+	git rm -r --force --quiet --ignore-unmatch $(OWN) 'data/label_issues/*.csv'
+	git checkout HEAD $$(git ls-tree -r --name-only HEAD $(OWN) data/label_issues)
 	@! git rev-parse --quiet --verify MERGE_HEAD >/dev/null || git commit --no-edit
 
 .venv/installed: pyproject.toml constraints.txt

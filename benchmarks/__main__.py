@@ -24,9 +24,11 @@ SECTIONS = {
     "extraction": "From photos to features",
     "decoding": "Decoding and resizing",
     "fine_tuning": "Training",
+    "solver": "Solving a linear head",
     "variants": "A whole recipe",
     "growth": "More images",
     "prediction": "Using a model",
+    "labels": "Labels",
 }
 INTRODUCTION = """# Benchmarks
 

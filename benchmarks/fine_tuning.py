@@ -164,7 +164,8 @@ def _train(
     freeze(model, boundary or frozen, "frozen")
     images = len(labels)
     views = [np.arange(images) + images * view for view in range(len(values) // images)]
-    rows = Rows(values, np.tile(labels, len(views)), CLASSES, views, np.arange(4))
+    labels, units = np.tile(labels, len(views)), np.tile(np.arange(images), len(views))
+    rows = Rows(values, labels, units, CLASSES, views, np.arange(4))
     train(model, boundary, rows, fit, changes or [], watch=at_end_of_epoch)
 
 

@@ -7,13 +7,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from ruamel.yaml import YAML
 
 from benchmarks.measuring import Comparison, Measured, once
 from benchmarks.project import forget
 from benchmarks.recipe import ROOT, make_project, reproduce
-from thaw.formats.history import read_history
 
 # Each variant for itself, as notebooks do it: photos are read once, everything else runs in every epoch, until as many
 # validation photos are right as Thaw's variant has right. The network, its normalization and the split are given, so
@@ -23,7 +21,6 @@ import csv
 import sys
 from pathlib import Path
 import keras
-import numpy as np
 from thaw.networks import models
 from thaw.images.normalization import Normalization
 variant, target, photos = sys.argv[1], float(sys.argv[2]), Path("data/raw/vehicles")
@@ -69,17 +66,17 @@ def measure() -> Measured:
         ours, theirs = 0.0, 0.0
         for variant in variants:
             pipeline = once(partial(reproduce, folder, f"evaluate@{variant}"))
-            command = [sys.executable, "-c", TUTORIAL, variant, str(_validation_accuracy(folder, variant))]
+            scores = json.loads((folder / "metrics" / f"{variant}.json").read_text(encoding="utf-8"))
+            command = [sys.executable, "-c", TUTORIAL, variant, str(scores["validation"]["accuracy"])]
             printed = Path(name, "printed")
             with printed.open("w") as file:
                 script = once(partial(subprocess.run, command, cwd=folder, check=True, stdout=file))
             found.append(Comparison(f"vehicles recipe, variant {variant}", 0, [pipeline], against, [script]))
             ours, theirs = ours + pipeline, theirs + script
-            scores = json.loads((folder / "metrics" / f"{variant}.json").read_text(encoding="utf-8"))["test"]
-            low, high = scores["accuracy_low"], scores["accuracy_high"]
+            test = scores["test"]
             epochs, of_script = printed.read_text().split()
             accuracies.append(
-                f"{variant} {scores['accuracy']:.3f} ({low:.3f} – {high:.3f}), "
+                f"{variant} {test['accuracy']:.3f} ({test['accuracy_low']:.3f} – {test['accuracy_high']:.3f}), "
                 f"script {float(of_script):.3f} after {epochs} epochs"
             )
         found.append(Comparison("vehicles recipe, all variants", 0, [ours], against, [theirs]))
@@ -91,9 +88,3 @@ def measure() -> Measured:
         what = "vehicles recipe, all of it, two jobs, comparison and report included"
         found.append(Comparison(what, 0, [whole], against, [theirs]))
     return Measured(found, f"Test accuracy on 48 photos: {'; '.join(accuracies)}.")
-
-
-def _validation_accuracy(folder: Path, variant: str) -> float:
-    """Return that of the weights that were kept: those with the least loss."""
-    curve = read_history(folder / "data" / "history" / f"{variant}.csv")
-    return curve["val_accuracy"][int(np.argmin(curve["val_loss"]))]

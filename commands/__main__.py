@@ -14,6 +14,7 @@ COMMANDS = {
     "plan": "say what `dvc repro` would run, and why",
     "review": "say what changed since a commit, for a pull request",
     "predict": "say what images show, by a trained model",
+    "next": "say which images are the most worth labelling next",
     "export": "write a trained model in another format",
     "repro": "run the pipeline, independent stages side by side",
 }

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from commands.predict import printable
 from thaw.engines.openvino import Engine, finite
+from thaw.errors import UserError
 from thaw.formats import model_file
 from thaw.images.decoding import UnreadableImageError, pixels
+from thaw.progress import progress
 from thaw.threads import on_all_cores
 
 IMAGES_AT_A_TIME = 32
@@ -57,7 +60,7 @@ class Classifier:
             return Unreadable(path, str(error))
 
     def classify(self, engine: Engine, paths: Iterable[Path]) -> Iterator[tuple[Path, np.ndarray] | Unreadable]:
-        """Yield what files show: the path and the class probabilities (classes,), or why there are none.
+        """Yield what files show: the path and the engine's row, such as class probabilities, or why there is none.
 
         The images come in order, only some are read ahead.
 
@@ -88,3 +91,24 @@ class Classifier:
             yield from unreadable
             unreadable.clear()
         yield from unreadable
+
+
+def classified(
+    classifier: Classifier, engine: Engine, paths: list[Path], unreadable: list[Unreadable]
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Yield what files show, as `Classifier.classify` does, under a progress bar; what shows none is collected."""
+    none: list[int] = []
+    with progress(none, len(paths), "predicting") as bar:
+        for one in classifier.classify(engine, paths):
+            bar.update()
+            if isinstance(one, Unreadable):
+                unreadable.append(one)
+            else:
+                yield one
+
+
+def refuse_unreadable(unreadable: list[Unreadable], files: int) -> None:
+    """Raise a `UserError` that lists the files that show no image, if there are any among so many."""
+    if unreadable:
+        reasons = "".join(f"\n  {printable(one.path)}: {one.reason}" for one in unreadable)
+        raise UserError(f"{len(unreadable)} of {files} files show no image:{reasons}")

@@ -77,7 +77,8 @@ def _entries_of(text: str, name: str) -> dict[str, Any]:
     try:
         tree = parse_yaml(text, name) or {}
     except ParseError as error:
-        raise UserError(f"{error}; after a merge: `git checkout --ours {LOCK} metrics`, `dvc repro --pull`") from None
+        ours = f"git checkout --ours {LOCK} metrics data/label_issues"
+        raise UserError(f"{error}; after a merge: `{ours}`, `dvc repro --pull`") from None
     if not isinstance(tree, dict):
         raise UserError(f"{name}: not what DVC writes; `git checkout HEAD {LOCK}` restores it")
     return dict(tree.get("stages") or {})

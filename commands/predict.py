@@ -3,7 +3,7 @@
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
@@ -12,10 +12,9 @@ from tqdm import tqdm
 
 from thaw.errors import UserError
 from thaw.files import files_at, replacing
-from thaw.progress import progress
 
 TOP = 5
-Show = Callable[[Path, list[tuple[str, float]]], None]
+Show = Callable[[Path, list[tuple[str, float]]], object]
 """A function that takes an image's path and its most probable classes, each with its probability."""
 
 
@@ -24,19 +23,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="a variant's model, such as models/variants/full.keras")
     parser.add_argument("images", type=Path, nargs="+", help="files, or folders of them")
     parser.add_argument("--out", type=Path, help="the CSV file to write; without it, a table is printed")
-    parser.add_argument("--top", type=_top, default=TOP, metavar="K", help=f"classes for each image; {TOP} by default")
+    parser.add_argument(
+        "--top", type=whole_number, default=TOP, metavar="K", help=f"classes for each image; {TOP} by default"
+    )
+    parser.add_argument(
+        "--unsure",
+        type=_probability,
+        metavar="P",
+        help="leave the first class empty where its probability is less; the report shows how accurate the others are",
+    )
 
 
-def main(model: Path, images: list[Path], out: Path | None, top: int) -> None:
+def main(model: Path, images: list[Path], out: Path | None, top: int, unsure: float | None = None) -> None:
     """Say what images show: the most probable classes of each, by a trained model.
 
     Files that show no image are listed at the end, with exit status 1.
     """
     paths = files_at(images)
-    if out and out.is_dir():
-        raise UserError(f"{out}: a folder; give --out the name of a file")
+    refuse_folder(out)
     # Nobody waits for these to be imported to read --help or of a wrong path.
-    from commands.classifier import Classifier, Unreadable
+    from commands.classifier import Classifier, Unreadable, classified, refuse_unreadable
     from thaw.engines.ready import trained
 
     classifier = Classifier(model)
@@ -44,43 +50,65 @@ def main(model: Path, images: list[Path], out: Path | None, top: int) -> None:
         runner = trained(model)
     print(f"{len(paths)} files, {len(classifier.classes)} classes, with {runner.name}", file=sys.stderr)
     top = min(top, len(classifier.classes))
-    unreadable = []
-    none: list[int] = []
-    showing = _csv_rows(out, top) if out else nullcontext(_printer(paths, classifier.classes))
-    with showing as show, progress(none, len(paths), "predicting") as bar:
-        for one in classifier.classify(runner, paths):
-            bar.update()
-            if isinstance(one, Unreadable):
-                unreadable.append(one)
-                continue
-            path, probabilities = one
+    unreadable: list[Unreadable] = []
+    shown = left_open = 0
+    with _csv_rows(out, top) if out else nullcontext(_printer(paths, classifier.classes)) as show:
+        for path, probabilities in classified(classifier, runner, paths, unreadable):
             best = np.argsort(-probabilities, kind="stable")[:top]
-            show(path, [(classifier.classes[number], float(probabilities[number])) for number in best])
-    if unreadable:
-        reasons = "".join(f"\n  {_escaped(one.path)}: {one.reason}" for one in unreadable)
-        raise UserError(f"{len(unreadable)} of {len(paths)} files show no image:{reasons}")
+            found = [(classifier.classes[number], float(probabilities[number])) for number in best]
+            shown += 1
+            if unsure is not None and found[0][1] < unsure:
+                left_open += 1
+                found[0] = ("", found[0][1])
+            show(path, found)
+    if unsure is not None:
+        print(f"{left_open} of {shown} images are left open, with a confidence below {unsure:g}", file=sys.stderr)
+    refuse_unreadable(unreadable, len(paths))
 
 
-def _top(text: str) -> int:
+def whole_number(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
 
 
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a probability above 0 and below 1, such as 0.8, got {text!r}")
+    return value
+
+
+def refuse_folder(out: Path | None) -> None:
+    """Raise a `UserError` if a folder is where a table would be written."""
+    if out and out.is_dir():
+        raise UserError(f"{out}: a folder; give --out the name of a file")
+
+
 @contextmanager
-def _csv_rows(out: Path, top: int) -> Iterator[Show]:
-    """Write a CSV file, whole or not at all; probabilities with the nine digits that tell any two float32 apart."""
-    columns = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "probability")]
+def writing_table(out: Path, columns: list[str]) -> Iterator[Callable[[Iterable[object]], object]]:
+    """Write a CSV file, whole or not at all, by a function that takes a row."""
     try:
         # Names that are not UTF-8 are written byte for byte.
         with replacing(out) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["path", *columns])
-            yield lambda path, best: writer.writerow(
-                [path, *(value for name, probability in best for value in (name, f"{probability:.9g}"))]
-            )
+            writer.writerow(columns)
+            yield writer.writerow
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _csv_rows(out: Path, top: int) -> Iterator[Show]:
+    """Write a CSV file; probabilities with the nine digits that tell any two float32 apart."""
+    columns = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "probability")]
+    with writing_table(out, ["path", *columns]) as write:
+        yield lambda path, best: write(
+            [path, *(value for name, probability in best for value in (name, f"{probability:.9g}"))]
+        )
 
 
 def _printer(paths: list[Path], classes: list[str]) -> Show:
@@ -90,10 +118,11 @@ def _printer(paths: list[Path], classes: list[str]) -> Show:
 
     def show(path: Path, best: list[tuple[str, float]]) -> None:
         shown = "  ".join(f"{name:{widest}} {probability:6.1%}" for name, probability in best)
-        write(f"{_escaped(path):{longest}}  {shown}")
+        write(f"{printable(path):{longest}}  {shown}")
 
     return show
 
 
-def _escaped(path: Path) -> str:
+def printable(path: Path) -> str:
+    """Return a path as a terminal can show it, whatever its bytes."""
     return str(path).encode(errors="backslashreplace").decode()

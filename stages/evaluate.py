@@ -1,4 +1,4 @@
-"""Score a variant on the test split, once."""
+"""Score a variant on the validation split, by which one is chosen, and once on the test split."""
 
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from thaw.engines.openvino import finite
+from thaw.engines.openvino import Engine, finite
 from thaw.engines.ready import trained
 from thaw.errors import UserError
 from thaw.files import write_csv
 from thaw.formats import model_file
 from thaw.formats.metrics import DIGITS, write_metrics
+from thaw.formats.model_file import ModelRecord
 from thaw.formats.predictions import Predictions, write_predictions
 from thaw.formats.row_file import RowFile, units_of
 from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
@@ -35,55 +36,88 @@ def main(
     inputs: Path,
     thumbnails: Path,
     metrics: Path,
+    validation: Path,
     predictions: Path,
     by_class: Path,
     by_confidence: Path,
     mistakes: Path,
 ) -> None:
-    """Write the scores of a variant: its predictions, scores by class and by confidence, worst mistakes."""
+    """Write a variant's scores and predictions: of the validation split, to choose by, and of the test split.
+
+    Of the latter, also scores by class and by confidence, and the worst mistakes. Where there are no validation images,
+    or the variant was trained on them, there are no scores of them, and their predictions are a table without rows.
+    """
     wanted = read_entry(params, entry, Evaluation)
     record = model_file.variant_of(model, model_file.verify(model))
     rows = RowFile(inputs)
     if record.inputs_digest != rows.digest:
         raise UserError(f"{model}: was trained on other rows than {inputs} has; run `dvc repro`")
-    part = rows.index.splits["test"]
-    labels = rows.index.labels[part]
     scorer = trained(model, record.boundary)
-    announce(f"evaluate {variant}: {len(labels)} test images, with {scorer.name}")
-    predicted = progress_by_rows(scorer.stream(ahead(rows.batches(BATCH, part))), len(labels), "scoring")
-    probabilities = np.concatenate(list(finite(predicted, model)))
-
-    scores: dict[str, Any] = {
-        "chosen_on": record.variant["fit"].get("validate_on", "validation"),
-        "test": {
-            **asdict(score(labels, probabilities)),
-            f"top_{wanted.top_k}_accuracy": top_k_accuracy(labels, probabilities, wanted.top_k),
-        },
-        "parameters": record.parameters,
-    }
-    groups = len(np.unique(units_of(rows.index.groups[part])))
-    if groups < len(labels):
-        scores["test"]["groups"] = groups
-        announce(
-            f"warning: the {len(labels)} test images are of {groups} groups: intervals and p-values, which take images "
-            "for independent, are too narrow and too small; cross_validation heeds groups"
-        )
-    write_metrics(metrics, scores)
-    paths = [path.decode() for path in rows.index.paths[part]]
-    scored = Predictions(paths, labels, probabilities, record.classes)
+    splits = _scored_splits(record, rows)
+    counted = " and ".join(f"{_count(rows, split)} {split}" for split in splits)
+    announce(f"evaluate {variant}: {counted} images, with {scorer.name}")
+    said = {split: _predicted(scorer, rows, split, record.classes, model) for split in splits}
+    scores = {split: _scores(one, rows, split, wanted.top_k) for split, one in said.items()}
+    # By the split that says most of how optimistic the scores are.
+    chosen_on = next((split for split in ("test", "validation", "train") if split in record.chosen_on), "train")
+    write_metrics(metrics, {"chosen_on": chosen_on, **scores, "parameters": record.parameters})
+    nothing = Predictions([], np.empty(0, int), np.empty((0, len(record.classes))), record.classes)
+    write_predictions(validation, said.get("validation", nothing))
+    scored = said["test"]
     write_predictions(predictions, scored)
-    draw_mistakes(mistakes, scored, [key.decode() for key in rows.index.keys[part]], thumbnails)
+    draw_mistakes(mistakes, scored, [key.decode() for key in rows.index.keys[rows.index.splits["test"]]], thumbnails)
     write_csv(
         by_class,
         ["class", "images", "precision", "recall", "f1"],
         [
             [label, *map(_shown, values)]
-            for label, values in zip(record.classes, per_class(labels, probabilities), strict=True)
+            for label, values in zip(record.classes, per_class(scored.labels, scored.probabilities), strict=True)
         ],
     )
-    bins = reliability_bins(labels, probabilities)
+    bins = reliability_bins(scored.labels, scored.probabilities)
     write_csv(by_confidence, [field.name for field in fields(Bin)], [map(_shown, astuple(one)) for one in bins])
-    announce(f"accuracy {scores['test']['accuracy']:.4f}, {scores['test']['correct']} of {len(labels)}")
+    for split, one in scores.items():
+        announce(f"{split}: accuracy {one['accuracy']:.4f}, {one['correct']} of {one['images']}")
+
+
+def _scored_splits(record: ModelRecord, rows: RowFile) -> list[str]:
+    """Return the splits that say how good a variant is; of validation images, only if it was not trained on them."""
+    if "validation" in record.trained_on:
+        announce("no validation scores: validation images are among those that it was trained on")
+    elif not _count(rows, "validation"):
+        announce("no validation scores: there are no validation images")
+    else:
+        return ["validation", "test"]
+    return ["test"]
+
+
+def _count(rows: RowFile, split: str) -> int:
+    return len(rows.index.labels[rows.index.splits[split]])
+
+
+def _predicted(scorer: Engine, rows: RowFile, split: str, classes: list[str], model: Path) -> Predictions:
+    """Return what a model says of the images of a split."""
+    part = rows.index.splits[split]
+    batches = scorer.stream(ahead(rows.batches(BATCH, part)))
+    probabilities = np.concatenate(list(finite(progress_by_rows(batches, _count(rows, split), "scoring"), model)))
+    paths = [path.decode() for path in rows.index.paths[part]]
+    return Predictions(paths, rows.index.labels[part], probabilities, classes)
+
+
+def _scores(said: Predictions, rows: RowFile, split: str, k: int) -> dict[str, Any]:
+    """Return a split's scores by their names."""
+    scores = {
+        **asdict(score(said.labels, said.probabilities)),
+        f"top_{k}_accuracy": top_k_accuracy(said.labels, said.probabilities, k),
+    }
+    groups = len(np.unique(units_of(rows.index.groups[rows.index.splits[split]])))
+    if groups < len(said.labels):
+        scores["groups"] = groups
+        announce(
+            f"warning: the {len(said.labels)} {split} images are of {groups} groups: intervals and p-values, which "
+            "take images for independent, are too narrow and too small; cross_validation heeds groups"
+        )
+    return scores
 
 
 def draw_mistakes(mistakes: Path, predicted: Predictions, digests: list[str], thumbnails: Path) -> None:

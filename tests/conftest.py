@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,9 +23,13 @@ from ruamel.yaml import YAML
 
 from tests import warm_python
 from thaw.formats.model_file import ModelRecord
+from thaw.reuse.folder import FOLDER, LIMIT
 
 ROOT = Path(__file__).parents[1]
-CODE = ("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore", "data/raw/.gitignore", "commands", "stages", "thaw")
+CODE = (
+    *("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore", "data/raw/.gitignore", "data/label_issues/README.md"),
+    *("commands", "stages", "thaw"),
+)
 CLASSES = ("oak", "pine", "silver birch")
 IMAGES_PER_CLASS = 7
 
@@ -61,18 +66,30 @@ PARAMS: dict[str, Any] = {
     },
     "evaluation": {"top_k": 2},
     "cross_validation": {},
+    "label_issues": {"bottleneck": {}},
 }
 
 TRIED = ROOT / ".pytest_cache" / "tried"
-
+"""What Keras took of heads and augmentations in former runs, which is not tried again."""
 
 SLOW = {"finished", "experiment", "warm"}
 """Fixtures of the pipeline: whoever wants one of them waits for it to run."""
 
 
-def pytest_configure() -> None:
-    """Give each worker cores of its own: where all of them use all cores, it takes a sixth longer."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run a folder for caches, which is not the user's, and each worker cores of its own.
+
+    Where all of them use all cores, it takes a sixth longer.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker:
+        caches = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="thaw-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(caches))
+        TRIED.mkdir(parents=True, exist_ok=True)
+        Path(caches, "thaw").mkdir()
+        Path(caches, "thaw", "tried").symlink_to(TRIED)
+        for name in (FOLDER, LIMIT):
+            os.environ.pop(name, None)
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         mine = cores[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
@@ -176,10 +193,6 @@ def make_project(folder: Path, python: Path, params: dict[str, Any] | None = Non
     project = Project(folder, python)
     assert project.dvc("init", "--quiet").code == 0
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-    # What Keras took of other projects' heads and augmentations is not tried again.
-    TRIED.mkdir(parents=True, exist_ok=True)
-    (folder / ".thaw").mkdir()
-    (folder / ".thaw" / "tried").symlink_to(TRIED)
     draw_trees(folder / PARAMS["dataset"]["path"])
     project.write_params(PARAMS if params is None else params)
     return project
@@ -193,6 +206,7 @@ STAGES = [
     *("features@bottleneck", "features@midway"),
     *("train@frozen_head", "train@half", "train@full"),
     *("evaluate@frozen_head", "evaluate@half", "evaluate@full"),
+    "label_issues@bottleneck",
     "report",
 ]
 

@@ -5,6 +5,8 @@ third-party packages once, none of the project's own modules, and forks for each
 in its own process, from its own files, with its own arguments, as always.
 """
 
+import gc
+import importlib
 import json
 import os
 import runpy
@@ -25,27 +27,35 @@ with socket.socket(socket.AF_UNIX) as server:
     sys.exit(int.from_bytes(server.recv(1), "little"))
 """
 
+IMPORTED = (
+    *("cykooz_resizer", "h5py", "imagehash", "keras", "matplotlib.backends.backend_svg", "matplotlib.pyplot"),
+    *("networkx", "openvino", "pandas", "pydantic.fields", "pydantic.main"),
+    *("PIL.ImageDraw", "PIL.ImageFont", "PIL.ImageOps", "ruamel.yaml", "scipy.optimize", "scipy.stats"),
+    *("sklearn.datasets", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "tensorflow", "tqdm"),
+    *("dvc.cli.parser", "dvc.fs.dvc", "dvc.parsing", "dvc.repo.experiments", "dvc.repo.plots", "dvc.repo.push"),
+    *("dvc.repo.reproduce", "dvc.stage.cache", "dvc_data.hashfile.db.local", "dvc_data.index", "dvc_http"),
+    *("dulwich.porcelain", "pathspec", "pygit2", "scmrepo.git"),
+)
+
 
 def write_client(folder: Path, address: str) -> None:
-    """Write an executable `python` into `folder` that hands its command to the server at `address`."""
+    """Write a `python` into `folder` that hands its command to the server at `address`, and a `dvc` that runs in it."""
     client = folder / "python"
     client.write_text(CLIENT.format(python=sys.executable, address=address))
     client.chmod(0o755)
+    dvc = folder / "dvc"
+    dvc.write_text('#!/bin/sh\nexec "${0%/*}/python" -m dvc "$@"\n')
+    dvc.chmod(0o755)
 
 
 def serve(address: str) -> None:
     """Serve commands until killed; announce on standard output when ready."""
-    import dvc.cli  # noqa: F401
-    import h5py  # noqa: F401
-    import keras  # noqa: F401
-    import matplotlib.pyplot  # noqa: F401
-    import pydantic  # noqa: F401
-    import ruamel.yaml  # noqa: F401
-    import scipy.stats  # noqa: F401
-    import sklearn.linear_model
-    import sklearn.model_selection  # noqa: F401
-    import tensorflow  # noqa: F401
+    import PIL.Image
 
+    for module in IMPORTED:
+        importlib.import_module(module)
+    PIL.Image.init()
+    gc.freeze()  # what is frozen is not looked at in the children, so that they share it
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()

@@ -2,9 +2,29 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from types import FrameType, ModuleType
 
 # OpenVINO reports its use over the network and keeps an identifier at home, unless this cannot be imported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+_LOOKING = ("keras.src.trainers.data_adapters.array_slicing", "sklearn.utils.fixes")
+
+
+class _WithoutPandas:
+    """Has those modules find no pandas that import it only to recognize its tables: no stage has any for them, and it
+    takes 0.3 s. Whoever else imports pandas gets it."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        caller: FrameType | None = sys._getframe(1) if name == "pandas" else None
+        while caller and caller.f_globals["__name__"].startswith("importlib."):
+            caller = caller.f_back
+        if caller and caller.f_globals["__name__"] in _LOOKING:
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, _WithoutPandas)
 
 # What is set on a machine for Keras, TensorFlow, JAX, XLA, oneDNN and OpenVINO is no input of a stage: it is forgotten
 # before one of them is loaded, but for where they compute, what they print, and where they keep what they fetch.

@@ -14,6 +14,8 @@ HAS_NVIDIA = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg"))
 HAS_CUDA = importlib.util.find_spec("nvidia") is not None
 """Whether CUDA's libraries are installed."""
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None  # there are platforms without it
+HAS_HUB = importlib.util.find_spec("keras_hub") is not None
+INSTALL_HUB = "python -m pip install --constraint constraints.txt --editable '.[hub]'"
 
 BACKENDS = ("tensorflow", "jax")
 

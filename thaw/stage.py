@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from thaw.errors import UserError
-from thaw.reuse.folder import cache_folder
+from thaw.reuse.folder import project_folder
 
 
 def run(stage: Callable[..., None]) -> None:
@@ -90,7 +90,7 @@ def _keep_duration(seconds: float) -> None:
 
 
 def _duration_file() -> Path:
-    return cache_folder() / "durations.csv"
+    return project_folder() / "durations.csv"
 
 
 def announce(text: str) -> None:

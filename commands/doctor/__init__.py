@@ -18,7 +18,7 @@ from commands.doctor.machine import (
 )
 from commands.doctor.rehashing import rehash
 from commands.doctor.remotes import check_pushed, check_remote, check_secrets
-from commands.doctor.room import check_cache, check_data, check_disk, check_memory
+from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
 from commands.doctor.sizes import sizes
 from stages.check.checking import check_params
 from thaw.params.reading import read_yaml
@@ -60,6 +60,7 @@ def examine(objects: bool = False) -> Iterator[Finding]:
             yield checked("OpenVINO", lambda: check_openvino(params))
             yield checked("data", lambda: check_data(repo, Path(params["dataset"]["path"])))
             yield checked("cache", lambda: check_cache(repo))
+        yield checked("rows", check_store)
         yield checked("credentials", lambda: check_secrets(repo))
         remote = checked("remote", lambda: check_remote(repo))
         yield remote

@@ -12,11 +12,12 @@ from commands import lock
 from commands.doctor.findings import Finding, State, amount, first_names
 from commands.doctor.sizes import Sizes
 from thaw.files import files_below
+from thaw.reuse.folder import limit, project_folder, rows_folder, stored
 
 BASE_MEMORY = 1.5e9
 """Bytes of a process that has loaded Keras and trains a small network."""
-OF_A_SOLVER = 3
-"""A solver holds all rows as float32, and again as float64."""
+OF_A_SOLVER = 2
+"""A solver holds all rows, and again as it turns them."""
 MUCH = 1e9
 """Bytes whose second copy is worth a word."""
 
@@ -35,9 +36,10 @@ def check_data(repo: Repo, folder: Path) -> Finding:
 
 
 def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
-    """Find out whether there is memory for the variants that hold all of their inputs; others read batches."""
+    """Find out whether there is memory for the heads that are solved on all of their inputs; others read batches."""
     memory = psutil.virtual_memory()
     solved = [one["inputs"].removeprefix("features/") for one in params["variants"].values() if "solver" in one["fit"]]
+    solved += params["label_issues"]
     held = max((found.features.get(name, 0) for name in solved), default=0) * OF_A_SOLVER if found else 0
     needed = BASE_MEMORY + held
     text = f"about {amount(needed)} needed, {amount(memory.available)} of {amount(memory.total)} free"
@@ -66,6 +68,16 @@ def check_disk(repo: Repo, found: Sizes | None) -> Finding:
         hint = "take fewer pixels, views or features, or remove from the cache what no commit names"
         return Finding("disk", State.ERROR, f"{text}: {hint}", "dvc gc --all-commits")
     return Finding("disk", State.OK, text)
+
+
+def check_store() -> Finding:
+    """Find out how large the store is that projects share, and whether this project still has one of its own."""
+    size = sum(size for _, size, _ in stored())
+    text = f"{amount(size)} of at most {amount(limit())} are in {rows_folder()}"
+    former = project_folder() / "rows"
+    if former.is_dir() and former != rows_folder():
+        return Finding("rows", State.WARNING, f"{text}; those in {former} are not read any more", f"rm -r {former}")
+    return Finding("rows", State.OK, text)
 
 
 def _free_bytes(repo: Repo) -> int:

@@ -6,8 +6,9 @@ from itertools import groupby
 from typing import Any
 
 from commands.parameters.schema import Schema, needed
-from stages.check.architectures import known_architectures, pretrained_with, smallest_pixels
+from stages.check.architectures import PACKAGED, known_architectures, pretrained_with, smallest_pixels
 from stages.check.keras_names import IDLE, KINDS, MONITORED, UNUSABLE, public_classes, public_names
+from thaw.backbones.presets import FAMILIES
 
 INTRODUCTION = """# Parameters
 
@@ -28,7 +29,8 @@ KEPT = {
     "augmentation": (
         "Augmentation",
         "For the `augmentation` of features and variants: only what changes images at random, and leaves their size "
-        "and the range of their pixels as they are.",
+        "and the range of their pixels as they are. `CutMix` and `MixUp` mix the images of a batch and their labels: "
+        "for variants only, whose loss takes vectors, such as `CategoricalCrossentropy`.",
     ),
     "optimizers": (
         "Optimizers",
@@ -150,7 +152,10 @@ def _example(section: str, recipe: str) -> str:
 def _networks() -> str:
     rows = ["| network | its weights | their normalization | pixels at least |", "| --- | --- | --- | ---: |"]
     for name in known_architectures():
-        weights = {"EfficientNetLite0": "package", "none": "none"}.get(name, "imagenet")
+        weights = "package" if name in PACKAGED else "none" if name == "none" else "imagenet"
+        if name == "hub":
+            rows.append(f"| `hub` | a preset of {', '.join(FAMILIES)} | `none` | |")
+            continue
         mode = f"`{mode}`" if (mode := pretrained_with(name)) else ""
         rows.append(f"| `{name}` | `{weights}` | {mode} | {smallest_pixels(name)} |")
     return (

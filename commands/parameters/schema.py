@@ -55,6 +55,7 @@ CHECKED: dict[str, Schema] = {
 VALUES: dict[str, Schema] = {
     "data_format": {"enum": ["channels_last", None]},
     "fill_value": {"type": "number", "minimum": 0, "maximum": 255},
+    "label_smoothing": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
     "layer": {"anyOf": [_to("layers.arguments"), {"type": "null"}]},
     "backward_layer": {"anyOf": [_to("layers.arguments"), {"type": "null"}]},
     "learning_rate": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _to("optimizers.schedules.arguments")]},
@@ -209,7 +210,9 @@ def _of_argument(namespace: str, name: str, argument: str) -> Schema:
         return VALUES[argument]
     types = [kind for kind, sample in SAMPLES.items() if _passes(namespace, name, argument, sample)]
     node: Schema = {"type": types[0] if len(types) == 1 else types} if len(types) < len(SAMPLES) else {}
-    return {**node, "minimum": 0} if "number" in types and not _passes(namespace, name, argument, -1) else node
+    if "number" not in types or _passes(namespace, name, argument, -1):
+        return node
+    return {**node, "minimum" if _passes(namespace, name, argument, 0) else "exclusiveMinimum": 0}
 
 
 def _passes(namespace: str, name: str, argument: str, value: Any) -> bool:

@@ -18,6 +18,8 @@ SHEET = Path("dvc_plots", "flipped.jpg")
 FLIPS_IN_A_ROW = 8
 """Pictures of flipped images in a row."""
 MOST_ROWS = 2
+SUSPECTED = 5
+"""New suspected labels that are named."""
 DECIMALS = 5
 """Decimals of a score, as many as `dvc metrics diff` shows."""
 
@@ -67,9 +69,10 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
     if rows:
         yield from [*table_lines(["file", "score", base, "here", "change", "p"], rows, markdown), ""]
     yield from predictions(found, base)
+    yield from suspected_labels(found, base)
     if sheet:
         yield f"![Images that flipped]({sheet.as_posix()})" if markdown else f"Images that flipped: {sheet}"
-    if not (found.params or found.stages or found.gone or rows):
+    if not (found.params or found.stages or found.gone or rows or found.suspected):
         yield "Nothing changed."
 
 
@@ -106,6 +109,19 @@ def predictions(found: Review, base: str) -> Iterator[str]:
             f"for macro-F1 and log loss; p corrected for the number of variants, {len(found.compared)} (Holm). "
             "A difference with p > 0.05 is within the noise."
         )
+        yield ""
+
+
+def suspected_labels(found: Review, base: str) -> Iterator[str]:
+    """Yield, by features, how many labels are suspected to be wrong, and which of them are new."""
+    for one in found.suspected:
+        named = "; ".join(f"{new.path} ({new.given} → {new.suggested})" for new in one.new[:SUSPECTED])
+        more = f" and {len(one.new) - SUSPECTED} more" if len(one.new) > SUSPECTED else ""
+        which = f": {named}{more}" if named else ""
+        gone = f"{one.no_more} of then are no more suspected; " if one.no_more else ""
+        told = f"{len(one.now)} labels are suspected, {len(one.new)} of them new since {base}{which}."
+        yield f"- label_issues.{one.features}: {gone}{told}"
+    if found.suspected:
         yield ""
 
 

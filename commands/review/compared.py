@@ -9,14 +9,16 @@ import numpy as np
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from commands import lock
+from commands import git, lock
 from thaw.errors import UserError
+from thaw.formats.label_issues import LabelIssue, parse_label_issues
 from thaw.formats.manifest import read_manifest
 from thaw.formats.predictions import Predictions, read_predictions
 from thaw.scoring.significance import PairedTest, paired_tests
 
 MANIFEST = "data/manifest.csv"
 THUMBNAILS = "data/thumbnails.zip"
+LABEL_ISSUES = "data/label_issues/"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,18 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Suspected:
+    """The labels that are suspected to be wrong."""
+
+    features: str
+    now: list[LabelIssue]
+    new: list[LabelIssue]
+    """Those of them that were not."""
+    no_more: int
+    """How many were, and are not."""
+
+
+@dataclass(frozen=True)
 class Review:
     """What changed between a commit and now."""
 
@@ -49,12 +63,14 @@ class Review:
     gone: list[str]
     """Stages that are no more."""
     metrics: list[tuple[str, str, Any, Any, Any]]
-    """File, score, its value then and now, the change: all that DVC knows, changed or not."""
+    """File, score, its value then and now, the change: all that DVC knows, changed or not, those of the test last."""
     images: int
     """Test images that have stayed the same, on which predictions are compared."""
     compared: list[Compared]
     not_compared: str | None
     """Why they could not be."""
+    suspected: list[Suspected]
+    """By features, where they are others than then."""
 
 
 def review(repo: Repo, rev: str) -> Review:
@@ -85,12 +101,29 @@ def review(repo: Repo, rev: str) -> Review:
         metrics=[
             (file, score, change.get("old"), change.get("new"), change.get("diff"))
             for file, changes in sorted(repo.metrics.diff(a_rev=rev, all=True).get("diff", {}).items())
-            for score, change in sorted(changes.items())
+            for score, change in sorted(changes.items(), key=lambda one: (one[0].startswith("test."), one[0]))
         ],
         images=images,
         compared=compared,
         not_compared=not_compared,
+        suspected=list(_suspected(rev, old, new)),
     )
+
+
+def _suspected(rev: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Suspected]:
+    """Yield how the suspected labels of features differ from those of a commit; Git has the tables."""
+    then = {path: md5 for entry in old.values() for path, md5 in lock.hashes(entry, "outs").items()}
+    now = {path: md5 for entry in new.values() for path, md5 in lock.hashes(entry, "outs").items()}
+    for path in sorted(path for path in now if path.startswith(LABEL_ISSUES)):
+        here = Path(path)
+        if now[path] == then.get(path) or not here.exists():
+            continue
+        before = git.file_at(rev, path) or b""
+        former = parse_label_issues(before.decode(), f"{rev}:{path}") if before else []
+        known = {(one.path, one.given) for one in former if one.suspected}
+        suspected = [one for one in parse_label_issues(here.read_text(encoding="utf-8"), path) if one.suspected]
+        added = [one for one in suspected if (one.path, one.given) not in known]
+        yield Suspected(here.stem, suspected, added, len(known) - len(suspected) + len(added))
 
 
 class _Results:

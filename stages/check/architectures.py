@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 # Written by tests/boundary_table.py, from the networks themselves.
 BOUNDARIES_JSON = Path(__file__).with_name("boundaries.json")
+PACKAGED = ("EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
+"""Networks whose weights come with a package."""
 PRETRAINED_WITH: dict[str, "Mode"] = {
+    "hub": "none",
     "EfficientNetLite": "lite",
     "EfficientNet": "none",
     "ConvNeXt": "none",
@@ -27,13 +30,14 @@ PRETRAINED_WITH: dict[str, "Mode"] = {
     "VGG": "caffe",
     "ResNet": "caffe",
 }
-"""Modes of pretrained networks by the beginnings of their names; the first that fits counts."""
+"""Modes of pretrained networks by the beginnings of their names; the first that fits counts. KerasHub's networks get
+what their presets say inside themselves."""
 
 
 @cache
 def known_architectures() -> list[str]:
-    """Return `EfficientNetLite0`, the networks of keras.applications, and `none`, which has no layers."""
-    return ["EfficientNetLite0", "none", *(name for name in public_names("applications") if name[0].isupper())]
+    """Return the EfficientNet-Lites, `hub`, the networks of keras.applications, and `none`, which has no layers."""
+    return [*PACKAGED, "hub", "none", *(name for name in public_names("applications") if name[0].isupper())]
 
 
 @cache

@@ -17,6 +17,7 @@ from thaw.params.cross_validation import CrossValidation
 from thaw.params.dataset import Dataset
 from thaw.params.evaluation import Evaluation
 from thaw.params.features import Features
+from thaw.params.label_issues import LabelIssues
 from thaw.params.reading import Entry, read_yaml, shown
 from thaw.params.tensors import Tensors
 from thaw.params.variants import Variant
@@ -30,6 +31,7 @@ SECTIONS: dict[str, type[Entry]] = {
     "variants": Variant,
     "evaluation": Evaluation,
     "cross_validation": CrossValidation,
+    "label_issues": LabelIssues,
 }
 SINGLE = ("dataset", "evaluation")
 MOVED = {

@@ -25,7 +25,15 @@ KINDS = {
 }
 # Layers that change images at random, and leave their size and the range of their pixels as they are.
 AUGMENTING = (
-    *("RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast"),
+    *(
+        "CutMix",
+        "MixUp",
+        "RandAugment",
+        "RandomBrightness",
+        "RandomColorDegeneration",
+        "RandomColorJitter",
+        "RandomContrast",
+    ),
     *("RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue"),
     *("RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation"),
     *("RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom"),
@@ -95,7 +103,7 @@ UNUSABLE = {
         "RandomShear": _UNREADABLE,
     },
     "augmentation": {
-        **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), _LABELS),
+        "MaxNumBoundingBoxes": _LABELS,
         "AugMix": _UNREPEATABLE,
         "RandomCrop": _CROPS,
     },
@@ -265,7 +273,16 @@ def keras_problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
         if argument in known:
             yield from _argument_problems(f"{name}.{argument}", namespace, argument, value, of_class)
         else:
-            yield f"{name}.{argument}", f"{name} has no argument {argument!r}{did_you_mean(argument, sorted(known))}"
+            hint = _of_vectors(namespace, name, argument) or did_you_mean(argument, sorted(known))
+            yield f"{name}.{argument}", f"{name} has no argument {argument!r}{hint}"
+
+
+def _of_vectors(namespace: str, name: str, argument: str) -> str:
+    """Return which loss has an argument, if that of the same name that takes vectors has it."""
+    other = name.removeprefix("Sparse")
+    is_other = namespace == "losses" and other != name and other in public_classes(namespace)
+    of_class = signature(namespace, other) if is_other else None
+    return f": take {other}, which has it" if of_class and argument in of_class.arguments else ""
 
 
 def _name_problem(namespace: str, name: str) -> str | None:
@@ -288,6 +305,8 @@ def _argument_problems(
         yield from _learning_rate(here, value)
     elif argument == "monitor" and value not in MONITORED:
         yield here, f"expected one of {', '.join(MONITORED)}, got {shown(value)}{did_you_mean(value, MONITORED)}"
+    elif here == "MixUp.alpha" and not (_is_number(value) and value > 0):
+        yield here, f"expected a number above 0, got {shown(value)}"
     elif argument in ("layer", "backward_layer") and value is not None:
         if isinstance(value, dict) and is_keras_object(value):
             yield from _nested(here, value, "layers")
@@ -349,6 +368,7 @@ _VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "value_range": ("[0, 255], as pixels are here", lambda value: bool(value == [0, 255])),
     "fill_value": ("a number from 0 to 255", lambda value: _is_number(value) and 0 <= value <= 255),
     "data_format": ("channels_last, as images are here", lambda value: value in ("channels_last", None)),
+    "label_smoothing": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
     "rate": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
 }
 """What the values of some arguments have to be, in words and as a test, whatever class they are of."""

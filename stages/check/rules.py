@@ -3,17 +3,26 @@
 An entry may have other errors: what can be judged without what is wrong, is.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.check.architectures import known_architectures, known_boundaries, nearest, pretrained_with, smallest_pixels
+from stages.check.architectures import (
+    PACKAGED,
+    known_architectures,
+    known_boundaries,
+    nearest,
+    pretrained_with,
+    smallest_pixels,
+)
+from stages.check.hub import hub_family, hub_pixels, hub_problems
 from stages.check.keras_names import keras_problems
 from thaw.params.backbones import Backbone
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.features import Features
 from thaw.params.keras_spec import is_keras_object
-from thaw.params.variants import Solver, Training, Variant, ends_in_logits
+from thaw.params.variants import MIXING, Solver, Training, Variant, ends_in_logits, mixing
 from thaw.suggestions import did_you_mean
 
 Problem = tuple[str, str]
@@ -28,8 +37,14 @@ TO_VECTORS = (
     "GlobalAvgPool2D",
     "GlobalMaxPooling2D",
     "GlobalMaxPool2D",
+    "GlobalAveragePooling1D",
+    "GlobalAvgPool1D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPool1D",
     "Reshape",
 )
+# They make -1 and 1 of 0 and 1, and of a batch with other labels nothing.
+WHOLE_LABELS = ("Hinge", "SquaredHinge")
 # Their classification layer is a convolution over a map of one pixel.
 MAP_BEFORE_CLASSES = ("MobileNet", "MobileNetV3Large", "MobileNetV3Small")
 # With include_top, they are built for one size of image.
@@ -49,7 +64,7 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
             yield from _backbone(f"backbones.{name}", entry)
     for name, entry in raw["features"].items():
         if isinstance(entry, dict):
-            yield from _keras(f"features.{name}.augmentation", entry.get("augmentation"), "augmentation")
+            yield from _views(f"features.{name}.augmentation", entry.get("augmentation"))
             for key, section in (("tensors", "tensors"), ("backbone", "backbones")):
                 if isinstance(entry.get(key), str):
                     yield from _parent(f"features.{name}.{key}", section, entry[key], raw)
@@ -70,6 +85,19 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
     yield from _unlike_pretraining(valid)
     for name, folds in valid["cross_validation"].items():
         yield from _cross_validated(name, folds, raw, valid)
+    for name in raw["label_issues"]:
+        yield from _judged(name, raw, valid)
+
+
+def _views(where: str, augmentation: Any) -> Iterator[Problem]:
+    yield from _keras(where, augmentation, "augmentation")
+    for index, spec in enumerate(augmentation if isinstance(augmentation, list) else []):
+        if _name(spec) in MIXING:
+            yield (
+                f"{where}.{index}",
+                f"{_name(spec)} mixes the images of a batch and their labels, but a cached view is of one image: put "
+                "it into the augmentation of a variant with inputs from tensors/",
+            )
 
 
 def _parent(where: str, section: str, name: str, raw: Entries) -> Iterator[Problem]:
@@ -79,13 +107,16 @@ def _parent(where: str, section: str, name: str, raw: Entries) -> Iterator[Probl
 
 def _backbone(here: str, entry: dict[Any, Any]) -> Iterator[Problem]:
     architecture, weights = entry.get("architecture"), entry.get("weights")
+    if architecture == "hub":
+        yield from hub_problems(here, entry)
+        return
     known = known_architectures()
     if isinstance(architecture, str) and architecture not in known:
         yield f"{here}.architecture", f"unknown architecture {architecture!r}{did_you_mean(architecture, known)}"
     elif architecture == "none" and (weights != "none" or entry.get("include_top")):
         yield f"{here}.architecture", "there are no layers to load weights into: set weights: none, or name a network"
     elif isinstance(architecture, str) and weights in ("package", "imagenet"):
-        right = "package" if architecture == "EfficientNetLite0" else "imagenet"
+        right = "package" if architecture in PACKAGED else "imagenet"
         if weights != right:
             yield f"{here}.weights", f"{architecture} has no weights {weights!r}; did you mean {right!r}?"
     if isinstance(weights, str) and weights not in ("package", "imagenet", "none", ""):
@@ -105,16 +136,24 @@ def _layer(here: str, features: Features, backbone: Backbone, valid: Entries) ->
         yield f"{here}.backbone", f"backbones.{features.backbone} has no layers, so there is nothing to cache"
         return
     yield from _cut(f"{here}.layer", features.layer, backbone)
-    if features.pooling and _ends_in_vectors(backbone):
-        yield (
-            f"{here}.pooling",
-            f"backbones.{features.backbone} ends in one vector per image, with include_top: leave pooling out",
-        )
+    family = hub_family(backbone)
+    if features.pooling and _ends_in(backbone) == "vector":
+        top = ", with include_top" if backbone.include_top else ""
+        yield f"{here}.pooling", f"backbones.{features.backbone} ends in one vector per image{top}: leave pooling out"
+    elif features.pooling == "token" and not (family and family.class_token):
+        yield f"{here}.pooling", f"backbones.{features.backbone} has no class token: take avg or max"
     yield from _fixed_size(f"{here}.tensors", features.tensors, backbone, valid)
 
 
 def _cut(where: str, layer: str, backbone: Backbone) -> Iterator[Problem]:
     """Yield a problem if a backbone cannot be cut at a layer."""
+    family = hub_family(backbone)
+    if layer != "top" and family and not family.cuttable:
+        yield (
+            where,
+            f"{family.backbone} has all of its blocks inside one layer, so it can be cut at its end only: take top, "
+            "or train all of it, from tensors/",
+        )
     layers = known_boundaries(backbone.architecture, backbone.include_top)
     if layer != "top" and layers and layer not in layers:
         problem = f"{backbone.architecture} has no layer {layer!r} that every path goes through"
@@ -128,15 +167,21 @@ def _cut(where: str, layer: str, backbone: Backbone) -> Iterator[Problem]:
 def _fixed_size(where: str, tensors: str, backbone: Backbone, valid: Entries) -> Iterator[Problem]:
     if tensors not in valid["tensors"]:
         return
+    fixed = hub_pixels(backbone)
     pixels, least = valid["tensors"][tensors].pixels, smallest_pixels(backbone.architecture)
     if backbone.include_top and backbone.architecture in FIXED_TOP and pixels != FIXED_PIXELS:
         yield where, f"{backbone.architecture} with include_top needs tensors with pixels: {FIXED_PIXELS}"
+    elif fixed not in (None, pixels):
+        yield where, f"{backbone.weights} needs tensors with pixels: {fixed}"
     elif min(pixels) < least:
         yield where, f"{backbone.architecture} needs tensors with pixels: [{least}, {least}] or more"
 
 
-def _ends_in_vectors(backbone: Backbone) -> bool:
-    return backbone.include_top and backbone.architecture not in MAP_BEFORE_CLASSES
+def _ends_in(backbone: Backbone) -> str:
+    """Return what a backbone gives for each image: one `vector`, `tokens`, or a `map`."""
+    if family := hub_family(backbone):
+        return family.ends_in
+    return "vector" if backbone.include_top and backbone.architecture not in MAP_BEFORE_CLASSES else "map"
 
 
 def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem]:
@@ -151,8 +196,39 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
         yield from _keras(f"{here}.fit.{key}", fit.get(key), namespace)
     if isinstance(fit.get("callbacks"), list):
         yield from _callbacks(f"{here}.fit.callbacks", fit["callbacks"], _arguments(fit.get("optimizer")))
+    if isinstance(entry.get("augmentation"), list):
+        yield from _mixed_labels(here, [one for one in entry["augmentation"] if is_keras_object(one)], fit)
     if isinstance(entry.get("head"), list) and entry["head"]:
         yield from _end_of_head(here, entry["head"], fit.get("loss"))
+
+
+def _mixed_labels(here: str, augmentation: list[Any], fit: dict[Any, Any]) -> Iterator[Problem]:
+    """Yield what does not go with images that are of several classes, each in part."""
+    for layer in mixing(augmentation)[:1]:
+        loss = _name(fit.get("loss", Training.model_fields["loss"].default))
+        if str(loss).startswith("Sparse"):
+            yield (
+                f"{here}.fit.loss",
+                f"{layer} gives an image parts of several classes, of which {loss} takes one: write loss: "
+                f"{loss.removeprefix('Sparse')}, with the same arguments, or leave {layer} out",
+            )
+        elif loss in WHOLE_LABELS:
+            yield (
+                f"{here}.fit.loss",
+                f"{layer} gives an image parts of several classes, but {loss} takes labels of 0 and 1 only: write "
+                f"loss: CategoricalCrossentropy, or leave {layer} out",
+            )
+        if fit.get("class_weight") is not None:
+            yield (
+                f"{here}.fit.class_weight",
+                f"weights an image by its one class, but {layer} gives it parts of several: leave one of them out",
+            )
+        if fit.get("jit_compile") is True:
+            yield (
+                f"{here}.fit.jit_compile",
+                f"XLA has none of the random numbers by which {layer} draws with TensorFlow, and JAX compiles in any "
+                "case: leave jit_compile out",
+            )
 
 
 def _parent_of_variant(where: str, reference: str, sections: tuple[str, ...], raw: Entries) -> Iterator[Problem]:
@@ -247,6 +323,24 @@ def _cross_validated(name: str, folds: CrossValidation, raw: Entries, valid: Ent
         )
 
 
+def _judged(name: str, raw: Entries, valid: Entries) -> Iterator[Problem]:
+    """Yield why labels cannot be judged by an entry of `features`."""
+    here = f"label_issues.{name}"
+    yield from _parent(here, "features", name, raw)
+    features: Features | None = valid["features"].get(name)
+    if features is not None and not _are_vectors(features, valid["backbones"].get(features.backbone)):
+        yield (
+            here,
+            f"features.{name} have no single vector per image, on which heads are solved: name features with "
+            "layer: top and pooling: avg or max",
+        )
+
+
+def _are_vectors(features: Features, backbone: Backbone | None) -> bool:
+    in_vectors = features.pooling is not None or backbone is None or _ends_in(backbone) == "vector"
+    return features.layer == "top" and in_vectors
+
+
 def _name(spec: Any) -> Any:
     return next(iter(spec)) if isinstance(spec, dict) and spec else spec
 
@@ -267,10 +361,24 @@ def _lineage(here: str, name: str, variant: Variant, valid: Entries) -> Iterator
         if parent not in valid["variants"]:
             return  # that entry has errors of its own
         chain.append(valid["variants"][parent])
-    if isinstance(variant.fit, Training) and len(chain) > 1:
-        root_head = chain[-1].head or []
-        if _arguments(variant.fit.loss).get("from_logits") is True and not ends_in_logits(root_head):
-            yield f"{here}.fit.loss", f"from_logits: the head of {variant.start} ends in softmax: leave from_logits out"
+    if isinstance(variant.fit, Training) and variant.fit.validate_on == "validation":
+        for one, ancestor in itertools.pairwise(chain):
+            if "validation" in ancestor.fit.train_on:
+                seen_by = one.start.replace("/", ".")
+                yield (
+                    f"{here}.fit.validate_on",
+                    f"nothing can be chosen by validation: {seen_by}, which the variant descends from, has seen it; "
+                    f"leave validation out of {seen_by}.fit.train_on, or start from another variant",
+                )
+    root_head = chain[-1].head or []
+    if variant.fit.calibrate and root_head and _arguments(root_head[-1]).get("lora_rank"):
+        yield (
+            f"{here}.fit.calibrate",
+            "a temperature divides the last layer's kernel, which lora_rank keeps in parts: leave one of them out",
+        )
+    takes_logits = isinstance(variant.fit, Training) and _arguments(variant.fit.loss).get("from_logits") is True
+    if takes_logits and len(chain) > 1 and not ends_in_logits(root_head):
+        yield f"{here}.fit.loss", f"from_logits: the head of {variant.start} ends in softmax: leave from_logits out"
     sources = [source for one in chain if (source := _source(one, valid)) is not None]
     section, _, backbone = chain[-1].start.partition("/")
     if len(sources) == len(chain) and section == "backbones" and backbone in valid["backbones"]:
@@ -305,6 +413,8 @@ def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, v
         )
     if variant.freeze:
         yield from _cut(f"{here}.freeze", variant.freeze, backbone)
+    if isinstance(variant.fit, Training) and variant.fit.layer_decay != 1:
+        yield from _decay(f"{here}.fit.layer_decay", variant, features, backbone)
     if len(chain) == 1:
         if features is None:
             yield from _fixed_size(where, tensors, backbone, valid)
@@ -315,24 +425,34 @@ def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, v
         yield from _trained_before(where, variant, features, trained_from, root_features, backbone)
 
 
+def _decay(where: str, variant: Variant, features: Features | None, backbone: Backbone) -> Iterator[Problem]:
+    """Yield a problem if nothing of the backbone is trained, of which the learning rate could decay."""
+    end = features.layer if features else variant.freeze
+    if backbone.architecture == "none" or end == "top":
+        why = "has no layers" if backbone.architecture == "none" else "is frozen up to its top"
+        yield where, f"the learning rate decays within the backbone, which {why}: leave layer_decay out"
+
+
 def _fresh_head(here: str, variant: Variant, features: Features | None, backbone: Backbone) -> Iterator[Problem]:
     """Yield a problem if a new head gets a map where it takes vectors, or the other way round."""
-    in_vectors = _ends_in_vectors(backbone) or (features is not None and features.pooling is not None)
+    ends_in = _ends_in(backbone)
+    end, axes = ("tokens", "1D") if ends_in == "tokens" else ("a map", "2D")
+    in_vectors = ends_in == "vector" or (features is not None and features.pooling is not None)
     if isinstance(variant.fit, Solver):
         if features is None or features.layer != "top" or not in_vectors:
             yield (
                 f"{here}.inputs",
                 "a solver needs one vector per image: take features with layer: top and pooling: avg or max",
             )
-    elif in_vectors and variant.head and str(_name(variant.head[0])).endswith("2D"):
+    elif in_vectors and variant.head and str(_name(variant.head[0])).endswith(("1D", "2D")):
         yield (
             f"{here}.head.0",
-            f"{_name(variant.head[0])} takes a map, but the backbone's end is one vector per image: leave it out",
+            f"{_name(variant.head[0])} takes {end}, but the backbone's end is one vector per image: leave it out",
         )
     elif not in_vectors and not any(_name(layer) in TO_VECTORS for layer in variant.head or []):
         yield (
             f"{here}.head",
-            "the backbone's end is a map, not one vector per image: begin the head with GlobalAveragePooling2D, "
+            f"the backbone's end is {end}, not one vector per image: begin the head with GlobalAveragePooling{axes}, "
             "or take features with layer: top and pooling: avg or max",
         )
 

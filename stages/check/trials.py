@@ -16,7 +16,7 @@ from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.variants import Variant
 from thaw.reuse.fingerprint import fingerprint
-from thaw.reuse.folder import cache_folder
+from thaw.reuse.folder import shared_folder
 from thaw.stage import announce
 
 SIZED = ("NASNetLarge", "NASNetMobile")
@@ -63,12 +63,14 @@ def _of_variant(variant: Variant, valid: Entries) -> dict[str, Any] | None:
     features = valid["features"].get(name) if section == "features" else None
     tensors = valid["tensors"].get(features.tensors if features else name)
     backbone = valid["backbones"].get(variant.start.removeprefix("backbones/"))
+    if backbone and backbone.architecture == "hub":  # of which nothing is at hand before it is fetched
+        backbone = None
     if not tensors or not (variant.augmentation or (variant.head and backbone)):
         return None
     return {
         "pixels": tensors.pixels,
         "augmentation": variant.augmentation,
-        "head": variant.head or [],
+        "head": (variant.head or []) if backbone else [],
         **(_network(backbone) if backbone else {}),
         "pooling": features.pooling if features else None,
     }
@@ -81,4 +83,4 @@ def _network(backbone: Backbone) -> dict[str, Any]:
 def _passed(entry: dict[str, Any] | None, code: str) -> Path:
     """Return the file that says that an entry passed, with the code that tried it."""
     key = hashlib.sha256(json.dumps([entry, code], sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "tried" / key
+    return shared_folder() / "tried" / key

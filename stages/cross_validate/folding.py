@@ -32,9 +32,9 @@ def cross_validate(
 ) -> CrossValidated:
     """Cross-validate a variant, every choice made anew inside every training part.
 
-    A share of the training part is held out for the choices: of C, by early stopping. A head that the variant starts
-    from, solved, is solved anew too, since it has seen images that a fold leaves out. Images of a group are never on
-    two sides.
+    A solved head's C is chosen by cross-validation inside the training part; of that of a training, a share is held out
+    for early stopping. A head that the variant starts from, solved, is solved anew too, on what is not held out, since
+    it has seen images that a fold leaves out. Images of a group are never on two sides.
 
     Args:
         entry: the address of `wanted` in params.yaml, for messages.
@@ -56,12 +56,12 @@ def cross_validate(
     parts = list(parts_of(entry, wanted, images))
     one_fold: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
     if isinstance(variant.fit, Solver):
-        one_fold = SolvedFolds(images, variant.fit)
+        one_fold = SolvedFolds(images, name, variant.fit)
     else:
         from stages.cross_validate.trained import TrainedFolds  # loads Keras
         from thaw.training.start import begin
 
-        one_fold = TrainedFolds(images, variant, variant.fit, *begin(name, variant, start, file))
+        one_fold = TrainedFolds(images, name, variant, variant.fit, *begin(name, variant, start, file))
     accuracies = []
     for fitted, held_out, outside in parts:
         accuracies.append(one_fold(fitted, held_out, outside))

@@ -42,31 +42,35 @@ class Images:
         """Return the rows of all views of some images."""
         return np.unique(self.views[images])
 
-    def row_labels(self) -> np.ndarray:
-        """Return the class of every row, ints (rows,)."""
-        labels = np.empty(self.views.max() + 1, self.labels.dtype)
-        labels[self.views] = self.labels[:, None]
-        return labels
+    def by_row(self, column: np.ndarray) -> np.ndarray:
+        """Return what a column (images,) says of the image of every row, (rows,)."""
+        rows = np.empty(self.views.max() + 1, column.dtype)
+        rows[self.views] = column[:, None]
+        return rows
 
 
 class SolvedFolds:
     """Solves a head on one part after another."""
 
-    def __init__(self, images: Images, fit: Solver):
-        self._images, self._fit = images, fit
+    def __init__(self, images: Images, name: str, fit: Solver):
+        self._images, self._name, self._fit = images, name, fit
 
     def __call__(self, fitted: np.ndarray, held_out: np.ndarray, outside: np.ndarray) -> float:
-        """Return the accuracy of a head that is fitted on all that is not outside, once C is chosen."""
-        chosen = logistic.best(self._path(fitted, held_out, self._fit.C)).C
-        return self._path(np.concatenate([fitted, held_out]), outside, [chosen])[0].val_accuracy
+        """Return the accuracy of a head that is solved on all that is not outside; C is chosen inside of that."""
+        images = self._images
+        head = solve(self._name, images, images.values, np.concatenate([fitted, held_out]), self._fit)
+        rows = images.views[outside, 0]
+        return head.scores(images.values[rows], images.labels[outside])[1]
 
-    def _path(self, train: np.ndarray, test: np.ndarray, strengths: list[float]) -> list[logistic.Candidate]:
-        return solve(self._images, self._images.values, train, test, strengths)
 
+def solve(name: str, images: Images, values: Values, chosen: np.ndarray, fit: Solver) -> logistic.Candidate:
+    """Solve a head on all views of some images.
 
-def solve(
-    images: Images, values: Values, train: np.ndarray, test: np.ndarray, strengths: list[float]
-) -> list[logistic.Candidate]:
-    """Solve a head on all views of some images, and score it on others themselves."""
-    labels, rows, tested = images.row_labels(), images.rows(train), images.views[test, 0]
-    return logistic.solve_path(values[rows], labels[rows], values[tested], labels[tested], strengths)
+    Args:
+        name: the variant's address in params.yaml, for messages.
+        values: features by the numbers of rows.
+        chosen: numbers of images.
+    """
+    rows = images.rows(chosen)
+    labels, units = images.by_row(images.labels)[rows], images.by_row(images.units)[rows]
+    return logistic.best(logistic.solve_path(f"{name}.fit.C", values[rows], labels, units, fit.C))

@@ -36,7 +36,8 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
         engine=engine.name,
     )
     computed = [digest, part.boundary, wanted.pooling, normalization.to_json(), images.row_shape]
-    computes = [engine.name, wanted.batch_size, versions("keras", "tensorflow"), processor()]
+    packages = ["keras", "tensorflow", *(["keras-hub"] if part.backbone["architecture"] == "hub" else [])]
+    computes = [engine.name, wanted.batch_size, versions(*packages), processor()]
     shape, dtype = tuple(part.row_shape), np.dtype(np.float32)
     store = RowStore(fingerprint("stages.features", computed, computes), shape, dtype)
     views = Views(images, wanted)

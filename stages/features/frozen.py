@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from thaw.engines import kept
 from thaw.engines.openvino import Engine
 from thaw.engines.ready import Known, ready
-from thaw.formats.model_file import BackboneRecord
+from thaw.formats.model_file import backbone_of
 from thaw.images.normalization import Normalization
 from thaw.params.features import Features
 
@@ -50,7 +50,6 @@ def frozen(
         from thaw.networks.boundary import boundaries, prefix, require_boundary
 
         network, record = models.load(backbone)
-        assert isinstance(record, BackboneRecord)
         if wanted.layer != "top":
             require_boundary(network, wanted.layer, boundaries(network), f"{entry}: {network.name}")
         model = models.assemble(network, *pixels, normalization, wanted.pooling)
@@ -59,7 +58,7 @@ def frozen(
         known = {
             "network": network.name,
             "boundary": layer,
-            "backbone": record.backbone,
+            "backbone": backbone_of(backbone, record).backbone,
             "row_shape": list(part.output.shape[1:]),
         }
         return part, known

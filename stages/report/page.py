@@ -13,13 +13,16 @@ import numpy as np
 from PIL import Image
 
 from stages.report import charts
-from stages.report.comparison import Block, Points, Table, marked
+from stages.report.answered import answered, at, by_percent
+from stages.report.comparison import Block, Points, Standing, Table
 from stages.report.markup import Markup, joined, tag
 from thaw.errors import UserError
+from thaw.formats.history import best_step
+from thaw.formats.label_issues import LabelIssue
 from thaw.formats.manifest import SPLITS, Row, class_names
 from thaw.formats.predictions import Predictions
 from thaw.formats.thumbnails import Thumbnails
-from thaw.scoring.scoring import Scores, calibration_error, reliability_bins
+from thaw.scoring.scoring import calibration_error, reliability_bins
 
 STYLE = Path(__file__).with_suffix(".css")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -32,6 +35,11 @@ SAMPLED_CLASSES = 24
 MATRIX_CLASSES = 20
 """More do not fit on a page."""
 CONFUSED = 5
+SUSPECTED = 24
+FEWEST_ANSWERED = 0.1
+"""Share of the images from which on accuracy is drawn: of fewer, it jumps."""
+MOST_ANSWERED = 0.9
+"""Share of the images of which the page says how accurate their answers are."""
 LONGEST_LABEL = 40
 
 
@@ -40,19 +48,19 @@ class Contents:
     """What a report is about."""
 
     comparison: list[Block]
-    scores: dict[str, Scores]
-    """By variant, the best first; so are the following."""
+    standing: Standing
     predictions: dict[str, Predictions]
-    """Of the same images."""
+    """By variant, in the order of their standing, of the same test images."""
     histories: dict[str, dict[str, list[float]]]
-    optimistic: set[str]
-    """Variants whose training made its choices by the test split."""
+    """By variant, in the same order."""
     manifest: list[Row]
     manifest_digest: str
     params: str
     """YAML of what the variants were made with."""
     versions: dict[str, str]
     """By package."""
+    label_issues: dict[str, list[LabelIssue]]
+    """Images whose labels may be wrong, by features."""
 
 
 def page(contents: Contents, pictures: Thumbnails) -> str:
@@ -68,6 +76,7 @@ def page(contents: Contents, pictures: Thumbnails) -> str:
         "Results": _results(contents),
         "Learning curves": _learning_curves(contents),
         "Mistakes": joined(*_mistakes(contents, test, pictures)),
+        **_suspected_labels(contents, pictures),
         "Images": _images(contents.manifest, pictures),
         "What ran": _what_ran(contents),
     }
@@ -103,28 +112,36 @@ def page(contents: Contents, pictures: Thumbnails) -> str:
 
 
 def _summary(contents: Contents) -> Iterator[Markup]:
-    best, score = next(iter(contents.scores.items()))
-    classes = len(class_names(contents.manifest))
+    standing = contents.standing
+    first, classes = standing.order[0], len(class_names(contents.manifest))
+    score, chosen_by = standing.test[first], standing.validation.get(first)
+    chosen = ", chosen by validation"
+    if chosen_by:
+        chosen += f" ({chosen_by.correct} of {chosen_by.images} images)"
     yield tag(
         "p",
-        tag("strong", best),
-        f" is right on {score.correct} of {score.images} test images: accuracy {score.accuracy:.1%}, "
-        f"95 % interval {score.accuracy_low:.1%} – {score.accuracy_high:.1%}. "
-        f"{_count(len(contents.scores), 'variant')}, {_count(classes, 'class', 'classes')}, "
+        tag("strong", first),
+        f"{chosen if standing.ranked else ''}, is right on {score.correct} of {score.images} test images: accuracy "
+        f"{score.accuracy:.1%}, 95 % interval {score.accuracy_low:.1%} – {score.accuracy_high:.1%}. "
+        f"{_count(len(standing.test), 'variant')}, {_count(classes, 'class', 'classes')}, "
         f"{_count(len(contents.manifest), 'image')}.",
         class_="lead",
     )
-    if best in contents.optimistic:
-        yield tag("p", "It was validated on the test split while it was trained: its score is optimistic.")
+    if first in standing.unranked:
+        reason = standing.unranked[first]
+        yield tag("p", f"{reason[0].upper()}{reason[1:]}. No variant can be ranked; it is the first in params.yaml.")
 
 
 def _results(contents: Contents) -> Markup:
+    standing = contents.standing
     rows = [
-        (marked(name, contents.optimistic), one.accuracy, one.accuracy_low, one.accuracy_high)
-        for name, one in contents.scores.items()
+        (standing.marked(name), one.accuracy, one.accuracy_low, one.accuracy_high)
+        for name in standing.order
+        for one in [standing.test[name]]
     ]
     said = "; ".join(f"{name} {value:.1%} ({low:.1%} – {high:.1%})" for name, value, low, high in rows)
-    chart = _figure(charts.intervals(rows, f"Accuracy with 95 % interval: {said}"), "Accuracy, with 95 % intervals")
+    caption = "Test accuracy, with 95 % intervals"
+    chart = _figure(charts.intervals(rows, f"Test accuracy with 95 % interval: {said}"), caption)
     return joined(chart, *map(_block, contents.comparison))
 
 
@@ -150,14 +167,14 @@ def _learning_curves(contents: Contents) -> Markup:
         tag("span", "validation", class_="validation"),
         ", ",
         tag("span", "training", class_="training"),
-        "; dotted: where the validation loss is least. All variants have the same scales.",
+        "; dotted: where the validation loss is least, or the C that was chosen. All variants have the same scales.",
         class_="note",
     )
     drawn = []
     for name, history in contents.histories.items():
-        best, told = _best_step(history)
+        best, told = _chosen(history)
         pair = (_curves(name, history, metric, ranges[metric], best) for metric in ("accuracy", "loss"))
-        title = tag("h3", marked(name, contents.optimistic))
+        title = tag("h3", contents.standing.marked(name))
         drawn.append(tag("article", title, tag("div", *pair, class_="pair"), tag("p", told)))
     return joined(key, *drawn)
 
@@ -181,19 +198,18 @@ def _curves(
     )
 
 
-def _best_step(history: dict[str, list[float]]) -> tuple[int | None, str]:
-    """Return where the validation loss is least, as a number and in words."""
-    losses = history["val_loss"]
-    finite = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
-    if not finite:
+def _chosen(history: dict[str, list[float]]) -> tuple[int | None, str]:
+    """Return which row of a history is the best, and why, in words."""
+    best = best_step(history)
+    if best is None:
         return None, "The validation loss is not finite anywhere."
-    best = min(finite, key=losses.__getitem__)
     epochs = f"in epoch {history['step'][best]:g} of {history['step'][-1]:g}"
     where = f"at C = {history['C'][best]:g}" if "C" in history else epochs
-    return (
-        best,
-        f"Least validation loss {where}: {losses[best]:.3f}, with accuracy {history['val_accuracy'][best]:.1%}.",
-    )
+    validation = f"{history['val_loss'][best]:.3f}, with accuracy {history['val_accuracy'][best]:.1%}"
+    if "cv_loss" not in history:
+        return best, f"Least validation loss {where}: {validation}."
+    crossed = f"{history['cv_loss'][best]:.3f}, with accuracy {history['cv_accuracy'][best]:.1%}"
+    return best, f"Least loss in cross-validation {where}: {crossed}; validation loss {validation}."
 
 
 def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) -> Iterator[Markup]:
@@ -204,10 +220,10 @@ def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) ->
         matrix = [_confusion(name, counts, classes)] if len(classes) <= MATRIX_CLASSES else []
         yield tag(
             "article",
-            tag("h3", marked(name, contents.optimistic)),
+            tag("h3", contents.standing.marked(name)),
             *_worst(one, classes, test, pictures),
             *_most_confused(counts, classes),
-            tag("div", *matrix, _reliability(name, one), class_="cards"),
+            tag("div", *matrix, _reliability(name, one), _answered(name, one), class_="cards"),
         )
 
 
@@ -232,6 +248,25 @@ def _reliability(name: str, one: Predictions) -> Markup:
     said = "; ".join(f"{bin.accuracy:.0%} of {bin.images} at confidence {bin.confidence:.0%}" for bin in bins)
     chart = charts.reliability(bins, f"{name}: accuracy by confidence: {said}")
     return _figure(chart, f"Accuracy by confidence; calibration error {error:.3f}. Dotted: perfectly calibrated")
+
+
+def _answered(name: str, one: Predictions) -> Markup:
+    """Return how accurate a variant is where it answers only the images that it is surest of."""
+    points = answered(one.labels, one.probabilities)
+    drawn = by_percent(points, FEWEST_ANSWERED)
+    most = at(points, MOST_ANSWERED)
+    confidence = math.floor(most.confidence * 10_000) / 10_000  # whoever takes that answers no fewer
+    told = f"At {most.share:.0%} answered, confidence {confidence:g} or more: accuracy {most.accuracy:.1%}"
+    chart = charts.curves(
+        "accuracy",
+        [100 * point.share for point in drawn],
+        {"answered": [point.accuracy for point in drawn]},
+        (min(math.floor(20 * min(point.accuracy for point in drawn)) / 20, 0.95), 1.0),
+        f"{name}: accuracy by the share of images that is answered, the surest first. {told}",
+        x_label="% of test images answered, the surest first",
+        written=charts.share,
+    )
+    return _figure(chart, told)
 
 
 def _most_confused(counts: np.ndarray, classes: list[str]) -> Iterator[Markup]:
@@ -266,6 +301,39 @@ def _confusion(name: str, counts: np.ndarray, classes: list[str]) -> Markup:
         class_="confusion" if max(map(len, classes)) <= 3 else "confusion upright",
     )
     return _scrolling(f"Confusion matrix of {name}", table)
+
+
+def _suspected_labels(contents: Contents, pictures: Thumbnails) -> dict[str, Markup]:
+    """Return a section on the images whose labels are suspected to be wrong; none where nobody has looked for them.
+
+    Raises:
+        UserError: they are other images than the manifest's.
+    """
+    rows = {row.path: row for row in contents.manifest}
+    parts = [
+        tag(
+            "p",
+            "What classifiers say that were trained without the image, and its label. Some labels are right, and the "
+            "image is a hard one: nothing was changed.",
+            class_="note",
+        )
+    ]
+    for name, issues in contents.label_issues.items():
+        if any(one.path not in rows for one in issues):
+            raise UserError("the label issues are of other images than the manifest has; run `dvc repro`")
+        suspected = [one for one in issues if one.suspected]
+        which = f"; the worst {SUSPECTED}" if len(suspected) > SUSPECTED else ""
+        shown = (
+            _figure(
+                _image(rows[one.path], pictures),
+                f"{charts.shortened(one.given, LONGEST_LABEL)} → ",
+                tag("b", charts.shortened(one.suggested, LONGEST_LABEL)),
+            )
+            for one in suspected[:SUSPECTED]
+        )
+        told = f"{_count(len(suspected), 'label')} of {_count(len(rows), 'image')} suspected{which}."
+        parts.append(tag("article", tag("h3", name), tag("p", told), tag("div", *shown, class_="pictures")))
+    return {"Suspected labels": joined(*parts)} if contents.label_issues else {}
 
 
 def _images(manifest: list[Row], pictures: Thumbnails) -> Markup:

@@ -23,7 +23,7 @@ from commands.doctor.machine import (
 )
 from commands.doctor.rehashing import rehash
 from commands.doctor.remotes import check_pushed, check_remote, check_secrets
-from commands.doctor.room import check_cache, check_data, check_disk, check_memory
+from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
 from commands.doctor.sizes import Sizes, sizes
 from tests.conftest import PARAMS, ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
@@ -254,6 +254,27 @@ def test_copies_are_worth_a_word_where_they_are_large(toy: Project, monkeypatch:
     assert (toy.folder / "text.txt").samefile(thing(toy, "text.txt"))
 
 
+def test_rows_are_counted_and_those_that_nothing_reads_are_named(
+    toy: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    shared = tmp_path / "caches" / "thaw" / "rows"
+    found = examined(toy, lambda repo: check_store())
+    assert (found.state, found.text) == (State.OK, f"0 kB of at most 20.0 GB are in {shared}")
+    for folder in (shared, toy.folder / ".thaw" / "rows"):
+        (folder / "made").mkdir(parents=True)
+        (folder / "made" / "1.rows").write_bytes(bytes(3000))
+    found = examined(toy, lambda repo: check_store())
+    assert found.state is State.WARNING
+    assert found.text.startswith(f"3 kB of at most 20.0 GB are in {shared}; those in .thaw/rows are not read")
+    do(toy, found.command)
+    found = examined(toy, lambda repo: check_store())
+    assert (found.state, found.text) == (State.OK, f"3 kB of at most 20.0 GB are in {shared}")
+    monkeypatch.setenv("THAW_CACHE", ".thaw")
+    (toy.folder / ".thaw" / "rows").mkdir()
+    assert examined(toy, lambda repo: check_store()).state is State.OK
+
+
 class Usage(NamedTuple):
     total: int
     used: int
@@ -282,8 +303,11 @@ def test_room_is_compared_with_what_params_ask_for(toy: Project, monkeypatch: py
 def test_a_solver_of_more_than_the_memory_is_an_error() -> None:
     found = check_memory(PARAMS, Sizes({}, {"bottleneck": 10**6, "midway": 10**15}))
     assert found.state is State.OK  # what reads midway takes a batch at a time
-    found = check_memory(PARAMS, Sizes({}, {"bottleneck": 10**15}))
-    assert found.state is State.ERROR
+    too_much = Sizes({}, {"bottleneck": 10**15})
+    unsolved = PARAMS | {"variants": {"half": PARAMS["variants"]["half"]}}
+    for params in (PARAMS | {"label_issues": {}}, unsolved):  # labels are judged by heads that are solved, too
+        assert check_memory(params, too_much).state is State.ERROR
+    assert check_memory(unsolved | {"label_issues": {}}, too_much).state is State.OK
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 from commands import export
 from commands.export import exporting
 from tests.conftest import CLASSES, record
-from thaw.backbones import lite0
+from thaw.backbones import lite
 from thaw.errors import UserError
 from thaw.images.normalization import Normalization
 from thaw.networks import models
@@ -31,8 +31,8 @@ FINAL = {"Dense": {"units": "classes", "activation": "softmax"}}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A variant's file: the first blocks of EfficientNet-Lite0, with its weights, and a head."""
-    network = lite0.build_lite0(include_top=True)
-    lite0.load_package_weights(network)
+    network = lite.build_lite("EfficientNetLite0", include_top=True)
+    lite.load_package_weights(network)
     body = models.assemble(prefix(network, "block_2"), 48, 40, Normalization.of("lite"), "avg")
     keras.utils.set_random_seed(1)
     head = keras.layers.Dense(len(CLASSES), activation="softmax", name="head_1_dense")
@@ -81,7 +81,7 @@ RANDOM: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_random_layers_do_not_hinder_it(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network = lite0.build_lite0(include_top=True)
+    network = lite.build_lite("EfficientNetLite0", include_top=True)
     body = models.assemble(prefix(network, "block_0"), 48, 40, Normalization.of("lite"), None)
     swish = {"Activation": {"activation": "swish"}}  # whose custom gradient leaves behind what no output needs
     head = [*({name: arguments} for name, arguments in RANDOM.items()), swish, "GlobalAveragePooling2D", FINAL]

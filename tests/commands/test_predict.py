@@ -99,9 +99,9 @@ print("Keras is loaded" if "keras" in sys.modules else "Keras is not loaded")
 def test_a_model_is_converted_once_and_then_runs_without_keras(finished: Project, tmp_path: Path) -> None:
     folder, cache = images(finished) / CLASSES[0], tmp_path / "cache"
 
-    def found(out: str, where: Path = cache) -> tuple[str, bytes]:
+    def found(out: str, where: Path | None = cache) -> tuple[str, bytes]:
         words = [sys.executable, "-c", WATCHED, model(finished, "full"), folder, tmp_path / out]
-        environment = {**os.environ, "THAW_CACHE": str(where)}
+        environment = {**os.environ, "THAW_CACHE": str(where or "")}
         done = subprocess.run(words, cwd=ROOT, env=environment, text=True, capture_output=True, check=True)
         return done.stdout, (tmp_path / out).read_bytes()
 
@@ -109,7 +109,7 @@ def test_a_model_is_converted_once_and_then_runs_without_keras(finished: Project
     assert "Keras is loaded" in said
     assert found("second.csv") == (said.replace("is loaded", "is not loaded"), table)
     # Training kept what it had trained.
-    assert found("third.csv", finished.folder / ".thaw") == ("Keras is not loaded\n", table)
+    assert found("third.csv", None) == ("Keras is not loaded\n", table)
     (graph,) = (cache / "rows").glob("*/graph.zip")
     content = bytearray(graph.read_bytes())
     content[len(content) // 2] ^= 1
@@ -124,6 +124,19 @@ def test_a_table_is_printed(finished: Project, capsys: pytest.CaptureFixture[str
     assert line.startswith(f"{path}  ")
     assert line.endswith("%")
     assert any(name in line.removeprefix(str(path)) for name in CLASSES)
+
+
+def test_what_is_unsure_is_left_open(finished: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = sorted(images(finished).rglob("*.png"))
+    for out, unsure in (("all.csv", None), ("some.csv", 0.8)):
+        predict.main(model(finished), paths, tmp_path / out, 2, unsure)
+    every, some = rows(tmp_path / "all.csv"), rows(tmp_path / "some.csv")
+    left_open = [float(row["probability_1"]) < 0.8 for row in every]
+    assert 0 < sum(left_open) < len(paths)
+    for before, after, is_open in zip(every, some, left_open, strict=True):
+        assert after == (before | {"class_1": ""} if is_open else before)
+    told = f"{sum(left_open)} of {len(paths)} images are left open, with a confidence below 0.8"
+    assert told in capsys.readouterr().err
 
 
 def wrong(model: Path, *images: Path, out: Path | None = None) -> str:
@@ -163,3 +176,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     top = thaw("predict", "a", "b", "--top", "0")
     assert top.returncode == 2
     assert "expected a whole number from 1, got '0'" in top.stderr
+    for value in ("1.5", "0", "1", "-0.5", "nan", "inf", "high"):
+        unsure = thaw("predict", "a", "b", f"--unsure={value}")
+        assert unsure.returncode == 2
+        assert unsure.stderr.splitlines()[-1].endswith(f"above 0 and below 1, such as 0.8, got {value!r}")

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from commands import review
 from tests.conftest import ROOT, Project
 from thaw.errors import UserError
+from thaw.formats.label_issues import LabelIssue, write_label_issues
 from thaw.formats.manifest import Row, write_manifest
 from thaw.formats.predictions import Predictions, write_predictions
 from thaw.formats.thumbnails import thumbnail, writing_thumbnails
@@ -32,13 +33,25 @@ stages:
       deps: ["given/${key}.csv", "given/${key}.json", data/manifest.csv]
       outs: ["data/predictions/${key}.csv"]
       metrics: ["metrics/${key}.json": {cache: false}]
+  label_issues:
+    foreach: [bottleneck]
+    do:
+      cmd: cp given/issues.csv data/label_issues/${item}.csv
+      deps: [given/issues.csv]
+      outs: ["data/label_issues/${item}.csv": {cache: false}]
 """
-CLASSES = ["oak", "pine"]
+CLASSES = ["007", "NA"]  # which are text like any other
 IMAGES = [f"tree {number}.png" for number in range(40)]
 
 
 def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments], cwd=folder, check=True)
+
+
+def suspect(project: Project, *numbers: int) -> None:
+    """Make up a table in which the labels of some images are suspected, and that of another is not."""
+    issues = [LabelIssue(IMAGES[number], "oak", "pine", 0.1, number != 39) for number in (*numbers, 39)]
+    write_label_issues(project.folder / "given" / "issues.csv", issues)
 
 
 def give(project: Project, wrong: dict[str, set[int]], digests: dict[str, str] | None = None) -> None:
@@ -50,7 +63,8 @@ def give(project: Project, wrong: dict[str, set[int]], digests: dict[str, str] |
         probabilities = np.where(np.eye(2)[labels] == 1, 0.8, 0.2)
         probabilities[sorted(numbers)] = probabilities[sorted(numbers), ::-1]
         write_predictions(given / f"{name}.csv", Predictions(IMAGES, labels, probabilities, CLASSES))
-        scores = {"chosen_on": "validation", "test": asdict(score(labels, probabilities))}
+        scores = {"chosen_on": "validation", "validation": asdict(score(labels[::2], probabilities[::2]))}
+        scores["test"] = asdict(score(labels, probabilities))
         (given / f"{name}.json").write_text(json.dumps(scores, indent=2))
     sha256 = {path: f"digest {number}" for number, path in enumerate(IMAGES)} | (digests or {})
     rows = [Row(path, CLASSES[label], "test", sha256[path]) for path, label in zip(IMAGES, labels, strict=True)]
@@ -66,6 +80,7 @@ def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("reviewed") / "a project"
     (folder / "data" / "predictions").mkdir(parents=True)
     (folder / "metrics").mkdir()
+    (folder / "data" / "label_issues").mkdir()
     project = Project(folder, plain)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     assert project.dvc("init", "--quiet").code == 0
@@ -76,12 +91,14 @@ def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     git(folder, "tag", "empty")
     project.write_params({"variants": {"half": {"epochs": 1}, "full": {"epochs": 1}}})
     give(project, {"half": {0, 1, 2}, "full": {3}})
+    suspect(project, 1, 2, 3)
     project.repro()
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "before")
     git(folder, "tag", "before")
     project.write_params({"variants": {"half": {"epochs": 2, "seed": 7}, "full": {"epochs": 1}}})
     give(project, {"half": {2, *range(10, 22)}, "full": {3}})
+    suspect(project, 1, *range(10, 18))
     project.repro()
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "after")
@@ -94,10 +111,10 @@ def here(reviewed: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     return reviewed
 
 
-def interval(correct: int) -> str:
+def interval(correct: int, images: int = len(IMAGES)) -> str:
     """Return accuracy and Wilson's interval as they are shown."""
-    bounds = binomtest(correct, len(IMAGES)).proportion_ci(method="wilson")
-    return f"{correct / len(IMAGES)} ({round(bounds.low, 5)} – {round(bounds.high, 5)})"
+    bounds = binomtest(correct, images).proportion_ci(method="wilson")
+    return f"{correct / images} ({round(bounds.low, 5)} – {round(bounds.high, 5)})"
 
 
 def cells(line: str) -> list[str]:
@@ -118,8 +135,16 @@ def test_a_review_tells_what_changed(capsys: pytest.CaptureFixture[str]) -> None
     # McNemar's test is of the 2 images against the 12 that only one gets right.
     assert accuracy[2:] == [interval(37), interval(27), "-0.25", f"{binomtest(2, 14).pvalue:.3f}"]
     assert not any(row[1].endswith(("_low", "_high")) for row in rows)
+    of_half = [row[1:] for row in rows if row[0] == "metrics/half.json"]
+    splits = [row[0].partition(".")[0] for row in of_half]
+    assert splits == sorted(splits, reverse=True)  # validation, by which one chooses, before test
+    (accuracy,) = [row for row in of_half if row[0] == "validation.accuracy"]
+    assert accuracy[1:] == [interval(18, 20), interval(13, 20), "-0.25"]  # without a p
     assert "- half: accuracy, macro-F1 and log loss worse. Only right at before: 12; only right here: 2." in text
     assert "![Images that flipped](dvc_plots/flipped.jpg)" in text
+    told = "2 of then are no more suspected; 9 labels are suspected, 8 of them new since before: "
+    assert f"- label_issues.bottleneck: {told}tree 10.png (oak → pine); tree 11.png" in text
+    assert "tree 14.png (oak → pine) and 3 more." in text
     assert "Nothing changed" not in text
     assert "not up to date" not in text
 
@@ -145,7 +170,7 @@ def test_a_review_agrees_with_dvcs_own_diff(here: Project, capsys: pytest.Captur
     table = here.dvc("metrics", "diff", "before", "--md").text
     theirs = {row[1]: row[2:] for row in map(cells, table.splitlines()) if row[0] == "metrics/half.json"}
     bounds = {name for name in theirs if name.endswith(("_low", "_high"))}
-    assert len(bounds) == 6
+    assert len(bounds) == 12
     assert ours == {name: values for name, values in theirs.items() if name not in bounds}
 
 

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import EPOCHS, RATE, ROOT, Experiment, Outcome, Project
+from tests.conftest import CLASSES, EPOCHS, IMAGES_PER_CLASS, RATE, ROOT, Experiment, Outcome, Project
 
 
 def parsed(outcome: Outcome) -> Any:
@@ -30,7 +30,8 @@ def test_an_experiment_changes_a_parameter_and_runs_what_depends_on_it(experimen
     assert experiment.outcome.ran == ["train@half", "evaluate@half", "report"]
     longer = experiments(experiment.project)["longer"]
     assert fit(longer) == {"epochs": EPOCHS, "optimizer": {"Adam": {"learning_rate": RATE}}}
-    assert 0 <= longer["metrics"]["metrics/half.json"]["data"]["test"]["accuracy"] <= 1
+    scores = longer["metrics"]["metrics/half.json"]["data"]
+    assert all(0 <= scores[split]["accuracy"] <= 1 for split in ("validation", "test"))
 
 
 def test_a_learning_curve_is_shown_while_it_grows(experiment: Experiment) -> None:
@@ -57,7 +58,10 @@ def test_the_table_of_experiments_can_be_read(experiment: Experiment) -> None:
     names = [name.strip() for name in head]
     assert names[0] == "Experiment"
     assert names[-2:] == ["variants.half.fit.epochs", "variants.half.fit.optimizer.Adam.learning_rate"]
-    assert all(name.startswith("metrics/half.json:test.") for name in names[1:-2])
+    of_validation = [name for name in names if name.startswith("metrics/half.json:validation.")]
+    of_test = [name for name in names if name.startswith("metrics/half.json:test.")]
+    assert "metrics/half.json:validation.log_loss" in of_validation
+    assert names[1:-2] == [*of_validation, *of_test]
     assert [row[-2].strip() for row in rows] == ["1", "1", str(EPOCHS)]
 
 
@@ -73,20 +77,33 @@ def test_plots_of_experiments_and_variants_are_written(experiment: Experiment, t
     assert '"rev": "longer"' in diff
 
 
-def test_a_queued_grid_runs_beside_the_workspace(experiment: Experiment) -> None:
+def test_a_queued_grid_runs_beside_the_workspace_with_the_rows_that_are_known(experiment: Experiment) -> None:
     project = experiment.project
     before = project.params.read_bytes()
-    grid = f"variants.half.fit.epochs=2,{EPOCHS}"
-    rate = f"variants.half.fit.optimizer.Adam.learning_rate={RATE}"
-    assert project.dvc("exp", "run", "--queue", "--name", "queued", "-S", grid, "-S", rate).code == 0
-    outcome = project.dvc("exp", "run", "--run-all")
-    assert outcome.code == 0, outcome.text
-    # All that they read comes from the cache, where one of the trainings is, too.
-    assert sorted(outcome.ran) == ["evaluate@half", "report", "report", "train@half"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    ((queue, start),) = re.findall(r"^dvc (exp run --queue .*) && dvc (queue start)\b", readme, re.MULTILINE)
+    grid = re.sub(r"=(\d+),\d+$", rf"=\1,{EPOCHS}", queue)
+    others = (
+        f"variants.half.fit.optimizer.Adam.learning_rate={RATE}",
+        "+features.again={tensors: small, backbone: lite0, layer: top, pooling: avg}",
+    )
+    named = ("--name", "queued", "-S", others[0], "-S", others[1])
+    # `queue start` ends at once; what it prints into is closed when the queue is empty and its worker has ended.
+    for command in ([*grid.split(), *named], start.split()):
+        outcome = project.dvc(*command)
+        assert outcome.code == 0, outcome.text
+    logs = [project.dvc("queue", "logs", f"queued-{number}") for number in (1, 2)]
+    # All else that they read comes from DVC's cache, where one of the trainings is, too.
+    assert [sorted(log.ran) for log in logs] == [
+        ["evaluate@half", "features@again", "report", "train@half"],
+        ["report"],
+    ]
+    images = len(CLASSES) * IMAGES_PER_CLASS
+    assert f"; {images} of {images} rows were computed before\n" in logs[0].text
     assert project.params.read_bytes() == before
     # Nor does it matter what a process that was killed while it wrote a curve leaves behind.
     (project.folder / "data" / "history" / ".half.1.partial.csv").write_text("step")
     assert project.repro().ran == []
     done = experiments(project)
-    assert [fit(done[f"queued-{number}"])["epochs"] for number in (1, 2)] == [2, EPOCHS]
+    assert [fit(done[f"queued-{number}"])["epochs"] for number in (1, 2)] == [4, EPOCHS]
     assert done["queued-2"]["metrics"] == done["longer"]["metrics"]

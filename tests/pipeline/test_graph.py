@@ -16,11 +16,12 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, STAGES, Project
 from tests.toy import dvc
+from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO
 from thaw.reuse.fingerprint import imports
 
 DECLARED: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation", "cross_validation")
-WITHOUT_KERAS = ("check", "digits", "manifest", "tensors", "report")
+SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation", "cross_validation", "label_issues")
+WITHOUT_KERAS = ("check", "digits", "manifest", "tensors", "label_issues", "report")
 
 
 def definition(name: str) -> dict[str, Any]:
@@ -100,10 +101,14 @@ def test_a_stage_that_needs_no_keras_does_not_import_it(name: str) -> None:
 
 def test_git_ignores_what_stages_write_and_dvc_keeps_and_nothing_else_of_data(tmp_path: Path) -> None:
     write_gitignore(tmp_path)
-    outs = [out for name in DECLARED for out in definition(name).get("outs", []) if isinstance(out, str)]
+    kinds = ("outs", "plots")
+    outs = [
+        out for name in DECLARED for kind in kinds for out in definition(name).get(kind, []) if isinstance(out, str)
+    ]
     assert len(outs) > 12
     ignored = [out.replace("${key}", "x") for out in outs]
     kept = [
+        "data/label_issues/x.csv",
         "data/labels.csv",
         "data/x.dvc",
         "data/x/oak.dvc",
@@ -163,10 +168,8 @@ def test_a_stage_gives_the_same_bytes_where_only_what_it_declares_is_there(
     before = set(tmp_path.rglob("*"))
     # What stages keep to save time is the one thing they may write besides. Here it is elsewhere and empty: nothing
     # that was computed before helps them.
-    environment = {
-        **Project(tmp_path, finished.python).environment,
-        "THAW_CACHE": str(tmp_path_factory.mktemp("cache")),
-    }
+    cache = tmp_path_factory.mktemp("cache")
+    environment = {**Project(tmp_path, finished.python).environment, "THAW_CACHE": str(cache)}
     done = subprocess.run(
         command(lock), shell=True, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
     )
@@ -178,6 +181,8 @@ def test_a_stage_gives_the_same_bytes_where_only_what_it_declares_is_there(
     written = {path for path in set(tmp_path.rglob("*")) - before if path.is_file() and not aside & {*path.parts}}
     undeclared = {path for path in written if not any(path.is_relative_to(output) for output in outputs)}
     assert not undeclared
+    if name.startswith("train@") and HAS_OPENVINO and not (HAS_NVIDIA or HAS_CUDA):
+        assert list(cache.glob("rows/*/graph.zip"))  # with which the model is scored without Keras
 
 
 def dvc_hash(path: Path) -> str:

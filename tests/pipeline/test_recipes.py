@@ -12,6 +12,11 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, Project, make_project
+from thaw.backbones.building import build_backbone
+from thaw.images.normalization import Normalization
+from thaw.networks.models import assemble, count_parameters
+from thaw.params.backbones import Backbone
+from thaw.training.training import add_head, freeze
 
 pytestmark = pytest.mark.slow
 
@@ -68,9 +73,12 @@ SHORT = [
     (r"views: 8", "views: 2"),
 ]
 SMALL = [*SHORT, (r"pixels: \[224, 224\]", "pixels: [64, 64]")]
-# A tenth of so few photos is too little.
+# A tenth of so few photos is too little. The layers of 4096 units are tried by a test of their own.
 FEW = [
-    *SHORT,
+    *SMALL,
+    (r", include_top: true", ""),
+    (r"layer: fc2", "layer: block5_pool"),
+    (r"head: \[", "head: [GlobalAveragePooling2D, "),
     (r"test: 0.1, validation: 0.1", "test: 0.3, validation: 0.3"),
     (r"cross_validation:\n  .*", "cross_validation: {}"),
 ]
@@ -117,6 +125,8 @@ COUNTS = {
         "half_lp_ft": (VGG16 + 512 * FOODS + FOODS, VGG16 - VGG16_TO_BLOCK3 + 512 * FOODS + FOODS),
     },
 }
+WITH_TOP = ("faithful_last_10", "faithful_new_layer")
+"""Variants of `vehicles_vgg19`."""
 VALIDATED_ON_TEST = {
     "vehicles_vgg19": {"faithful_last_10", "faithful_new_layer"},
     "traffic_lights": {"faithful"},
@@ -154,9 +164,13 @@ def test_a_recipe_runs_from_end_to_end_with_the_tutorials_parameter_counts(
     project = run(name, tmp_path / name, warm)
     counts = {variant: metrics(project, variant)["parameters"] for variant in COUNTS[name]}
     assert set(counts) == set(YAML(typ="safe").load(recipe(name))["variants"])
-    assert {variant: (count["total"], count["trainable"]) for variant, count in counts.items()} == COUNTS[name]
+    found = {variant: (count["total"], count["trainable"]) for variant, count in counts.items()}
+    expected = COUNTS[name] | ({one: found[one] for one in WITH_TOP} if name == "vehicles_vgg19" else {})
+    assert found == expected
     chosen_on = {variant: metrics(project, variant)["chosen_on"] for variant in COUNTS[name]}
     assert {variant for variant, split in chosen_on.items() if split == "test"} == VALIDATED_ON_TEST[name]
+    unvalidated = {variant for variant in COUNTS[name] if "validation" not in metrics(project, variant)}
+    assert unvalidated == VALIDATED_ON_TEST[name]  # the tutorials train on their validation images
     comparison = (project.folder / "metrics" / "comparison.md").read_text(encoding="utf-8")
     marked = set(re.findall(r"^\| (\w+) \\\* \|", comparison, flags=re.MULTILINE))
     assert marked == VALIDATED_ON_TEST[name]
@@ -164,3 +178,16 @@ def test_a_recipe_runs_from_end_to_end_with_the_tutorials_parameter_counts(
         history = [project.folder / "data" / "history" / f"{one}.csv" for one in ("faithful_half", "half_cached")]
         again, cached = (np.loadtxt(path, delimiter=",", skiprows=1) for path in history)
         np.testing.assert_allclose(again, cached, rtol=1e-4)
+
+
+def test_vgg19_with_its_top_has_the_tutorials_parameter_counts() -> None:
+    entries = YAML(typ="safe").load(recipe("vehicles_vgg19"))
+    backbone = build_backbone(Backbone(**entries["backbones"]["vgg19"] | {"weights": "none"}))
+    tensors = entries["tensors"]["as_described"]
+    body = assemble(backbone, *tensors["pixels"], Normalization.of(tensors["normalization"]), None)
+    for name in WITH_TOP:
+        variant = entries["variants"][name]
+        layer = entries["features"][variant["inputs"].removeprefix("features/")]["layer"]
+        model = add_head(body, variant["head"], len(VEHICLES))
+        freeze(model, layer, "frozen")
+        assert tuple(count_parameters(model).values()) == COUNTS["vehicles_vgg19"][name]

@@ -18,7 +18,8 @@ TRAIN = ["train@frozen_head", "train@half", "train@full"]
 EVALUATE = ["evaluate@frozen_head", "evaluate@half", "evaluate@full"]
 SHOW = ["report"]
 FEATURES = ["features@bottleneck", "features@midway"]
-FROM_FEATURES = [*FEATURES, *TRAIN, *EVALUATE, *SHOW]
+JUDGE = ["label_issues@bottleneck"]
+FROM_FEATURES = [*FEATURES, *TRAIN, *EVALUATE, *JUDGE, *SHOW]
 FROM_TENSORS = ["tensors@small", *FROM_FEATURES]
 EVERYTHING = ["digits", "manifest", "backbone@lite0", *FROM_TENSORS]
 
@@ -92,7 +93,7 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     ),
     "pooling, of a head that others start from": (
         parameter("features.bottleneck.pooling", "max"),
-        ["features@bottleneck", *OF_FROZEN_HEAD],
+        ["features@bottleneck", *OF_FROZEN_HEAD, *JUDGE],
     ),
     "the layer of a freeze boundary": (
         parameter("features.midway.layer", "block_15"),
@@ -104,31 +105,33 @@ CONTRACT: dict[str, tuple[Change, list[str]]] = {
     "the full variant's augmentation": (parameter("variants.full.augmentation", []), OF_FULL),
     "k of top-k accuracy": (parameter("evaluation.top_k", 3), EVALUATE),
     "folds of cross-validation": (parameter("cross_validation.frozen_head", FOLDS), ["cross_validate@frozen_head"]),
+    "folds by which labels are judged": (parameter("label_issues.bottleneck.folds", 4), [*JUDGE, *SHOW]),
+    "no labels judged": (parameter("label_issues", {}), SHOW),
     "a variant added": (parameter("variants.another", ANOTHER), ["train@another", "evaluate@another", *SHOW]),
     "a variant removed": (parameter("variants.full", None), SHOW),
     "a module of the report": (appended("stages/report/comparison.py", "# a comment\n"), SHOW),
     "how the report looks": (appended("stages/report/page.css", "/* a comment */\n"), SHOW),
-    "a module of the backbones": (appended("thaw/backbones/lite0.py", "# a comment\n"), ["backbone@lite0"]),
+    "a module of the backbones": (appended("thaw/backbones/lite.py", "# a comment\n"), ["backbone@lite0"]),
     "a module of the parameters' check": (appended("stages/check/checking.py", "# a comment\n"), []),
     "a module of no stage": (appended("stages/check/keras_names.py", "# a comment\n"), []),
     "a stage's own module": (appended("stages/manifest/splits.py", "# a comment\n"), ["manifest"]),
     "the engine, whose results stay the same": (
         appended("thaw/engines/openvino.py", "# a comment\n"),
-        [*FEATURES, *EVALUATE],
+        [*FEATURES, *TRAIN, *EVALUATE],
     ),
 }
 
 PLANNED = (
-    *("an image added", "how images are resized", "a variant that others start from"),
-    "the full variant's learning rate",
+    *("an image added", "how images are resized", "a variant that others start from", "a backbone's weights"),
+    *("the full variant's learning rate", "the split's seed", "pooling, of a head that others start from"),
 )
 """Whose stages run in other cases, too: of these, the plan is enough, which takes a second and not half a minute."""
 
 
 def clone_without_data(project: Project, folder: Path) -> Path:
     """Make what git has of a project, and its raw images; its data would come from a remote."""
-    tracked = [path for path in CODE if path != "data/raw/.gitignore"]
-    for name in (*tracked, "params.yaml", "dvc.lock", "metrics", "data/raw"):
+    tracked = [path for path in CODE if not path.startswith("data/")]
+    for name in (*tracked, "params.yaml", "dvc.lock", "metrics", "data/label_issues", "data/raw"):
         source, target = project.folder / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -145,7 +148,7 @@ def clone_without_data(project: Project, folder: Path) -> Path:
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of what has run, to change."""
-    written = [finished.folder / name for name in (".dvc/cache", ".thaw", "data", "models")]
+    written = [finished.folder / name for name in (".dvc/cache", "data", "models")]
     images = finished.folder / PARAMS["dataset"]["path"]
 
     def copy(source: str, target: str) -> str:
@@ -189,7 +192,7 @@ def test_after_an_images_bytes_changed_what_was_there_before_comes_from_the_run_
     shutil.copytree(tmp_path / "images", images)
     project.write_params(PARAMS)
     # It does not keep what git keeps.
-    assert set(repro_as_planned(project, plan_in(project.folder)).ran) <= {*SHOW}
+    assert set(repro_as_planned(project, plan_in(project.folder)).ran) <= {"label_issues@bottleneck", *SHOW}
 
 
 IN_A_CLONE = ["a comment in params.yaml", "a module of the report", "a stage's own module"]
@@ -210,7 +213,8 @@ def test_a_removed_variant_leaves_nothing_that_the_report_depends_on(project: Pr
     lock = (project.folder / "dvc.lock").read_bytes()
     parameter("variants.half", None)(project)
     project.repro()
-    assert not (project.folder / "data" / "predictions" / "half.csv").exists()
+    for folder in ("predictions", "validation"):
+        assert not (project.folder / "data" / folder / "half.csv").exists()
     for shown in ("comparison.md", "report.html"):
         assert "half" not in (project.folder / "metrics" / shown).read_text(encoding="utf-8")
     project.write_params(PARAMS)

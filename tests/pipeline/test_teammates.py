@@ -98,7 +98,7 @@ def test_one_more_head_pulls_what_it_reads_and_no_more(shared: Project, late: tu
     project, pulled = late
     outs = {out["path"]: out for entry in entries(shared).values() for out in entry["outs"]}
     read = ["data/features/bottleneck.h5", "models/backbones/lite0.keras", "data/thumbnails.zip", "data/manifest.csv"]
-    compared = [path for path in outs if path.startswith(("data/predictions/", "data/history/"))]
+    compared = [path for path in outs if path.startswith(("data/validation/", "data/predictions/", "data/history/"))]
     assert pulled == {outs[path]["md5"]: outs[path]["size"] for path in [*read, *compared]}
     assert sum(pulled.values()) < sum(out["size"] for out in outs.values()) / 2
     # Nor did running it pull more.

@@ -21,7 +21,7 @@ git merge --strategy ours --allow-unrelated-histories \
 """
 UPGRADE = "make upgrade"
 IMPORTED = "outs: [{path: vehicles, hash: md5, md5: 0123456789abcdef0123456789abcdef.dir}]\n"
-OWN = ("params.yaml", "dvc.lock", "metrics")
+OWN = ("params.yaml", "dvc.lock", "metrics", "data/label_issues")
 
 
 def shell(project: Project, command: str) -> Outcome:
@@ -57,10 +57,10 @@ def own(project: Project) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module", params=["a clone", "from GitHub's template"])
-def began(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def began(request: pytest.FixtureRequest, warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with Thaw, and with a project that began from it; in both, all has changed since."""
     folder = tmp_path_factory.mktemp("began")
-    thaw, trees = make_project(folder / "thaw", plain), Project(folder / "trees", plain)
+    thaw, trees = make_project(folder / "thaw", warm), Project(folder / "trees", warm)
     git(thaw.folder, "branch", "--move", "main")
     for name in ("Makefile", "params.yaml", "dvc.lock"):
         shutil.copy(ROOT / name, thaw.folder / name)
@@ -69,7 +69,7 @@ def began(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.
     commit(thaw)
 
     if request.param == "a clone":
-        done(Project(folder, plain), BEGIN.format(thaw=thaw.folder))
+        done(Project(folder, warm), BEGIN.format(thaw=thaw.folder))
     else:  # a first commit of the same files
         shutil.copytree(thaw.folder, trees.folder, ignore=shutil.ignore_patterns(".git"))
         git(trees.folder, "init")
@@ -78,13 +78,14 @@ def began(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.
     git(trees.folder, "rm", "metrics/full.json")
     append(trees, "dvc.lock", "metrics/comparison.md", "commands/tables.py")
     (trees.folder / "metrics" / "mine.json").write_text("{}\n")
+    (trees.folder / "data" / "label_issues" / "pooled.csv").write_text("mine\n")
     (trees.folder / "data" / "raw" / "vehicles.dvc").write_text(IMPORTED)
     commit(trees)
 
     append(thaw, "params.yaml", "dvc.lock", "metrics/comparison.md", "metrics/report.html", "metrics/full.json")
     append(thaw, "thaw/files.py", "dvc.yaml")
     (thaw.folder / "metrics" / "half.json").unlink()
-    for name in ("metrics/new.json", "commands/new.py"):
+    for name in ("metrics/new.json", "data/label_issues/bottleneck.csv", "commands/new.py"):
         (thaw.folder / name).write_text("{}\n")
     commit(thaw)
     if request.param != "a clone":
@@ -95,9 +96,9 @@ def began(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.
 
 
 @pytest.fixture
-def trees(began: Path, plain: Path, tmp_path: Path) -> Project:
+def trees(began: Path, warm: Path, tmp_path: Path) -> Project:
     """A copy of the project, beside a copy of that Thaw."""
-    project = Project(shutil.copytree(began, tmp_path / "began", symlinks=True) / "trees", plain)
+    project = Project(shutil.copytree(began, tmp_path / "began", symlinks=True) / "trees", warm)
     git(project.folder, "remote", "set-url", "thaw", "../thaw")
     return project
 
@@ -110,6 +111,8 @@ def test_the_code_is_the_newer_one_and_parameters_and_results_are_the_projects(t
     # Beside what is the project's own, its code differs from Thaw's where the project changed it.
     assert done(trees, "git diff --name-only thaw/main -- . ':!metrics'").split() == [
         "commands/tables.py",
+        "data/label_issues/bottleneck.csv",
+        "data/label_issues/pooled.csv",
         "data/raw/vehicles.dvc",
         "dvc.lock",
         "params.yaml",
@@ -125,10 +128,10 @@ def test_the_code_is_the_newer_one_and_parameters_and_results_are_the_projects(t
 
 
 def test_a_project_that_has_committed_no_results_gets_none(trees: Project) -> None:
-    git(trees.folder, "rm", "-r", "metrics", "dvc.lock")
+    git(trees.folder, "rm", "-r", "metrics", "dvc.lock", "data/label_issues/pooled.csv")
     commit(trees)
     done(trees, UPGRADE)
-    assert {*own(trees)} == {"params.yaml"}
+    assert {*own(trees)} == {"params.yaml", "data/label_issues/README.md"}
     assert done(trees, "git status --porcelain") == ""
 
 

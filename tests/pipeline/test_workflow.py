@@ -67,6 +67,7 @@ def test_a_pull_request_gets_one_comment(runner: Runner) -> None:
     assert f"| variants.half.fit.epochs | 1 | {EPOCHS} |" in comment
     assert "| train@half | data/history/half.csv<br>models/variants/half.keras |" in comment
     assert "| metrics/half.json | test.accuracy |" in comment
+    assert "| metrics/half.json | validation.log_loss |" in comment
     assert "\n- half: " in comment
     assert "Only right at origin/main: " in comment
     assert "train@full" not in comment

@@ -81,6 +81,16 @@ RIGHT = {
     "augmented images": {
         "variants.full.augmentation": [{"RandomFlip": {"mode": "horizontal"}}, {"RandomRotation": {"factor": 0.1}}]
     },
+    "mixed images": {
+        "variants.full.augmentation": ["RandomFlip", {"MixUp": {"alpha": 0.3}}, {"CutMix": {"factor": 0.5, "seed": 1}}],
+        "variants.full.fit.loss": {"CategoricalCrossentropy": {"label_smoothing": 0.1}},
+    },
+    "a temperature": {
+        "variants.frozen_head.fit.calibrate": "temperature",
+        f"{FIT}.calibrate": "temperature",
+        f"{FIT}.train_on": ["train"],
+    },
+    "a rate that decays": {f"{FIT}.layer_decay": 0.75, "variants.full.fit.layer_decay": 1},
     "a plateau without a schedule": {
         f"{FIT}.optimizer": {"SGD": {"learning_rate": 1e-2, "momentum": 0.9, "nesterov": True, "clipnorm": 1.0}},
         f"{FIT}.callbacks": ["TerminateOnNaN", {"ReduceLROnPlateau": {"monitor": "val_accuracy", "patience": 2}}],
@@ -115,6 +125,11 @@ RIGHT = {
             "inputs": "features/vgg",
             "fit": {"solver": "logistic_regression", "C": [1, 0.5]},
         },
+    },
+    "a chosen C that is solved once more": {
+        "variants.frozen_head.fit.train_on": ["train", "validation"],
+        "variants.half.fit.validate_on": "test",
+        "variants.full.fit.validate_on": "test",
     },
     "cross-validation": {
         "cross_validation.frozen_head": {"start": "backbones/lite0", "inputs": "features/bottleneck", "folds": 3},
@@ -224,6 +239,9 @@ EVERYTHING = edited(
         | {"pooling": None, "batch_size": 8, "augmentation": ["RandomGrayscale"], "views": 2, "seed": 1}
         | {"precision": "bfloat16"},
         "variants.frozen_head.fit.C": [1.0, 2.0],
+        "variants.frozen_head.fit.train_on": ["train", "validation"],
+        "variants.frozen_head.fit.calibrate": None,
+        "variants.full.fit.validate_on": "test",
         f"{FIT}": {
             "epochs": 1,
             "batch_size": 8,
@@ -235,9 +253,11 @@ EVERYTHING = edited(
             "batch_norm": "trained",
             "steps_per_epoch": 3,
             "learning_rate_factors": {"block_1": 0.1},
+            "layer_decay": 0.75,
             "class_weight": {"1": 2.0},
             "train_on": ["train", "validation"],
             "validate_on": "test",
+            "calibrate": None,
             "seed": 1,
         },
         "variants.full.freeze": "block_3",
@@ -254,5 +274,6 @@ EVERYTHING = edited(
         },
         "tensors.lite64.unlike_pretraining": True,
         "cross_validation.half": HALF_AGAIN | {"folds": 3, "repeats": 2, "seed": 1},
+        "label_issues.bottleneck": {"folds": 3, "seed": 1, "C": [0.1]},
     }
 )

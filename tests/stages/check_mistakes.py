@@ -38,7 +38,15 @@ MAP = (
     "the backbone's end is a map, not one vector per image: begin the head with GlobalAveragePooling2D, "
     "or take features with layer: top and pooling: avg or max"
 )
+SEEN = (
+    "variants.{0}.fit.validate_on: nothing can be chosen by validation: variants.{1}, which the variant descends from, "
+    "has seen it; leave validation out of variants.{1}.fit.train_on, or start from another variant"
+)
 VECTOR = "a solver needs one vector per image: take features with layer: top and pooling: avg or max"
+TEMPERATURE = (
+    "a temperature is chosen by validation images that are neither trained on nor scored: set validate_on: validation, "
+    "and train_on: [train], or leave calibrate out"
+)
 WEIGHTS = "expected balanced, or a mapping from classes to numbers not below 0"
 
 OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
@@ -170,7 +178,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     f"{BACKBONE}.include_top": [(1, ": expected true or false, got 1")],
     f"{BACKBONE}.architecture": [
-        ("EfficientNetLite", ": unknown architecture 'EfficientNetLite'; did you mean 'EfficientNetLite0'?")
+        ("EfficientNetLite00", ": unknown architecture 'EfficientNetLite00'; did you mean 'EfficientNetLite0'?")
     ],
     "backbones.vgg": [
         (
@@ -329,7 +337,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         (["Softmax"], f": {LAST}"),
     ],
     "variants.full.augmentation": [
-        (["MixUp"], ".0: MixUp would have to change the labels as well"),
+        (["MaxNumBoundingBoxes"], ".0: MaxNumBoundingBoxes would have to change the labels as well"),
         ([{"RandomFlop": {}}], ".0.RandomFlop: unknown layer 'RandomFlop'; did you mean 'RandomFlip'?"),
         ([3], ".0: expected Name or {Name: {argument: value}}"),
     ],
@@ -462,6 +470,11 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         ([float("inf")], ".0: expected a finite number, got Infinity"),
         ([], ": expected 1 or more values, got []"),
     ],
+    "variants.frozen_head.fit.train_on": [
+        (["validation"], ": C is chosen inside train: name it, too"),
+        (["train", "train"], ": a split is named twice"),
+        (["train", "test"], '.1: expected one of train, validation, got "test"'),
+    ],
     f"{FIT}.loss": [
         (
             "CategoricalCrossEntropy",
@@ -484,6 +497,30 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
                 "CategoricalGeneralizedCrossEntropy": "takes labels as numbers, which only Sparse... losses get",
             }.items()
         ),
+        (
+            {"SparseCategoricalCrossentropy": {"label_smoothing": 0.1}},
+            ".SparseCategoricalCrossentropy.label_smoothing: SparseCategoricalCrossentropy has no argument "
+            "'label_smoothing': take CategoricalCrossentropy, which has it",
+        ),
+        (
+            {"SparseCategoricalCrossentropy": {"from_logit": True}},
+            ".SparseCategoricalCrossentropy.from_logit: SparseCategoricalCrossentropy has no argument 'from_logit'; "
+            "did you mean 'from_logits'?",
+        ),
+        *(
+            (
+                {"CategoricalCrossentropy": {"label_smoothing": value}},
+                f".CategoricalCrossentropy.label_smoothing: expected a number from 0 to below 1, got {said}",
+            )
+            for value, said in ((1.0, "1.0"), (-0.1, "-0.1"), (True, "true"))
+        ),
+    ],
+    "variants.frozen_head.fit": [
+        (
+            {"solver": "logistic_regression", "train_on": ["train", "validation"], "calibrate": "temperature"},
+            ".calibrate: a temperature is chosen by validation images that are not fitted: set train_on: [train], or "
+            "leave calibrate out",
+        ),
     ],
     "variants.full.fit": [
         (
@@ -491,10 +528,27 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".validate_on: validation is trained on: nothing can be chosen by it",
         ),
         (TRAINED | {"train_on": ["train", "train"]}, ".train_on: a split is named twice"),
+        (TRAINED | {"calibrate": "temperature", "validate_on": "test"}, f".calibrate: {TEMPERATURE}"),
+        (
+            TRAINED | {"calibrate": "temperature", "train_on": ["train", "validation"], "validate_on": "test"},
+            f".calibrate: {TEMPERATURE}",
+        ),
+        (
+            TRAINED | {"calibrate": "temperature", "train_on": ["train", "validation"]},
+            ".validate_on: validation is trained on: nothing can be chosen by it",
+        ),
+        (
+            TRAINED | {"calibrate": "temprature"},
+            ".calibrate: expected temperature, got \"temprature\"; did you mean 'temperature'?",
+        ),
     ],
     f"{FIT}.class_weight": [
         ([1.0], f": {WEIGHTS}"),
         ({"1": -1}, f": {WEIGHTS}"),
+    ],
+    f"{FIT}.layer_decay": [
+        (0, ": expected a number above 0, got 0"),
+        (1.5, ": expected a number not above 1, got 1.5"),
     ],
     f"{FIT}.learning_rate_factors": [(0.1, ": expected a mapping from names to numbers, got 0.1")],
     # evaluation
@@ -514,6 +568,20 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             HALF_AGAIN | {"inputs": "tensors/lite64"},
             ".inputs: expected 'features/midway', as variants.half has it, got 'tensors/lite64'",
         ),
+    ],
+    # label_issues
+    "label_issues.bottleneck": [
+        ({"fold": 5}, ".fold: unknown key; did you mean 'folds'?"),
+        ({"folds": 1}, ".folds: expected a number not below 2, got 1"),
+        ({"C": [0.0]}, ".C.0: expected a number above 0, got 0.0"),
+    ],
+    "label_issues.botleneck": [({}, ": there is no features.botleneck; did you mean 'bottleneck'?")],
+    "label_issues.midway": [
+        (
+            {},
+            ": features.midway have no single vector per image, on which heads are solved: name features with "
+            "layer: top and pooling: avg or max",
+        )
     ],
     "cross_validation.hlf": [(HALF_AGAIN, ": there is no variants.hlf; did you mean 'half'?")],
     "tensors.lite64.normalization": [
@@ -667,7 +735,7 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
     ),
     # features
     "missing section": (
-        {"features": GONE, "variants": {"only": FRESH | {"inputs": "tensors/lite64"}}},
+        {"features": GONE, "label_issues": {}, "variants": {"only": FRESH | {"inputs": "tensors/lite64"}}},
         [
             "features: this section is missing; without any entries, write features: {}",
             "variants.only.head: the backbone's end is a map, not one vector per image: begin the head with "
@@ -685,6 +753,77 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
     "an augmentation without views": (
         {"features.midway.augmentation": ["RandomGrayscale"]},
         ["features.midway.views: the first view is the image itself: augmentation needs 2 views or more"],
+    ),
+    "mixed images in views": (
+        {"features.midway": MIDDLE | {"augmentation": ["RandomFlip", {"MixUp": {"alpha": 0.2}}], "views": 2}},
+        [
+            "features.midway.augmentation.1: MixUp mixes the images of a batch and their labels, but a cached view is "
+            "of one image: put it into the augmentation of a variant with inputs from tensors/"
+        ],
+    ),
+    "mixed images for a loss of one class": (
+        {"variants.full.augmentation": [{"CutMix": None}]},
+        [
+            "variants.full.fit.loss: CutMix gives an image parts of several classes, of which "
+            "SparseCategoricalCrossentropy takes one: write loss: CategoricalCrossentropy, with the same arguments, or "
+            "leave CutMix out"
+        ],
+    ),
+    "mixed images for what takes none": (
+        {
+            "variants.full.augmentation": ["MixUp", "CutMix"],
+            "variants.full.fit": TRAINED | {"loss": "SquaredHinge", "class_weight": "balanced", "jit_compile": True},
+        },
+        [
+            "variants.full.fit.loss: MixUp gives an image parts of several classes, but SquaredHinge takes labels of 0 "
+            "and 1 only: write loss: CategoricalCrossentropy, or leave MixUp out",
+            "variants.full.fit.class_weight: weights an image by its one class, but MixUp gives it parts of several: "
+            "leave one of them out",
+            "variants.full.fit.jit_compile: XLA has none of the random numbers by which MixUp draws with TensorFlow, "
+            "and JAX compiles in any case: leave jit_compile out",
+        ],
+    ),
+    "images that are mixed by nothing": (
+        {
+            "variants.full.augmentation": [{"MixUp": {"alpha": 0.0}}],
+            "variants.full.fit.loss": "CategoricalCrossentropy",
+        },
+        ["variants.full.augmentation.0.MixUp.alpha: expected a number above 0, got 0.0"],
+    ),
+    "a rate that decays in what is frozen": (
+        {
+            "variants.fresh": FRESH | {"fit": TRAINED | {"layer_decay": 0.5}},
+            "variants.full.freeze": "top",
+            "variants.full.fit.layer_decay": 0.5,
+        },
+        [
+            "variants.full.fit.layer_decay: the learning rate decays within the backbone, which is frozen up to its "
+            "top: leave layer_decay out",
+            "variants.fresh.fit.layer_decay: the learning rate decays within the backbone, which is frozen up to its "
+            "top: leave layer_decay out",
+        ],
+    ),
+    "a rate that decays in nothing": (
+        {
+            "backbones.scratch": SCRATCH,
+            "variants.fresh": FRESH
+            | {"start": "backbones/scratch", "inputs": "tensors/lite64", "head": ["Flatten", FINAL]}
+            | {"fit": TRAINED | {"layer_decay": 0.5}},
+        },
+        [
+            "variants.fresh.fit.layer_decay: the learning rate decays within the backbone, which has no layers: leave "
+            "layer_decay out"
+        ],
+    ),
+    "a temperature for a kernel in parts": (
+        {
+            "variants.fresh": FRESH
+            | {"head": [{"Dense": FINAL["Dense"] | {"lora_rank": 2}}], "fit": TRAINED | {"calibrate": "temperature"}}
+        },
+        [
+            "variants.fresh.fit.calibrate: a temperature divides the last layer's kernel, which lora_rank keeps in "
+            "parts: leave one of them out"
+        ],
     ),
     "other pooling": (
         {
@@ -704,8 +843,21 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
         ],
     ),
     "solver on unpooled features": (
-        {"features.bottleneck.pooling": None, "variants": {"only": SOLVED}},
+        {"label_issues": {}, "features.bottleneck.pooling": None, "variants": {"only": SOLVED}},
         [f"variants.only.inputs: {VECTOR}"],
+    ),
+    "start that was solved on the validation split": (
+        {"variants.frozen_head.fit.train_on": ["train", "validation"]},
+        [SEEN.format("half", "frozen_head"), SEEN.format("full", "frozen_head")],
+    ),
+    "start that was trained on the validation split, before the last": (
+        {
+            f"{FIT}.train_on": ["train", "validation"],
+            f"{FIT}.validate_on": "test",
+            "variants.between": {**HALF_AGAIN, "start": "variants/half", "fit": TRAINED | {"validate_on": "test"}},
+            "variants.third": {**HALF_AGAIN, "start": "variants/between", "fit": TRAINED},
+        },
+        [SEEN.format("third", "half")],
     ),
     # variants
     "mistyped solver": (

@@ -9,6 +9,7 @@ import pytest
 
 from stages.check.architectures import (
     BOUNDARIES_JSON,
+    PACKAGED,
     known_architectures,
     known_boundaries,
     nearest,
@@ -27,7 +28,7 @@ def module(namespace: str) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["EfficientNetLite0", "VGG16", "MobileNetV2"])
+@pytest.mark.parametrize("architecture", [*PACKAGED, "VGG16", "MobileNetV2"])
 def test_the_table_has_a_networks_boundaries(architecture: str) -> None:
     found = cuts(architecture)
     assert known_boundaries(architecture, include_top=False) == found["network"] + found["no_top"]
@@ -40,8 +41,8 @@ def test_the_table_has_every_network() -> None:
         for name, value in vars(keras.applications).items()
         if inspect.isfunction(value) and "weights" in inspect.signature(value).parameters
     }
-    assert set(known_architectures()) == networks | {"EfficientNetLite0", "none"}
-    assert [name for name in known_architectures() if not known_boundaries(name, include_top=False)] == ["none"]
+    assert set(known_architectures()) == networks | {*PACKAGED, "hub", "none"}
+    assert [name for name in known_architectures() if not known_boundaries(name, include_top=False)] == ["hub", "none"]
 
 
 def test_the_table_is_written_as_it_is() -> None:

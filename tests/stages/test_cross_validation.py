@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from stages.cross_validate import trained
 from stages.cross_validate.folding import cross_validate, parts_of
 from stages.cross_validate.solved import Images
+from stages.cross_validate.trained import TrainedFolds
 from tests.conftest import CLASSES as TREES
 from tests.conftest import IMAGES_PER_CLASS, PARAMS, ROOT, draw_trees, make_project, record
-from tests.thaw.test_training import clusters
+from tests.thaw.test_logistic import clusters
 from thaw.errors import UserError
 from thaw.files import sha256
 from thaw.formats.model_file import BackboneRecord
@@ -28,7 +30,7 @@ from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras
 from thaw.params.cross_validation import CrossValidation
-from thaw.params.variants import Variant
+from thaw.params.variants import Training, Variant
 from thaw.training import logistic
 
 CLASSES = ("ash", "elm", "fir")
@@ -92,24 +94,25 @@ def test_all_views_of_an_image_are_on_one_side(tmp_path: Path, monkeypatch: pyte
     assert images.views.shape == (24, 3)
     assert all((images.values[view][:, 0] == np.arange(24)).all() for view in images.views.T)
     assert (images.labels == labels).all()
-    assert (images.row_labels() == labels[image]).all()
+    assert (images.by_row(images.labels) == labels[image]).all()
     solved, seen = logistic.solve_path, []
 
-    def watched(features, fitted_labels, val_features, val_labels, strengths):  # type: ignore[no-untyped-def]
-        seen.append((features[:, 0], val_features[:, 0]))
-        return solved(features, fitted_labels, val_features, val_labels, strengths)
+    def watched(where, features, labels, units, strengths):  # type: ignore[no-untyped-def]
+        seen.append((features[:, 0], units, logistic.folds_of(labels, units)))
+        return solved(where, features, labels, units, strengths)
 
     monkeypatch.setattr(logistic, "solve_path", watched)
     variant = Variant(start="backbones/b", inputs="features/f", fit={"solver": "logistic_regression", "C": [0.1, 1.0]})
     cross_validate(
         "cross_validation.v", CrossValidation(folds=3, repeats=1, **OF), "variants.v", variant, tmp_path, file
     )
-    assert len(seen) == 6  # for C, and with it, three times
-    for fitted, tested in seen:
-        assert not set(fitted) & set(tested)
-        assert len(tested) == len(set(tested))
+    assert len(seen) == 3
+    for fitted, units, folds in seen:
+        assert len(set(fitted)) == 16
         assert all((fitted == one).sum() == (3 if one < 12 else 1) for one in set(fitted))
-    assert sorted(np.concatenate([tested for _, tested in seen[1::2]])) == list(range(24))
+        for one in set(fitted):  # inside of a fold, C is chosen on other images than are fitted
+            assert len(set(units[fitted == one])) == len(set(folds[fitted == one])) == 1
+    assert sorted(np.concatenate([sorted(set(range(24)) - set(fitted)) for fitted, *_ in seen])) == list(range(24))
 
 
 def images_of(labels: np.ndarray, units: np.ndarray) -> Images:
@@ -289,10 +292,11 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
             fit=fit | {"epochs": 40, "optimizer": {"Adam": {"learning_rate": 0.05}}},
             head=head,
         )
-    begun, really_train = [], trained.train
+    begun, seeds, really_train = [], [], trained.train
 
     def watched(model, boundary, rows, fit, augmentation):  # type: ignore[no-untyped-def]
         begun.append([weight.copy() for weight in model.get_weights()])
+        seeds.append(fit.seed)
         assert not set(rows.train[0]) & set(rows.validation)
         assert len(rows.train[0]) + len(rows.validation) == 40
         return really_train(model, boundary, rows, fit, augmentation)
@@ -307,21 +311,44 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
     heads = [weights[-2:] for weights in begun]
     for weights in backbones[1:]:
         assert all((one == other).all() for one, other in zip(weights, backbones[0], strict=True))
-    same = [all((one == other).all() for one, other in zip(head, heads[0], strict=True)) for head in heads[1:]]
-    assert same == [not begun_by_a_solver] * 2  # a solved head is solved for each fold
+    # A solved head is solved for each fold; another is drawn by a seed of the fold's own, the same one again.
+    assert len({head[0].tobytes() for head in heads}) == 3
+    assert len(set(seeds)) == 3
+    if not begun_by_a_solver:
+        brief = variant.model_copy(update={"fit": variant.fit.model_copy(update={"epochs": 1})})
+        cross_validate(
+            "cross_validation.v", CrossValidation(folds=3, repeats=1, **OF), "variants.v", brief, start, tensors
+        )
+        assert [weights[-2].tobytes() for weights in begun[3:]] == [head[0].tobytes() for head in heads]
+
+
+def test_a_solved_head_is_trained_further_on_the_features_that_it_was_solved_on(tmp_path: Path) -> None:
+    pixels, labels = coloured(60)
+    model, _ = models.load(backbone(tmp_path / "b.keras"))
+    body = models.assemble(model, 4, 4, Normalization.of("none"), "avg")
+    solved = keras.Model(body.input, keras.layers.Dense(3, "softmax", name="head_1_dense")(body.output))
+    fit = Training(epochs=1, batch_size=8, optimizer={"SGD": {"learning_rate": 1e-5}})
+    variant = Variant(start="variants/s", inputs="features/f", fit=fit)
+    of = record(list(CLASSES), TENSORS, boundary="pooling", frozen="pooling")
+    of = replace(of, start_fit={"solver": "logistic_regression", "C": [0.01]})
+    images = Images.of(rows(tmp_path / "f.h5", pixels.mean(axis=(1, 2)), labels))
+    accuracy = TrainedFolds(images, "variants.v", variant, fit, solved, of)
+    everything = np.arange(len(labels))
+    assert accuracy(everything[:30], everything[30:40], everything[40:]) > 0.6
 
 
 @pytest.mark.slow
-def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tensors(
-    tmp_path: Path, plain: Path
-) -> None:
+def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tensors(tmp_path: Path, warm: Path) -> None:
     params = copy.deepcopy(PARAMS)
     params["dataset"] |= {"path": "data/raw/leaves", "layout": "csv"}
     params["features"] = {"bottleneck": params["features"]["bottleneck"]}
     params["variants"] = {"frozen_head": params["variants"]["frozen_head"]}
+    params["variants"]["frozen_head"]["fit"]["C"] = [
+        0.1
+    ]  # one group of each class is left to train on, none to choose by
     of = {key: params["variants"]["frozen_head"][key] for key in ("start", "inputs")}
     params["cross_validation"] = {"frozen_head": {**of, "folds": 6, "repeats": 1}}
-    project = make_project(tmp_path / "p", plain, params)
+    project = make_project(tmp_path / "p", warm, params)
     folder = project.folder / "data/raw/leaves"
     draw_trees(folder)
     groups = [min(number // 2, 2) for number in range(IMAGES_PER_CLASS)]
@@ -335,8 +362,10 @@ def test_groups_of_a_table_reach_the_folds_and_impossible_folds_stop_before_tens
     params["cross_validation"]["frozen_head"]["folds"] = 3
     project.write_params(params)
     ran = project.repro("evaluate@frozen_head", "cross_validate@frozen_head")
-    assert "test images are of 3 groups" in ran.text
-    assert json.loads((project.folder / "metrics/frozen_head.json").read_text())["test"]["groups"] == 3
+    scores = json.loads((project.folder / "metrics/frozen_head.json").read_text())
+    for split in ("validation", "test"):
+        assert f"{split} images are of {scores[split]['groups']} groups" in ran.text
+    assert scores["test"]["groups"] == 3
     assert json.loads((project.folder / "metrics/cross_validation/frozen_head.json").read_text())["fits"] == 3
     index = RowFile(project.folder / "data/features/bottleneck.h5").index
     assert len(set(index.groups.tolist())) == 9

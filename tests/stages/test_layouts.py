@@ -22,7 +22,9 @@ from stages.tensors import decode_all, index_of
 from tests.conftest import ROOT, named
 from tests.stages.test_manifest import draw
 from thaw.errors import UserError
+from thaw.formats.frames import frame
 from thaw.formats.manifest import Row, class_names, read_manifest, write_manifest
+from thaw.formats.predictions import Predictions, read_predictions, write_predictions
 from thaw.formats.thumbnails import reading_thumbnails, writing_thumbnails
 from thaw.params.dataset import Dataset
 from thaw.params.tensors import Tensors
@@ -311,9 +313,12 @@ def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path
         ("path,label", "photos/new.png,\ufeffoak", "(line 12) has control characters, or others that cannot be seen"),
         ("path,label,label", "photos/new.png,a,b", "got path, label, label; a column is there twice"),
         ("path,label,path", "photos/new.png,a,b", "a column is there twice"),
-        ("path;label", "photos/new.png;a", "got path;label; separate values by commas, not by ';'"),
-        ("path\tlabel", "photos/new.png\ta", r"separate values by commas, not by '\t'"),
+        ("path/label", "photos/new.png/a", "expected the columns path, label and perhaps split, group; got path/label"),
+        ("path;label", "photos/new.png,a", "labels.csv:2: expected 2 values, as the first line has"),
+        ("path,label", '"photos/new.png"x,elm', "labels.csv: no CSV in UTF-8: ',' expected after '\"'"),
+        ("path,label", '"photos/new.png,elm', "labels.csv: no CSV in UTF-8: unexpected end of data"),
         ("Path, label", "photos/new.png,a", "got Path, ' label'; write the names without spaces and capital letters"),
+        ("Path;Label", "photos/new.png;a", "got Path, Label; write the names without spaces and capital letters"),
         (
             "path,label,group",
             "photos/new.png,a,tree 1 ",
@@ -326,6 +331,99 @@ def test_a_mistake_in_a_table_is_named_with_its_line(folder: Path, header: str, 
     table(folder, [*rows, line], header)
     draw(folder / "photos" / "new.png", "new")
     assert words.format(folder=folder) in refused(folder, **TABLE)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_table_is_read_whatever_program_wrote_it(folder: Path, encoding: str, separator: str, end: str) -> None:
+    for number in range(10):
+        draw(folder / "photos" / f"{number}, é.png", number)
+    (folder / "photos" / "4, é.png").rename(folder / "photos" / "4; é.png")
+    with (folder / "labels.csv").open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator=end, quoting=csv.QUOTE_ALL if end == "\r" else 0)
+        writer.writerow(["label", "group", "path"])
+        writer.writerows(
+            [["a, b | c; d", 'the "old" tree'][number % 2], "", f"photos/{number}{';' if number == 4 else ','} é.png"]
+            for number in range(10)
+        )
+        file.write(end * 2)
+    rows = collect(folder, **TABLE).rows
+    assert {row.path: row.label for row in rows} == {
+        f"photos/{number}{';' if number == 4 else ','} é.png": ["a, b | c; d", 'the "old" tree'][number % 2]
+        for number in range(10)
+    }
+
+
+def test_a_line_is_counted_as_editors_do(folder: Path) -> None:
+    table(folder, [*lines(), "", "", 'photos/new.png,elm,"a', 'b"'], "path,label,group")
+    assert "labels.csv:2: expected 3 values" in refused(folder, **TABLE)
+    table(folder, [*lines(","), "", "", 'photos/new.png,elm,"a', 'b"'], "path,label,group")
+    assert r"labels.csv:15: the group 'a\nb' has control characters" in refused(folder, **TABLE)
+
+
+def test_a_table_in_another_encoding_is_refused(folder: Path) -> None:
+    table(folder, [*lines(), "photos/bäume.png,elm"])
+    text = (folder / "labels.csv").read_text(encoding="utf-8")
+    (folder / "labels.csv").write_text(text, encoding="latin-1")
+    assert "labels.csv: no CSV in UTF-8: 'utf-8' codec can't decode byte 0xe4" in refused(folder, **TABLE)
+
+
+WORDS = (
+    *(
+        "NA",
+        "N/A",
+        "#N/A",
+        "<NA>",
+        "n/a n/a",
+        "null",
+        "None",
+        "nan",
+        "NaT",
+        "-nan",
+        "-",
+        "--",
+        "''",
+        ".",
+        "inf",
+        "-Infinity",
+    ),
+    *("007", "1e5", "1_000", "1,5", "1.50", "+3", "0x1F", "-0", "10%", "1/2", "²", "true", "no", "T"),
+    *("2024-01-01", "12:30", "Jan", "1 2024", "=1+1", "#VALUE!", "{path}", "\\N"),
+)
+"""What pandas, spreadsheets and YAML take for missing values, numbers, truth values, dates and formulas."""
+
+
+def test_every_class_of_a_table_stays_the_text_that_stands_there(folder: Path, tmp_path: Path) -> None:
+    for number in range(3 * len(WORDS)):
+        draw(folder / "photos" / f"{number}.png", number)
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "group"])
+        writer.writerows(
+            [f"photos/{n}.png", WORDS[n % len(WORDS)], WORDS[n % len(WORDS)] + str(n)] for n in range(3 * len(WORDS))
+        )
+    rows = collect(folder, layout="csv", split=STRATIFIED | {"test": 1 / 3, "validation": 1 / 3}).rows
+    write_manifest(tmp_path / "manifest.csv", rows)
+    for read in (rows, read_manifest(tmp_path / "manifest.csv")):
+        assert {row.path: row.label for row in read} == {
+            f"photos/{number}.png": WORDS[number % len(WORDS)] for number in range(3 * len(WORDS))
+        }
+        assert class_names(read) == tuple(sorted(WORDS))
+    classes, test = list(class_names(rows)), [row for row in rows if row.split == "test"]
+    probabilities = np.eye(len(classes))[::-1]
+    said = Predictions([row.path for row in test], np.array([row.number for row in test]), probabilities, classes)
+    write_predictions(tmp_path / "full.csv", said)
+    for read in (said, read_predictions(tmp_path / "full.csv")):
+        assert read.classes == classes
+        assert [read.classes[label] for label in read.labels] == [row.label for row in test]
+    shown = frame(tmp_path / "full.csv")
+    assert shown["actual"].tolist() == [row.label for row in test]
+    assert shown["predicted"].tolist() == classes[::-1]
+    assert [*shown][3:] == [f"p_{word}" for word in classes]
+    assert frame(tmp_path / "manifest.csv")["label"].tolist() == [
+        row.label for row in read_manifest(tmp_path / "manifest.csv")
+    ]
 
 
 def test_an_unknown_split_and_a_table_without_splits_are_named(folder: Path) -> None:

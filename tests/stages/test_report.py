@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, precision_recall_curve
 
+from stages.report.answered import answered, at, by_percent
 from stages.report.charts import Axis
-from stages.report.comparison import as_markdown, compare, ranking
+from stages.report.comparison import CHOSEN_ON_TEST, Standing, as_markdown, compare
 from stages.report.markup import EMPTY, Markup, tag
-from stages.report.page import MATRIX_CLASSES, MISTAKES, POLICY, Contents, page
+from stages.report.page import MATRIX_CLASSES, MISTAKES, POLICY, SUSPECTED, Contents, page
 from tests import chromium
 from thaw.errors import UserError
+from thaw.formats.label_issues import LabelIssue
 from thaw.formats.manifest import Row
 from thaw.formats.predictions import Predictions
 from thaw.formats.thumbnails import reading_thumbnails, thumbnail, writing_thumbnails
@@ -40,22 +42,24 @@ def contents(classes: list[str], noise: float = 0.8, variants: tuple[str, ...] =
     paths = [f"{classes[label]}/{number}.png" for number, label in enumerate(labels)]
     manifest = [Row(path, classes[label], "test", digest(path)) for path, label in zip(paths, labels, strict=True)]
     manifest += [Row(f"train/{name}", name, "train", digest(name)) for name in classes]
-    predictions = {}
+    predictions, validation = {}, {}
     for number, name in enumerate(variants):
         logits = np.random.default_rng(number).normal(0, noise * (number + 1), (TEST_IMAGES, len(classes)))
         logits[np.arange(TEST_IMAGES), labels] += 2
         rows = np.exp(logits)
         predictions[name] = Predictions(paths, labels, rows / rows.sum(axis=1, keepdims=True), classes)
+        validation[name] = score(labels[::2], rows[::2] / rows[::2].sum(axis=1, keepdims=True))
     scores = {name: score(one.labels, one.probabilities) for name, one in predictions.items()}
-    ranked = ranking(scores)
-    optimistic = {TESTED} & set(variants)
-    blocks = compare(labels, {name: one.probabilities for name, one in predictions.items()}, scores, optimistic)
+    standing = Standing(validation, scores, {name: CHOSEN_ON_TEST for name in variants if name == TESTED})
+    blocks = compare(labels, {name: one.probabilities for name, one in predictions.items()}, standing)
     histories: dict[str, dict[str, list[float]]] = {
         SOLVED: {
             "step": [1, 2, 3],
             "C": [1e-6, 1e-3, 1.0],
             "loss": [1.2, 0.4, 0.001],
             "accuracy": [0.4, 0.8, 1.0],
+            "cv_loss": [1.1, 0.6, 0.55],
+            "cv_accuracy": [0.4, 0.7, 0.8],
             "val_loss": [1.3, 0.5, 0.7],
             "val_accuracy": [0.35, 0.75, 0.7],
         },
@@ -70,14 +74,20 @@ def contents(classes: list[str], noise: float = 0.8, variants: tuple[str, ...] =
     }
     return Contents(
         comparison=blocks,
-        scores={name: scores[name] for name in ranked},
-        predictions={name: predictions[name] for name in ranked},
-        histories={name: histories[name] for name in ranked},
-        optimistic=optimistic,
+        standing=standing,
+        predictions={name: predictions[name] for name in standing.order},
+        histories={name: histories[name] for name in standing.order},
         manifest=manifest,
         manifest_digest="ab" * 32,
         params="variants:\n  <half>: &\n",
         versions={"keras": "3.15.1"},
+        label_issues={
+            "bottleneck": [
+                LabelIssue(path, classes[label], classes[label - 1], number / TEST_IMAGES, number < SUSPECTED + 2)
+                for number, (path, label) in enumerate(zip(paths, labels, strict=True))
+            ],
+            "clean": [],
+        },
     )
 
 
@@ -208,7 +218,7 @@ def test_the_tables_of_the_comparison_are_there_as_they_are(tree: Element) -> No
     results = section(tree, "Results")
     assert [[cell.text for cell in row.all("th", "td")] for row in results.all("tr")] == expected
     assert f"{TESTED} *" in results.text
-    assert "* validated on the test split" in results.text
+    assert f"* {TESTED}: not ranked, since the training was validated on the test split" in results.text
 
 
 def test_mistakes_are_counted_by_class_and_shown_the_worst_first(tree: Element) -> None:
@@ -245,7 +255,7 @@ def test_a_curve_goes_through_what_was_measured(tree: Element) -> None:
             values = [read(y, down, "y", 4) for _, y in points]
             values = [10**value if metric == "loss" else value for value in values]
             np.testing.assert_allclose(values, history[column], rtol=0.05)
-    assert "Least validation loss at C = 0.001: 0.500, with accuracy 75.0%." in article.text
+    assert "Least loss in cross-validation at C = 1: 0.550, with accuracy 80.0%; validation loss 0.700" in article.text
 
 
 def read(place: float, ticks: list[Element], side: str, below: float = 0) -> float:
@@ -257,6 +267,63 @@ def read(place: float, ticks: list[Element], side: str, below: float = 0) -> flo
     else:
         low, high = (math.log10(float(one.text)) for one in (first, last))
     return low + (place - start) / (end - start) * (high - low)
+
+
+def test_suspected_labels_are_shown_the_worst_first(tree: Element) -> None:
+    found = contents(CLASSES)
+    judged, clean = section(tree, "Suspected labels").all("article")
+    issues = found.label_issues["bottleneck"]
+    assert [one.attributes["alt"] for one in judged.all("img")] == [one.path for one in issues[:SUSPECTED]]
+    for figure, one in zip(judged.all("figure"), issues, strict=False):
+        given, suggested = figure.text.strip().split(" → ")
+        assert one.given.startswith(given.removesuffix("…"))
+        assert one.suggested.startswith(suggested.removesuffix("…"))
+    assert f"{SUSPECTED + 2} labels of {len(found.manifest)} images suspected; the worst {SUSPECTED}." in judged.text
+    assert "0 labels of" in clean.text
+
+
+def test_where_no_labels_are_judged_nothing_is_said_of_them(tmp_path: Path) -> None:
+    tree = Tree(written(replace(contents(["a", "b"]), label_issues={}), tmp_path)).root
+    assert "Suspected labels" not in tree.text
+
+
+def test_accuracy_by_the_share_that_is_answered_is_scikit_learns() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 200)
+    probabilities = random.dirichlet((1, 1, 1), 200).round(2)  # many images are as sure as others
+    points = answered(labels, probabilities)
+    right, confidence = probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
+    precision, _, thresholds = precision_recall_curve(right, confidence)
+    expected = precision[:-1][::-1]  # its last point is of no image
+    np.testing.assert_allclose([one.accuracy for one in points], expected)
+    np.testing.assert_allclose([one.confidence for one in points], thresholds[::-1])
+    np.testing.assert_allclose([one.share for one in points], [(confidence >= one.confidence).mean() for one in points])
+    assert points[-1].share == 1
+    drawn = by_percent(points, 0.1)
+    assert len(drawn) <= 91
+    assert drawn[-1] == points[-1]
+    assert all(one in points and one.share >= 0.1 for one in drawn)
+
+
+def test_the_accuracy_of_the_surest_answers_is_said(tree: Element) -> None:
+    found = contents(CLASSES)
+    for article, one in zip(section(tree, "Mistakes").all("article"), found.predictions.values(), strict=True):
+        confidence = one.probabilities.max(axis=1)
+        surest = np.argsort(-confidence)[: round(0.9 * TEST_IMAGES)]
+        accuracy = (one.probabilities.argmax(axis=1) == one.labels)[surest].mean()
+        assert "At 90% answered, confidence " in article.text
+        assert f" or more: accuracy {accuracy:.1%}" in article.text
+        told = float(re.search(r"confidence ([\d.e-]+) or more", article.text)[1])  # type: ignore[index]
+        assert (confidence >= told).sum() == len(surest)
+        (line,) = [one for one in article.all("polyline") if one.attributes["class"] == "answered"]
+        assert len((line.attributes["points"] or "").split()) > 40
+
+
+def test_where_all_answers_are_as_sure_all_are_given() -> None:
+    points = answered(np.array([0, 1, 1]), np.full((3, 2), 0.5))
+    assert points == by_percent(points, 0.1)
+    assert at(points, 0.9) == points[0]
+    assert (points[0].share, points[0].accuracy) == (1.0, pytest.approx(1 / 3))
 
 
 def test_what_is_not_finite_is_left_out(tree: Element) -> None:
@@ -306,6 +373,9 @@ def test_predictions_of_other_images_are_an_error(tmp_path: Path) -> None:
     found = contents(["a", "b"])
     with pytest.raises(UserError, match="other images"):
         written(replace(found, manifest=found.manifest[1:]), tmp_path)
+    known = {name: [LabelIssue("c.png", "a", "b", 0.1, True)] for name in found.label_issues}
+    with pytest.raises(UserError, match="label issues are of other images"):
+        written(replace(found, label_issues=known), tmp_path)
 
 
 @pytest.mark.parametrize(

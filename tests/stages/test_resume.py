@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import PARAMS, Project, make_project, named
+from tests.toy import commit, git
 from thaw.formats.row_file import RowFile
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO
 
@@ -133,6 +134,26 @@ def test_nothing_is_computed_twice_and_the_bytes_are_those_of_a_clean_run(projec
         assert grown != earlier
         assert run(project, stage, cache=f"clean grown {stage}") == Run(0, IMAGES + 5, 0)
         assert output.read_bytes() == grown
+
+
+def test_another_worktree_begins_with_the_rows_of_the_first(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    another = Project(tmp_path / "another", project.python)
+    commit(project)
+    git(project.folder, "worktree", "add", str(another.folder))
+    for name in (IMAGES_FOLDER, "data/manifest.csv"):
+        (shutil.copytree if (project.folder / name).is_dir() else shutil.copy)(
+            project.folder / name, another.folder / name
+        )
+    count = len(list((project.folder / IMAGES_FOLDER).glob("*/*.png")))
+    assert run(project, "tensors", cache="") == Run(0, count, 0)
+    assert run(another, "tensors", cache="") == Run(0, 0, count)
+    assert not (another.folder / ".thaw" / "rows").exists()
+    tensors = Path("data/small.h5")
+    assert (another.folder / tensors).read_bytes() == (project.folder / tensors).read_bytes()
 
 
 @pytest.mark.skipif(HAS_NVIDIA or HAS_CUDA or not HAS_OPENVINO, reason="Keras runs the frozen part here")

@@ -32,7 +32,7 @@ def test_a_variant_is_trained_on_jax_as_on_tensorflow(finished: Project, tmp_pat
     params = copy.deepcopy(PARAMS)
     # Updates that are in proportion to gradients, and small: Adam's first ones have the gradients' signs alone.
     optimizer = {"SGD": {"learning_rate": 1e-5, "momentum": 0.9}}
-    params["variants"]["half"]["fit"] = {"epochs": 3, "batch_size": 3, "optimizer": optimizer}
+    params["variants"]["half"]["fit"] = {"epochs": 3, "batch_size": 3, "optimizer": optimizer, "layer_decay": 0.9}
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     for code in ("stages", "thaw"):

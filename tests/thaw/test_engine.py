@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Project
-from thaw.backbones import lite0
+from thaw.backbones import lite
 from thaw.engines.converting import graph_of
 from thaw.engines.keras import KerasEngine
 from thaw.engines.openvino import Engine, OpenVinoEngine
@@ -28,8 +28,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (ROWS, 48, 40, 3), np.uint8)
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     """The first blocks of EfficientNet-Lite0, with its weights, from pixels to pooled features."""
-    network = lite0.build_lite0(include_top=True)
-    lite0.load_package_weights(network)
+    network = lite.build_lite("EfficientNetLite0", include_top=True)
+    lite.load_package_weights(network)
     return models.assemble(prefix(network, "block_4"), 48, 40, Normalization.of("lite"), "avg")
 
 
@@ -133,7 +133,7 @@ def test_the_bits_do_not_depend_on_the_number_of_cores(model: keras.Model, monke
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", ["stages.train", "commands.export"])
+@pytest.mark.parametrize("entry", ["stages.train.__main__", "commands.export"])
 def test_nothing_is_reported_to_openvinos_makers(entry: str) -> None:
     code = f"import {entry}; from openvino.tools.ovc import telemetry_utils; print(telemetry_utils.tm.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

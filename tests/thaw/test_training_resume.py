@@ -18,8 +18,10 @@ from tests.conftest import ROOT, named
 from tests.stages.test_cross_validation import TENSORS, backbone, coloured
 from tests.stages.test_cross_validation import rows as row_file
 from thaw.formats.history import read_history
+from thaw.formats.model_file import ModelRecord, read_record
 from thaw.formats.row_file import Origin
 from thaw.networks.backend import keras
+from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Training
 from thaw.training.batches import Rows
 from thaw.training.checkpoint import Checkpoint
@@ -41,7 +43,13 @@ FITS: dict[str, dict[str, Any]] = {
         ],
         "steps_per_epoch": 2,
     },
+    "on mixed images": {
+        "optimizer": {"Adam": {"learning_rate": 0.03}},
+        "callbacks": [],
+        "loss": "CategoricalCrossentropy",
+    },
 }
+MIXED = ["RandomFlip", {"MixUp": {"alpha": 0.4}}, "CutMix"]
 
 
 class KilledError(Exception):
@@ -58,10 +66,13 @@ class InterruptedAfterAnEpoch(Checkpoint):
 
 def rows() -> Rows:
     pixels = np.random.default_rng(0).integers(0, 256, (22, 4, 4, 3)).astype(np.uint8)
-    return Rows(pixels, np.arange(22) % 3, ("ash", "elm", "fir"), [np.arange(8), np.arange(8, 16)], np.arange(16, 22))
+    views = [np.arange(8), np.arange(8, 16)]
+    return Rows(pixels, np.arange(22) % 3, np.arange(22), ("ash", "elm", "fir"), views, np.arange(16, 22))
 
 
-def trained(fit: Training, checkpoint: Checkpoint | None) -> tuple[dict[str, list[float]], list[np.ndarray]]:
+def trained(
+    fit: Training, checkpoint: Checkpoint | None, augmentation: list[KerasSpec] | None = None
+) -> tuple[dict[str, list[float]], list[np.ndarray]]:
     """Train a new network, as a new process would; return the scores by epoch, and the weights."""
     keras.utils.set_random_seed(fit.seed)
     inputs = keras.Input((4, 4, 3))
@@ -71,20 +82,21 @@ def trained(fit: Training, checkpoint: Checkpoint | None) -> tuple[dict[str, lis
     x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))
     model = keras.Model(inputs, keras.layers.Dense(3, "softmax", name="head_1_dense")(x))
     freeze(model, None, "trained")
-    curve = train(model, None, rows(), fit, ["RandomFlip"], checkpoint)
+    curve = train(model, None, rows(), fit, augmentation or ["RandomFlip"], checkpoint)
     return curve, model.get_weights()
 
 
 @pytest.mark.parametrize("name", FITS)
 def test_interrupted_after_every_epoch_it_comes_to_the_same_bits(name: str, tmp_path: Path) -> None:
     fit = Training(**{"epochs": 4, "batch_size": 3, **FITS[name]})
-    curve, weights = trained(fit, None)
+    augmentation = MIXED if name == "on mixed images" else None
+    curve, weights = trained(fit, None, augmentation)
     for epoch, _ in enumerate(curve["loss"]):
         interrupted = InterruptedAfterAnEpoch(tmp_path, "this")
         assert interrupted.epochs == epoch
         with pytest.raises(KilledError):
-            trained(fit, interrupted)
-    of_all_parts, last_weights = trained(fit, Checkpoint(tmp_path, "this"))
+            trained(fit, interrupted, augmentation)
+    of_all_parts, last_weights = trained(fit, Checkpoint(tmp_path, "this"), augmentation)
     assert of_all_parts == curve
     assert all((one == other).all() for one, other in zip(last_weights, weights, strict=True))
 
@@ -109,6 +121,12 @@ def test_the_state_of_another_training_and_a_damaged_one_are_ignored(tmp_path: P
         assert Checkpoint(tmp_path, "this").epochs == 0
 
 
+def test_a_state_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    curve, _ = trained(Training(epochs=1, batch_size=6, optimizer="SGD"), Checkpoint(tmp_path / "a file", "this"))
+    assert len(curve["loss"]) == 1
+
+
 PARAMS = {
     "variants": {
         "v": {
@@ -119,8 +137,10 @@ PARAMS = {
                 {"Dropout": {"rate": 0.3}},
                 {"Dense": {"units": "classes", "activation": "softmax"}},
             ],
-            "augmentation": ["RandomFlip"],
+            "augmentation": ["RandomFlip", "MixUp"],
             "fit": {
+                "loss": "CategoricalCrossentropy",
+                "calibrate": "temperature",
                 "epochs": 90,
                 "batch_size": 8,
                 "optimizer": {"Adam": {"learning_rate": 0.01}},
@@ -161,6 +181,9 @@ def test_killed_and_run_again_a_stage_writes_the_bytes_of_one_that_never_was(war
     subprocess.run([python, *STAGE], cwd=undisturbed, stdout=subprocess.DEVNULL, check=True)
     history = read_history(undisturbed / "out" / "v.csv")
     assert 41 < len(history["step"]) < 90  # early stopping waited, and stopped
+    record = read_record(undisturbed / "out" / "v.keras")
+    assert isinstance(record, ModelRecord)
+    assert record.temperature is not None
 
     # Nobody reads what it prints: it comes to a stand when the pipe is full, some epochs before its end.
     with subprocess.Popen([python, *STAGE], cwd=killed, stdout=subprocess.PIPE, text=True) as client:

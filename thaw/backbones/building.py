@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from thaw.backbones import lite0
+from thaw.backbones import lite
+from thaw.backbones.hub import build_preset
 from thaw.errors import UserError
 from thaw.files import sha256
 from thaw.networks.backend import keras
@@ -28,11 +29,13 @@ def build_backbone(entry: Backbone) -> keras.Model:
         pixels = keras.Input((None, None, 3))
         return keras.Model(pixels, keras.layers.Identity(name="nothing")(pixels), name="none")
     keras.utils.set_random_seed(entry.seed)
-    is_lite = entry.architecture == "EfficientNetLite0"
-    # With the classifier, since the package's weights include it.
-    network = lite0.build_lite0(include_top=True) if is_lite else _build_application(entry)
+    if entry.architecture == "hub":
+        return build_preset(entry)
+    is_lite = entry.architecture in lite.FAMILY
+    # With the classifier, since the packages' weights include it.
+    network = lite.build_lite(entry.architecture, include_top=True) if is_lite else _build_application(entry)
     if entry.weights == "package":
-        lite0.load_package_weights(network)
+        lite.load_package_weights(network)
     elif entry.weights_are_a_file:
         _load_file(network, entry)
     end = network.output

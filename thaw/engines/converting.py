@@ -34,8 +34,8 @@ def runs_on_openvino() -> bool:
 def graph_of(model: keras.Model) -> Graph | None:
     """Return a model as OpenVINO has it; None, with a line that says why, if it cannot have it.
 
-    The networks that Thaw knows are tested; heads of other than plain layers are tried on a random row, for which the
-    graph has to give what TensorFlow gives.
+    The networks that Thaw knows are tested; KerasHub's, and heads of other than plain layers, are tried on a random
+    row, for which the graph has to give what TensorFlow gives.
 
     Args:
         model: its input's shape is known but for the number of rows.
@@ -83,7 +83,8 @@ def converted(function: Any) -> Graph:
 def _is_plain(model: keras.Model) -> bool:
     """Say whether OpenVINO has all of a model's layers, whatever their arguments."""
     head = [layer for layer in model.layers if layer.name.startswith(HEAD)]
-    return all(
+    is_of_hub = any(type(layer).__module__.startswith("keras_hub.") for layer in model.layers)
+    return not is_of_hub and all(
         type(layer).__name__ in PLAIN and layer.get_config().get("activation", "linear") in ACTIVATIONS
         for layer in head
     )

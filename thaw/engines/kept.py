@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from thaw.files import replacing, sha256
-from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, processor, versions
+from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, backend, processor, versions
 from thaw.reuse.fingerprint import fingerprint
-from thaw.reuse.folder import limit, rows_folder
+from thaw.reuse.folder import limit, make_room, rows_folder
 
 Graph = tuple[bytes, bytes]
 """XML, and the weights."""
@@ -30,7 +30,7 @@ def place(module: str, *made_of: Any) -> Path | None:
     """
     if not HAS_OPENVINO or HAS_NVIDIA or HAS_CUDA or limit() <= 0:
         return None
-    computes = [versions("keras", "tensorflow", "openvino"), processor(), os.environ.get("KERAS_BACKEND")]
+    computes = [versions("keras", "keras-hub", "tensorflow", "openvino"), processor(), backend("numpy")]
     return rows_folder() / fingerprint(module, made_of, computes) / "graph.zip"
 
 
@@ -53,7 +53,9 @@ def read(path: Path) -> tuple[dict[str, Any], Graph] | None:
 
 def keep(path: Path, known: dict[str, Any], graph: Graph) -> None:
     """Keep a graph and what is known of it, unless the disk does not take it."""
-    with suppress(OSError), replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr("about.json", json.dumps(known))
-        for name, content in zip(MEMBERS, graph, strict=True):
-            archive.writestr(name, content)
+    with suppress(OSError), replacing(path) as temporary:
+        make_room(sum(map(len, graph)))
+        with zipfile.ZipFile(temporary, "w") as archive:
+            archive.writestr("about.json", json.dumps(known))
+            for name, content in zip(MEMBERS, graph, strict=True):
+                archive.writestr(name, content)

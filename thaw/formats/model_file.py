@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ class ModelRecord:
     """`RowFile.digest` of what it was trained on."""
     parameters: dict[str, int] | None = None
     """How many it has, `total`, and how many of them were `trainable`; None before it is trained."""
+    temperature: float | None = None
+    """What its last layer's weights were divided by, so that its probabilities are calibrated; None if they are not."""
+    trained_on: list[str] = field(default_factory=list)
+    """Splits that it, or what it descends from, was trained on."""
+    chosen_on: list[str] = field(default_factory=list)
+    """Splits by which its training, or that of what it descends from, made its choices."""
 
 
 Record = BackboneRecord | ModelRecord
@@ -129,6 +135,17 @@ def variant_of(path: Path, record: Record) -> ModelRecord:
     if isinstance(record, ModelRecord):
         return record
     raise UserError(f"{path}: a backbone, which knows no classes; take a variant's model, from models/variants")
+
+
+def backbone_of(path: Path, record: Record) -> BackboneRecord:
+    """Return the record of a backbone.
+
+    Raises:
+        UserError: the file has a variant's model.
+    """
+    if isinstance(record, BackboneRecord):
+        return record
+    raise UserError(f"{path}: a variant's model, where a backbone belongs; delete it and run `dvc repro`")
 
 
 def _sealed(tree: dict[str, Any]) -> bytes:

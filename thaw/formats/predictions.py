@@ -1,4 +1,4 @@
-"""The table of a variant's test predictions, one row per image."""
+"""The table of a variant's predictions for the images of a split, one row per image."""
 
 import csv
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PROBABILITY = "p_"
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a variant says of the test images."""
+    """What a variant says of the images of a split."""
 
     paths: list[str]
     """Images' paths below the data set's folder."""
@@ -58,8 +58,10 @@ def read_predictions(path: Path) -> Predictions:
         classes = [name.removeprefix(PROBABILITY) for name in header[len(FIXED) :]]
         return Predictions(
             paths=[row[0] for row in rows],
-            labels=np.array([classes.index(row[1]) for row in rows]),
-            probabilities=np.array([[float(value) for value in row[len(FIXED) :]] for row in rows]),
+            labels=np.array([classes.index(row[1]) for row in rows], int),
+            probabilities=np.array([[float(value) for value in row[len(FIXED) :]] for row in rows], float).reshape(
+                len(rows), len(classes)
+            ),
             classes=classes,
         )
     except FileNotFoundError:

@@ -134,7 +134,7 @@ def read_ahead(batches: keras.utils.PyDataset) -> Any:
     """
     if _BACKEND != "tensorflow":
         return batches
-    signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in batches[0])
+    signature = keras.tree.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), batches[0])
     dataset = tf.data.Dataset.from_generator(
         lambda: (batches[number] for number in range(len(batches))), output_signature=signature
     )

@@ -1,8 +1,13 @@
 """The freeze boundary: where a network is cut into a frozen prefix and a trained tail."""
 
+import re
+
 from thaw.errors import UserError
 from thaw.networks.backend import keras
 from thaw.suggestions import did_you_mean
+
+BLOCK = re.compile(r".*?block_?\d+[a-z]?(?=_|$)")
+"""What begins the names of a block's layers: `block_9`, `block4b`, `conv5_block2`."""
 
 
 def boundaries(model: keras.Model) -> list[str]:
@@ -43,6 +48,40 @@ def boundaries(model: keras.Model) -> list[str]:
         if reach <= index and named:
             found.append(layer.name)
         reach = max(reach, readers.get(index, index))
+    return found
+
+
+def blocks(model: keras.Model) -> list[list[keras.layers.Layer]]:
+    """Return a model's layers in blocks, from input to output: of each, the last is a boundary.
+
+    A block is what lies between two boundaries. But what their names give to one block (`block_9_...`) is one, and what
+    has no kernel, only vectors as normalization has them, belongs to the block before it; at the input, to the first.
+
+    >>> images = keras.Input((8,))
+    >>> x = keras.layers.Dense(4, name="stem")(images)
+    >>> x = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(x))
+    >>> for name in ("block_1_expand", "block_1_project", "head"):
+    ...     x = keras.layers.Dense(2, name=name)(x)
+    >>> [[layer.name for layer in block if layer.weights] for block in blocks(keras.Model(images, x))]
+    [['stem', 'norm'], ['block_1_expand', 'block_1_project'], ['head']]
+    """
+    ends = {*boundaries(model)}
+    found: list[list[keras.layers.Layer]] = []
+    stretch: list[keras.layers.Layer] = []
+    last = None
+    for layer in model.layers:
+        stretch.append(layer)
+        if layer.name not in ends:
+            continue
+        named = BLOCK.match(layer.name)
+        has_kernel = any(len(weight.shape) > 1 for one in stretch for weight in one.weights)
+        if found and (not has_kernel or (named and named[0] == last)):
+            found[-1] += stretch
+        elif has_kernel:
+            found.append(stretch)
+        else:
+            continue
+        stretch, last = [], named and named[0]
     return found
 
 

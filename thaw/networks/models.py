@@ -14,11 +14,19 @@ from thaw.formats import model_file
 from thaw.formats.model_file import Record
 from thaw.images.normalization import Normalization
 from thaw.networks.backend import keras
+from thaw.networks.hub import keras_hub
 
 HEAD = "head_"
 """Begins the names of a head's layers, and of no backbone's."""
-DROPOUT_RATES = ("rate", "drop_path_rate")
-POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+DROPOUT_RATES = ("rate", "drop_path_rate", "dropout_rate", "attention_dropout", "drop_path")
+"""What Keras's and KerasHub's layers call them; each is a number, or a list of them."""
+POOLING = {
+    ("avg", 4): keras.layers.GlobalAveragePooling2D,
+    ("max", 4): keras.layers.GlobalMaxPooling2D,
+    ("avg", 3): keras.layers.GlobalAveragePooling1D,
+    ("max", 3): keras.layers.GlobalMaxPooling1D,
+}
+"""By pooling and rank: maps have 4 axes, with that of the batch, tokens 3."""
 
 
 def assemble(
@@ -33,7 +41,18 @@ def assemble(
     Returns:
         A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
         pooling layer is named `pooling`.
+
+    Raises:
+        UserError: the backbone takes images of another size only.
     """
+    fixed = backbone.input.shape[1:3]
+    # Keras's own networks are made for any size, even where they name one: it is KerasHub's that know places of tokens.
+    of_hub = any(type(layer).__module__.startswith("keras_hub") for layer in backbone.layers)
+    if of_hub and None not in fixed and fixed != (height, width):
+        raise UserError(
+            f"{backbone.name} takes images of {fixed[0]}x{fixed[1]} pixels only, not of {height}x{width}: "
+            f"take tensors with pixels: {list(fixed)}"
+        )
     pixels = keras.Input((height, width, 3), name="pixels")
     ordered = keras.ops.flip(pixels, axis=-1) if normalization.order == "BGR" else pixels
     normalized = keras.layers.Rescaling(
@@ -42,18 +61,28 @@ def assemble(
 
     def still(layer: Any) -> Any:
         config = layer.get_config()
-        return type(layer).from_config({**config, **{rate: 0.0 for rate in DROPOUT_RATES if rate in config}})
+        rates = {rate: config[rate] for rate in DROPOUT_RATES if config.get(rate) is not None}
+        return type(layer).from_config({**config, **keras.tree.map_structure(lambda _: 0.0, rates)})
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        return layer(*keras.tree.map_structure(lambda x: normalized if x is pixels else x, args), **kwargs)
+        inputs = keras.tree.map_structure(lambda x: normalized if x is pixels else x, args)
+        # Weights that are about to be set need no random numbers, which take a third of the time.
+        drawn = {name: value for name, value in vars(layer).items() if name.endswith("_initializer")}
+        vars(layer).update(dict.fromkeys(drawn, keras.initializers.Zeros()))
+        output = layer(*inputs, **kwargs)
+        vars(layer).update(drawn)
+        return output
 
     clone = keras.models.clone_model(backbone, input_tensors=pixels, clone_function=still, call_function=call)
     for layer in backbone.layers:
         if layer.weights:
             clone.get_layer(layer.name).set_weights(layer.get_weights())
     output = clone.output
-    if pooling is not None:
-        output = POOLING[pooling](name="pooling")(output)
+    if pooling == "token":
+        _, tokens, channels = output.shape
+        output = keras.layers.Reshape((channels,), name="pooling")(keras.layers.Cropping1D((0, tokens - 1))(output))
+    elif pooling is not None:
+        output = POOLING[pooling, len(output.shape)](name="pooling")(output)
     return keras.Model(pixels, output, name=backbone.name)
 
 
@@ -154,6 +183,9 @@ def load(path: Path) -> tuple[keras.Model, Record]:
         UserError: the file is missing, truncated or altered, or a weight is not finite.
     """
     record = model_file.verify(path)
+    with zipfile.ZipFile(path) as archive:
+        if b'"keras_hub' in archive.read("config.json"):
+            keras_hub()
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     if weight := not_finite(model):
         raise UserError(

@@ -15,8 +15,9 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(min_length=1)]
 # Where the pipeline and its tools write; data sets are below data/raw.
 WRITTEN = (
-    *(f"data/{name}" for name in ("features", "history", "mistakes", "per_class", "predictions", "reliability")),
-    *("data/tensors", "dvc_plots", "exports", "metrics", "models", ".dvc", ".git", ".thaw"),
+    *(f"data/{name}" for name in ("features", "history", "label_issues", "mistakes", "per_class", "predictions")),
+    *("data/reliability", "data/suspected", "data/tensors", "data/validation"),
+    *("dvc_plots", "exports", "metrics", "models", ".dvc", ".git", ".thaw"),
 )
 
 

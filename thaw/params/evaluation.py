@@ -1,4 +1,4 @@
-"""`evaluation`: what is measured on the test split."""
+"""`evaluation`: what is measured on the validation and test splits."""
 
 from pydantic import Field
 

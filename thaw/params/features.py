@@ -15,8 +15,9 @@ class Features(Entry):
     """An entry of `backbones`: the network."""
     layer: str
     """The last frozen layer by its name in the backbone; `top` is the backbone's end."""
-    pooling: Literal["avg", "max"] | None = None
-    """The mean or the maximum of each map, with `layer: top`, where the network does not end in one vector already."""
+    pooling: Literal["avg", "max", "token"] | None = None
+    """The mean or the maximum of each map, or over all tokens, with `layer: top`, where the network does not end in one
+    vector already. `token`: the class token, where KerasHub's network has one."""
     augmentation: list[KerasSpec] = []
     """Keras layers for the training images, which have pixels 0-255."""
     views: int = Field(default=1, ge=1, validate_default=True)

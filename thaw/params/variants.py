@@ -7,16 +7,52 @@ from pydantic import Discriminator, Field, PlainValidator, Tag, ValidationInfo, 
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.reading import Entry, Seed
 
+Calibration = Literal["temperature"] | None
+
 
 class Solver(Entry):
-    """A linear head, solved by scikit-learn to its default tolerance; C chosen on the validation split."""
+    """A linear head, solved; C is chosen by cross-validation inside the training split."""
 
     solver: Literal["logistic_regression"]
     """Multinomial logistic regression, the only one there is."""
     C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [
         10.0**exponent for exponent in range(-6, 2)
     ]
-    """Inverse strengths of the L2 penalty on standardized features."""
+    """Inverse strengths of the L2 penalty on standardized features; of several, one is chosen."""
+    train_on: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train"]
+    """With `validation` beside `train`, what is chosen on `train` is solved once more on both: for a model that nothing
+    that is validated starts from, nor is compared by its validation scores."""
+    calibrate: Calibration = None
+    """`temperature`: the logits are divided by one number, by which the validation split has the least log loss, so
+    that confidences are what one may expect of them; the predicted classes stay the same."""
+
+    @field_validator("train_on")
+    @classmethod
+    def train_once(cls, train_on: list[str]) -> list[str]:
+        if "train" not in train_on:
+            raise ValueError("C is chosen inside train: name it, too")
+        return _each_once(train_on)
+
+    @field_validator("calibrate")
+    @classmethod
+    def calibrates_on_what_is_not_fitted(cls, calibrate: Calibration, others: ValidationInfo) -> Calibration:
+        if calibrate and "validation" in others.data.get("train_on", []):
+            raise ValueError(
+                "a temperature is chosen by validation images that are not fitted: set train_on: [train], or leave "
+                "calibrate out"
+            )
+        return calibrate
+
+    @property
+    def chosen_on(self) -> str:
+        """Split by which choices are made; C is chosen inside the training split."""
+        return "validation" if self.calibrate else "train"
+
+
+def _each_once(splits: list[str]) -> list[str]:
+    if len(set(splits)) < len(splits):
+        raise ValueError("a split is named twice")
+    return splits
 
 
 def _require_class_weight(weights: Any) -> Any:
@@ -41,7 +77,12 @@ class Training(Entry):
     optimizer: KerasSpec
     """Keras optimizer; its `learning_rate` may be a schedule."""
     learning_rate_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """Learning-rate factors by the beginnings of layers' names; the longest that fits counts, and 1 where none does."""
+    """Learning-rate factors by the beginnings of layers' names; the longest that fits counts, in place of what
+    `layer_decay` gives, and where none does, the factor is that, or 1."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Learning-rate factor of the backbone's last block; the block before it has its square, the next one its cube, and
+    so on, and the head has 1. A block is what the layers' names call so (`block_9_…`), or else what lies between two
+    layers at which the network can be cut, as far as there are kernels in it."""
     loss: KerasSpec = "SparseCategoricalCrossentropy"
     """Keras loss between the classes' probabilities, or with `from_logits` their logits, and the true class."""
     class_weight: Annotated[
@@ -64,15 +105,16 @@ class Training(Entry):
     """Splits to train on, each once; what is trained on cannot be validated on."""
     validate_on: Literal["validation", "test"] = Field(default="validation", validate_default=True)
     """Split that callbacks choose by. With `test`, as tutorials do, test scores are optimistic, and marked so."""
+    calibrate: Calibration = None
+    """`temperature`: once trained, the logits are divided by one number, by which the validation split has the least
+    log loss, so that confidences are what one may expect of them; the predicted classes stay the same."""
     seed: Seed = 0
     """Seed of the head's first weights, the order of images, and all else that is random."""
 
     @field_validator("train_on")
     @classmethod
     def each_once(cls, train_on: list[str]) -> list[str]:
-        if len(set(train_on)) < len(train_on):
-            raise ValueError("a split is named twice")
-        return train_on
+        return _each_once(train_on)
 
     @field_validator("validate_on")
     @classmethod
@@ -80,6 +122,21 @@ class Training(Entry):
         if validate_on in others.data.get("train_on", []):
             raise ValueError(f"{validate_on} is trained on: nothing can be chosen by it")
         return validate_on
+
+    @field_validator("calibrate")
+    @classmethod
+    def calibrates_on_validation(cls, calibrate: Calibration, others: ValidationInfo) -> Calibration:
+        if calibrate and others.data.get("validate_on") == "test":
+            raise ValueError(
+                "a temperature is chosen by validation images that are neither trained on nor scored: set validate_on: "
+                "validation, and train_on: [train], or leave calibrate out"
+            )
+        return calibrate
+
+    @property
+    def chosen_on(self) -> str:
+        """Split by which choices are made."""
+        return self.validate_on
 
 
 def _kind(fit: Any) -> str:
@@ -149,6 +206,15 @@ class Variant(Entry):
         if augmentation and isinstance(others.data.get("fit"), Solver):
             raise ValueError("a solver takes no augmented images: leave augmentation out")
         return augmentation
+
+
+MIXING = ("CutMix", "MixUp")
+"""Keras layers that give each image of a batch a part of another, and of its class."""
+
+
+def mixing(augmentation: list[KerasSpec]) -> list[str]:
+    """Return those of an augmentation's layers that mix images."""
+    return [name for one in augmentation if (name := one if isinstance(one, str) else next(iter(one))) in MIXING]
 
 
 def ends_in_logits(head: list[KerasSpec]) -> bool:

@@ -1,13 +1,13 @@
 """Rows that were computed before, kept between runs: a cache that may be deleted at any time.
 
-Rows made in one way share a folder, named by the fingerprint of how they are made. In it, every process appends to
-segments of its own, a batch at a time, so that processes need no locks, and one that is killed leaves all batches but
-the one it was writing. A record is a header, the rows' keys with a checksum of each row, and the rows. Where the store
-becomes larger than its limit, the segments that were not used for the longest time are removed.
+Rows made in one way share a folder, named by the fingerprint of how they are made, whatever project they are made in.
+In it, every process appends to segments of its own, a batch at a time, so that processes need no locks, and one that is
+killed leaves all batches but the one it was writing. A record is a header, the rows' keys with a checksum of each row,
+and the rows. Where the store becomes larger than its limit, the segments that were not used for the longest time are
+removed; to who reads one, its rows are missing.
 """
 
 import os
-import shutil
 import struct
 import time
 import zlib
@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from thaw.reuse.folder import limit, rows_folder
+from thaw.reuse.folder import limit, make_room, rows_folder
 from thaw.threads import ahead
 
 SEGMENT_BYTES = 256 * 2**20
@@ -61,7 +61,9 @@ class RowStore:
         self._open = lru_cache(maxsize=200)(_opened)
         self._segment: BinaryIO | None = None
         self._writes = self._limit > 0
-        self._segments = sorted(self._folder.glob("*.rows"))
+        self._segments: list[Path] = []
+        with suppress(OSError):  # rows that cannot be listed or read, or that are removed meanwhile, are only missing
+            self._segments = sorted(self._folder.glob("*.rows"))
         places = [np.empty(0, PLACE)]
         for number, path in enumerate(self._segments):
             with suppress(OSError):
@@ -167,24 +169,9 @@ class RowStore:
         if self._segment is not None:
             self._segment.close()
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._make_room()
+        make_room(self._segment_bytes())
         # Names are in the order of time: of two rows with one key, the later is taken.
         return (self._folder / f"{time.time_ns():020}-{os.getpid()}.rows").open("xb")
-
-    def _make_room(self) -> None:
-        """Remove what was not used for the longest time, until a segment fits; half of what is free stays free."""
-        segments = []
-        for path in self._root.glob("*/*"):
-            with suppress(FileNotFoundError):  # another process makes room, too
-                stat = path.stat()
-                segments.append((stat.st_mtime_ns, stat.st_size, path))
-        total = sum(size for _, size, _ in segments)
-        most = min(self._limit, (total + shutil.disk_usage(self._root).free) // 2) - self._segment_bytes()
-        for _, size, path in sorted(segments):
-            if total <= most:
-                return
-            path.unlink(missing_ok=True)
-            total -= size
 
 
 def _opened(path: Path) -> BinaryIO:

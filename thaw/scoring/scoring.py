@@ -16,7 +16,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores on test images, the bounds of their 95 % intervals with them; see `score`."""
+    """Scores on the images of a split, the bounds of their 95 % intervals with them; see `score`."""
 
     images: int
     correct: int
@@ -171,7 +171,7 @@ def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> flo
 
 
 def per_class(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[int, float, float, float]]:
-    """Return, for each class, its test images, precision, recall and F1."""
+    """Return, for each class, its images, precision, recall and F1."""
     classes = np.arange(probabilities.shape[1])
     precision, recall, f1, images = precision_recall_fscore_support(
         labels, probabilities.argmax(axis=1), labels=classes, zero_division=0.0

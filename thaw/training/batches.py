@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from thaw.formats.row_file import RowFile, Values
+from thaw.formats.row_file import RowFile, Values, units_of
 from thaw.networks.backend import keras
 from thaw.params.variants import Training
 
@@ -18,6 +18,8 @@ class Rows:
     values: Values
     labels: np.ndarray
     """Ints (rows,)."""
+    units: np.ndarray
+    """Ints (rows,): the same for rows of images that belong together, and for all views of an image."""
     classes: tuple[str, ...]
     train: list[np.ndarray]
     """Numbers of rows; one array for each view, all of the same images."""
@@ -34,7 +36,10 @@ def rows_of(file: RowFile, train_on: Sequence[str], validate_on: str) -> Rows:
         # The views of the train split stand one after the other; of another split there is one.
         parts.append(np.split(numbers, views) if split == "train" else [numbers] * views)
     train = [np.concatenate(of_one_view) for of_one_view in zip(*parts, strict=True)]
-    return Rows(file, file.index.labels, file.index.classes, train, _numbers(file, validate_on))
+    units = units_of(file.index.groups)
+    for view in np.split(_numbers(file, "train"), file.origin.views):
+        units[view] = units[file.index.splits["train"]][: len(view)]
+    return Rows(file, file.index.labels, units, file.index.classes, train, _numbers(file, validate_on))
 
 
 def _numbers(file: RowFile, split: str) -> np.ndarray:
@@ -79,6 +84,21 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         """Return the numbers of the rows of the next view, in the order of a pass."""
         view = self._rows.train[passed % len(self._rows.train)]
         return np.random.default_rng([self._seed, passed + 1]).permutation(view)
+
+
+class WithLabels(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of which the labels are an input, too: for layers that change both."""
+
+    def __init__(self, batches: keras.utils.PyDataset):
+        super().__init__()
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, number: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        rows, targets = self._batches[number]
+        return (rows, targets), targets
 
 
 class ValidationBatches(keras.utils.PyDataset):  # type: ignore[misc]

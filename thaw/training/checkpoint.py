@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
             "stopped": self.model.stop_training,
             "callbacks": callbacks,
         }
-        with replacing(self._path) as temporary:
+        # Without it, only time is lost; where projects share the folder, another's training may end and remove it.
+        with suppress(OSError), replacing(self._path) as temporary:
             np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
 
     def _variables(self) -> list[Any]:

@@ -61,6 +61,7 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
     elif variant.freeze:
         require_boundary(model, variant.freeze, boundaries(model), f"{entry}.freeze: {variant.start}")
         frozen = variant.freeze
+    earlier = started if isinstance(started, ModelRecord) else None
     return model, ModelRecord(
         classes=list(inputs.index.classes),
         tensors=tensors,
@@ -69,6 +70,8 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
         frozen=frozen,
         backbone_digest=backbone_digest,
         start_digest=start_digest,
-        start_fit=started.variant["fit"] if isinstance(started, ModelRecord) else None,
+        start_fit=earlier.variant["fit"] if earlier else None,
         inputs_digest=inputs.digest,
+        trained_on=sorted({*variant.fit.train_on, *(earlier.trained_on if earlier else [])}),
+        chosen_on=sorted({variant.fit.chosen_on, *(earlier.chosen_on if earlier else [])}),
     )

@@ -10,14 +10,14 @@ import numpy as np
 
 from thaw.errors import UserError
 from thaw.networks.backend import keras, read_ahead, same_bits
-from thaw.networks.boundary import tail
+from thaw.networks.boundary import blocks, tail
 from thaw.networks.keras_objects import applied, keras_object
 from thaw.networks.models import HEAD, in_bfloat16, not_finite
 from thaw.params.keras_spec import KerasSpec
-from thaw.params.variants import Solver, Training, ends_in_logits
+from thaw.params.variants import MIXING, Solver, Training, ends_in_logits, mixing
 from thaw.suggestions import did_you_mean
 from thaw.training import logistic
-from thaw.training.batches import Batches, Rows, ValidationBatches
+from thaw.training.batches import Batches, Rows, ValidationBatches, WithLabels
 from thaw.training.checkpoint import Checkpoint
 
 DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
@@ -52,24 +52,42 @@ def freeze(model: keras.Model, boundary: str | None, batch_norm: str) -> None:
         one.trainable = id(one) in trained and not (normalizes and batch_norm == "frozen")
 
 
-def solve(model: keras.Model, rows: Rows, fit: Solver) -> Columns:
+def solve(entry: str, model: keras.Model, rows: Rows, fit: Solver) -> Columns:
     """Set the model's last layer, a Dense, to the best logistic regression; return the scores for every C.
 
-    All views of the training images are fitted, as images of their own.
+    All views of the training images are fitted, as images of their own. If validation images are trained on, too, the
+    scores are those before that, and C is chosen as if they were not.
+
+    Args:
+        entry: the variant's address in params.yaml, for messages.
+        model: from pixels to class probabilities.
+        rows: of the training images; those for validation are scored, and choose nothing.
+        fit: how.
+
+    Raises:
+        UserError: there are several C, but no images by which one can be chosen.
     """
-    fitted, held_out = np.concatenate(rows.train), rows.validation
-    candidates = logistic.solve_path(
-        rows.values[fitted], rows.labels[fitted], rows.values[held_out], rows.labels[held_out], fit.C
-    )
+
+    where = f"{entry}.fit.C"
+
+    def path(numbers: np.ndarray, strengths: list[float]) -> list[logistic.Candidate]:
+        return logistic.solve_path(where, rows.values[numbers], rows.labels[numbers], rows.units[numbers], strengths)
+
+    candidates = path(np.concatenate(rows.train), fit.C)
     chosen = logistic.best(candidates)
+    columns = {name: [getattr(candidate, name) for candidate in candidates] for name in ("C", "loss", "accuracy")}
+    if chosen.cv_loss is not None:
+        print(f"C = {chosen.C:g} has the least loss in cross-validation, {chosen.cv_loss:.4f}", flush=True)
+        columns |= {name: [getattr(candidate, name) for candidate in candidates] for name in ("cv_loss", "cv_accuracy")}
+    held_out, labels = rows.values[rows.validation], rows.labels[rows.validation]
+    scores = [candidate.scores(held_out, labels) for candidate in candidates]
+    columns["val_loss"], columns["val_accuracy"] = map(list, zip(*scores, strict=True))
+    if "validation" in fit.train_on:
+        (chosen,) = path(np.concatenate([*rows.train, *[rows.validation] * len(rows.train)]), [chosen.C])
+    if not chosen.converged:
+        print(f"C = {chosen.C:g} did not converge in {logistic.MAX_ITERATIONS} iterations", flush=True)
     model.layers[-1].set_weights([chosen.weights, chosen.bias])
-    note = "" if chosen.converged else ", which did not converge"
-    print(f"C = {chosen.C:g} has the least validation loss, {chosen.val_loss:.4f}{note}", flush=True)
-    names = ("C", "loss", "accuracy", "val_loss", "val_accuracy")
-    return {
-        "step": [float(step) for step in range(1, len(candidates) + 1)],
-        **{name: [getattr(candidate, name) for candidate in candidates] for name in names},
-    }
+    return {"step": [float(step) for step in range(1, len(candidates) + 1)], **columns}
 
 
 def train(
@@ -100,13 +118,13 @@ def train(
     whole = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
     in_float32 = whole if boundary is None else tail(whole, boundary)
     in_its_precision = in_bfloat16(in_float32) if fit.precision == "bfloat16" else in_float32
+    mixes = mixing(augmentation)
     trained = _behind_augmentation(in_its_precision, augmentation) if augmentation else in_its_precision
     is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
     targets = np.arange(classes) if is_sparse else np.eye(classes, dtype=np.float32)
-    batches = Batches(rows, targets, fit)
-    optimizer = _optimizer(fit.optimizer, len(batches) * fit.epochs)
-    if fit.learning_rate_factors:
-        optimizer = _with_factors(optimizer, fit.learning_rate_factors, in_its_precision)
+    batches, held_out = Batches(rows, targets, fit), ValidationBatches(rows, targets, fit.batch_size)
+    factors = _factors(in_its_precision, fit.layer_decay, fit.learning_rate_factors)
+    optimizer = _with_factors(_optimizer(fit.optimizer, len(batches) * fit.epochs), factors)
     jit_compile = "auto" if fit.jit_compile is None else fit.jit_compile
     accuracy = keras.metrics.SparseCategoricalAccuracy if is_sparse else keras.metrics.CategoricalAccuracy
     trained.compile(optimizer, loss, metrics=[accuracy(name="accuracy")], jit_compile=jit_compile)
@@ -120,11 +138,11 @@ def train(
     # What XLA compiles has a way of its own to the same bits.
     with nullcontext() if fit.jit_compile else same_bits():
         trained.fit(
-            read_ahead(batches),
+            read_ahead(WithLabels(batches) if mixes else batches),
             initial_epoch=checkpoint.epochs if checkpoint else 0,
             epochs=checkpoint.epochs if checkpoint and checkpoint.stopped else fit.epochs,
             shuffle=False,  # the batches are
-            validation_data=read_ahead(ValidationBatches(rows, targets, fit.batch_size)),
+            validation_data=read_ahead(WithLabels(held_out) if mixes else held_out),
             class_weight=_class_weight(fit, rows),
             callbacks=[begin, *(checkpoint.behind(callbacks) if checkpoint else callbacks)],
             verbose=1 if sys.stdout.isatty() else 2,
@@ -135,10 +153,52 @@ def train(
 
 
 def _behind_augmentation(model: keras.Model, augmentation: list[KerasSpec]) -> keras.Model:
-    """Return a model that changes pixels, as it draws them, before it takes them."""
+    """Return a model that changes pixels, as it draws them, before it takes them.
+
+    Where a layer mixes images, it is a `_OnMixedLabels`, from pixels and labels.
+    """
     pixels = keras.Input(model.input.shape[1:], name="pixels_to_augment")
-    x = keras.Sequential([keras_object(spec, "layers") for spec in augmentation], name="augmentation")(pixels)
-    return keras.Model(pixels, model(x))
+    layers = [keras_object(spec, "layers") for spec in augmentation]
+    if not mixing(augmentation):
+        return keras.Model(pixels, model(keras.Sequential(layers, name="augmentation")(pixels)))
+    labels = keras.Input(model.output.shape[1:], name="labels_to_mix")
+    x, y = pixels, labels
+    for layer in layers:
+        if type(layer).__name__ in MIXING:
+            x, y = _mixed(layer, x, y)
+        else:
+            x = layer(x)
+    return _OnMixedLabels([pixels, labels], [model(x), y], name="on_mixed_labels")
+
+
+def _mixed(layer: keras.layers.Layer, images: Any, labels: Any) -> tuple[Any, Any]:
+    """Return a batch of images of which each has a part of another, and their labels, vectors, in the same parts.
+
+    At a small alpha, both of the gamma variates of which TensorFlow makes a part may be 0, and the part 0/0. In the
+    limit each part is 0 or 1: such an image stays as it is.
+    """
+    mixed = layer({"images": images, "labels": labels})
+    is_mixed = keras.ops.all(keras.ops.isfinite(mixed["labels"]), axis=1, keepdims=True)
+    of_images = keras.ops.reshape(is_mixed, (-1, 1, 1, 1))
+    return (
+        keras.ops.where(of_images, mixed["images"], keras.ops.cast(images, "float32")),
+        keras.ops.where(is_mixed, mixed["labels"], labels),
+    )
+
+
+class _OnMixedLabels(keras.Model):  # type: ignore[misc]
+    """A model whose last output is the labels that its loss and its accuracy take, as its layers have mixed them."""
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        predicted, mixed = y_pred
+        return super().compute_loss(x, mixed, predicted, sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        predicted, mixed = y_pred
+        scores: dict[str, Any] = super().compute_metrics(x, mixed, predicted, sample_weight)
+        return scores
 
 
 class _StaysFinite(keras.callbacks.Callback):  # type: ignore[misc]
@@ -185,28 +245,41 @@ def _class_weight(fit: Training, rows: Rows) -> dict[int, float] | None:
     return {number: fit.class_weight.get(name, 1.0) for number, name in enumerate(rows.classes)}
 
 
-def _with_factors(
-    optimizer: keras.optimizers.Optimizer, factors: dict[str, float], model: keras.Model
-) -> keras.optimizers.Optimizer:
-    """Return the optimizer with a learning rate of its own for the weights of each layer that is named."""
-    by_weight: dict[int, float] = {}
-    for one in model.layers:
-        fitting = [beginning for beginning in factors if one.name.startswith(beginning)]
-        for weight in one.trainable_weights if fitting else []:
-            by_weight[id(weight)] = factors[max(fitting, key=len)]
-    for beginning in factors:
+def _factors(model: keras.Model, decay: float, by_name: dict[str, float]) -> dict[int, float]:
+    """Return the learning-rate factors of a model's trained weights, by their ids, as far as they are not 1.
+
+    Factors that decay from the output to the input are those of Clark et al. 2020 (arXiv 2003.10555) and Bao et al.
+    2021 (arXiv 2106.08254).
+    """
+    layers = {one.name: 1.0 for one in model.layers}
+    body = [names for block in blocks(model) if (names := [one.name for one in block if not one.name.startswith(HEAD)])]
+    for depth, names in enumerate(reversed(body), start=1):
+        layers |= dict.fromkeys(names, decay**depth)
+    for name in layers:
+        fitting = [beginning for beginning in by_name if name.startswith(beginning)]
+        if fitting:
+            layers[name] = by_name[max(fitting, key=len)]
+    for beginning in by_name:
         if not any(one.name.startswith(beginning) for one in model.layers if one.trainable_weights):
             names = [one.name for one in model.layers if one.trainable_weights]
             raise UserError(
                 f"params.yaml: learning_rate_factors: no trained layer's name begins with {beginning!r}; "
                 f"there are {', '.join(names[:3])}, …, {', '.join(names[-3:])}"
             )
+    weights = [(weight, layers[one.name]) for one in model.layers for weight in one.trainable_weights]
+    return {id(weight): factor for weight, factor in weights if factor != 1}
+
+
+def _with_factors(optimizer: keras.optimizers.Optimizer, factors: dict[int, float]) -> keras.optimizers.Optimizer:
+    """Return the optimizer with a learning rate of its own for each weight that has a factor."""
+    if not factors:
+        return optimizer
 
     class WithFactors(type(optimizer)):  # type: ignore[misc]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             # A backend hands over variables of its own, which only the optimizer can tell apart.
             weight = self._trainable_variables[self._get_variable_index(variable)]
-            super().update_step(gradient, variable, learning_rate * by_weight.get(id(weight), 1.0))
+            super().update_step(gradient, variable, learning_rate * factors.get(id(weight), 1.0))
 
     return WithFactors.from_config(optimizer.get_config())
 

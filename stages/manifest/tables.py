@@ -1,0 +1,73 @@
+"""`labels.csv`, whatever program wrote it: its cells as text."""
+
+import csv
+import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from pathlib import Path
+
+import pandas
+
+from thaw.errors import UserError
+
+NEEDED = {"path", "label"}
+OPTIONAL = {"split": None, "group": ""}
+"""Columns that a table need not have, and what they hold then."""
+SEPARATORS = ",;\t|"
+
+
+def read_table(path: Path) -> pandas.DataFrame:
+    r"""Read a table: UTF-8, or UTF-16 with a byte order mark, with commas, semicolons, tabs or bars between values.
+
+    Each value is the text that stands there, also where that reads as a number, a date or a missing value. It is not
+    pandas that parses it: that would fill up rows that lack values, and does not tell the line of a row.
+
+    Returns:
+        The columns line, in which a row ends, path, label, split, and group, all text but the first; split is None and
+        group empty where the table has no such column.
+
+    Raises:
+        UserError: the file is no such table.
+        OSError: it cannot be read.
+
+    >>> written = Path("labels.csv").write_text("path;label\n1.png;NA\n2.png;007\n")
+    >>> read_table(Path("labels.csv"))[["line", "label"]].values.tolist()
+    [[2, 'NA'], [3, '007']]
+    """
+    content = path.read_bytes()
+    encoding = "UTF-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "UTF-8"
+    try:
+        text = content.decode(encoding).removeprefix("\ufeff")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
+        names = next(reader, [])
+        _require_columns(path, names)
+        rows = []
+        for row in filter(None, reader):
+            if len(row) != len(names):
+                raise UserError(f"{path}:{reader.line_num}: expected {len(names)} values, as the first line has")
+            rows.append([reader.line_num, *row])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no CSV in {encoding}: {error}") from None
+    table = pandas.DataFrame(rows, columns=["line", *names], dtype=object)
+    return table.assign(**{name: value for name, value in OPTIONAL.items() if name not in table})
+
+
+def _separator(text: str) -> str:
+    """Return what stands between the names of the columns; a comma if they are others."""
+    line = next(iter(text.splitlines()), "")
+    return next((one for one in SEPARATORS if {*_plain(line.replace('"', "").split(one))} >= NEEDED), ",")
+
+
+def _plain(names: list[str]) -> list[str]:
+    return [name.strip().lower() for name in names]
+
+
+def _require_columns(path: Path, found: list[str]) -> None:
+    hint = ""
+    if len({*found}) < len(found):
+        hint = "; a column is there twice"
+    elif NEEDED <= {*found} <= {*NEEDED, *OPTIONAL}:
+        return
+    elif NEEDED <= {*_plain(found)} <= {*NEEDED, *OPTIONAL}:
+        hint = "; write the names without spaces and capital letters"
+    shown = ", ".join(one if one.isprintable() and one == one.strip() else repr(one) for one in found) or "none"
+    raise UserError(f"{path}: expected the columns path, label and perhaps split, group; got {shown}{hint}")
