@@ -59,14 +59,14 @@ def main(
     digest = sha256(model)
     said = {split: _predicted(scorer, rows, split, record.classes, model, digest) for split in splits}
     scores = {split: _scores(one, rows, split, wanted.top_k) for split, one in said.items()}
+    scored, keys = said["test"], rows.index.keys[rows.index.splits["test"]]
+    draw_mistakes(mistakes, scored, [key.decode() for key in keys], thumbnails)
     # By the split that says most of how optimistic the scores are.
     chosen_on = next((split for split in ("test", "validation", "train") if split in record.chosen_on), "train")
     write_metrics(metrics, {"chosen_on": chosen_on, **scores, "parameters": record.parameters})
     nothing = Predictions([], np.empty(0, int), np.empty((0, len(record.classes))), record.classes, digest)
     write_predictions(validation, said.get("validation", nothing))
-    scored = said["test"]
     write_predictions(predictions, scored)
-    draw_mistakes(mistakes, scored, [key.decode() for key in rows.index.keys[rows.index.splits["test"]]], thumbnails)
     write_csv(
         by_class,
         ["class", "images", "precision", "recall", "f1"],

@@ -35,9 +35,11 @@ ZEROS = "sha256:" + "0" * 64
 SEAL = re.compile(r"(?:of (\S+) )?(?:by ([0-9a-f]{64}) )?sha256:([0-9a-f]{64})")
 
 T = TypeVar("T")
+OUTERMOST = "a run"
 _written: set[Path] = set()
+"""Files that a run has written so far."""
 _watched: dict[str, tuple[Callable[[], object], object]] = {}
-"""What a process has read, by what it is called: how to look at it, and what was seen."""
+"""What a run has read, by what it is called: how to look at it, and what was seen; empty where none is under way."""
 
 
 def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -113,22 +115,51 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
-        _written.add(path)
         unwatch(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def unchanged(paths: Iterable[Path]) -> Iterator[None]:
+    """Make it an error if what is read in the block is not the same at its end, and remove what it wrote of `paths`.
+
+    DVC notes what a stage was made of when it has ended: it would take for done what was never run.
+
+    Args:
+        paths: files and folders; those that the block writes are not watched. Of params files, entries are, as they are
+            read.
+
+    Raises:
+        UserError: something has changed.
+    """
+    paths = [*paths]
+    try:
+        _watched[OUTERMOST] = (bool, False)
+        for path in paths:
+            watch_path(path)
+        yield
+        try:
+            require_unchanged()
+        except UserError:
+            for path in _written.intersection(paths):
+                path.unlink(missing_ok=True)
+            raise
+    finally:
+        _watched.clear()
+        _written.clear()
+
+
 def watch(name: str, look: Callable[[], T]) -> T:
-    """Return what is seen, and have `require_unchanged` look whether it is the same; None is nothing to watch."""
+    """Return what is seen; inside of `unchanged`, it has to be the same at the end. None is nothing to watch."""
     seen = look()
-    if seen is not None:
+    if _watched and seen is not None:
         _watched[name] = look, seen
     return seen
 
 
 def watch_path(path: Path) -> None:
-    """Watch a file, or all that is in a folder, if something is there; of a params file, each entry that is read."""
+    """Watch a file, or all that is in a folder, if something is there."""
     if path.suffix != ".yaml":
         watch(str(path), lambda: _identity(path))
 
@@ -136,25 +167,17 @@ def watch_path(path: Path) -> None:
 def unwatch(path: Path) -> None:
     """Leave a file or folder out of what is watched, as one that the process itself writes."""
     _watched.pop(str(path), None)
+    _written.add(path)
 
 
 def require_unchanged() -> None:
-    """Raise a `UserError` if something that is watched is not as it was.
-
-    DVC notes what a stage was made of when it has ended: it would take for done what was never run.
-    """
+    """Raise a `UserError` if something that is watched is not as it was."""
     for name, (look, seen) in _watched.items():
         if look() != seen:
             raise UserError(
-                f"{name}: changed while it was in use, so nothing was written; run `dvc repro` again, with all as it "
-                "was or as it is"
+                f"{name}: changed while it was in use, so that nothing is written; put it back as it was, or leave it "
+                "as it is, and run `dvc repro` again"
             )
-
-
-def withdraw(paths: Iterable[Path]) -> None:
-    """Remove those of some files that this process has written."""
-    for path in _written.intersection(paths):
-        path.unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> object:

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from thaw.errors import UserError
-from thaw.files import require_unchanged, watch_path, withdraw
+from thaw.files import unchanged
 from thaw.reuse.folder import project_folder
 
 
@@ -35,15 +35,8 @@ def run(stage: Callable[..., None]) -> None:
         parser.add_argument(f"--{parameter.name.replace('_', '-')}", type=kind, required=is_needed)
     with in_terminal():
         arguments = vars(parser.parse_args())
-        paths = [value for value in arguments.values() if isinstance(value, Path)]
-        for path in paths:
-            watch_path(path)
-        stage(**arguments)
-        try:
-            require_unchanged()
-        except UserError:
-            withdraw(paths)
-            raise
+        with unchanged(value for value in arguments.values() if isinstance(value, Path)):
+            stage(**arguments)
         with suppress(OSError):  # without it, only estimates are lost
             _keep_duration(_age())
 
@@ -77,7 +70,7 @@ def durations() -> dict[tuple[str, ...], float]:
     try:
         with _duration_file().open(encoding="utf-8", newline="") as file:
             return {tuple(shlex.split(command)): float(seconds) for command, seconds in csv.reader(file)}
-    except (OSError, ValueError):
+    except (OSError, ValueError, csv.Error):  # only estimates
         return {}
 
 

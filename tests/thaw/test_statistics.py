@@ -273,7 +273,7 @@ def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> Non
     for name in ("a", "b"):
         rows = Predictions([f"{name}.png"], np.array([0]), np.array([[0.9, 0.1]]), ["x", "y"])
         write_predictions(tmp_path / f"{name}.csv", rows)
-    with pytest.raises(UserError, match=r"b\.csv: of other images than .*manifest; run `dvc repro`"):
+    with pytest.raises(UserError, match=r"a\.csv: of other images than .*manifest; run `dvc repro`"):
         report(
             params,
             "backbones",
