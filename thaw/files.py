@@ -299,7 +299,7 @@ def reading_csv(path: Path, is_bound: bool = False) -> Iterator[Table]:
 
 
 def title(path: Path) -> str:
-    """Return which file of the project a path in its folder names, so that no other can be taken for it.
+    """Return which of a project's files of one kind a path in its folder names, so that no other is taken for it.
 
     Elsewhere, files can be called anything.
 
@@ -308,7 +308,7 @@ def title(path: Path) -> str:
     """
     first, *inner = Path(os.path.relpath(path)).with_suffix("").parts or ("",)
     is_named = first == "data" or (first == "models" and inner[:1] in (["backbones"], ["variants"]))
-    return "/".join(inner) if is_named else ""
+    return "/".join(inner) if is_named and len(inner) > 1 else ""
 
 
 def require_title(path: Path, found: str) -> None:

@@ -187,6 +187,8 @@ def _pinned(constraints: Path) -> dict[str, str]:
     except UnicodeDecodeError:
         raise UserError(f"{constraints}: not UTF-8; restore it with git") from None
     found = dict(line.split("==", 1) for line in lines if "==" in line)
+    if not found.keys() & {*PACKAGES}:
+        raise UserError(f"{constraints}: pins none of {', '.join(PACKAGES)}; restore it with git")
     return {package: found[package] for package in PACKAGES if package in found}
 
 
