@@ -1,5 +1,6 @@
 """`thaw review`, on a project whose stages copy predictions that the tests make up."""
 
+import contextlib
 import json
 import subprocess
 from dataclasses import asdict
@@ -51,7 +52,9 @@ def git(folder: Path, *arguments: str) -> None:
 def suspect(project: Project, *numbers: int) -> None:
     """Make up a table in which the labels of some images are suspected, and that of another is not."""
     issues = [LabelIssue(IMAGES[number], "oak", "pine", 0.1, number != 39) for number in (*numbers, 39)]
-    write_label_issues(project.folder / "given" / "issues.csv", issues)
+    with contextlib.chdir(project.folder):  # of which a table says which of its files it is
+        write_label_issues(Path("data/label_issues/bottleneck.csv"), issues)
+        Path("data/label_issues/bottleneck.csv").replace("given/issues.csv")
 
 
 def give(project: Project, wrong: dict[str, set[int]], digests: dict[str, str] | None = None) -> None:
