@@ -9,13 +9,14 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
-from thaw.errors import UserError
+from thaw.errors import UserError, explained, printable
 from thaw.reuse.folder import project_folder
 
 
@@ -23,8 +24,8 @@ def run(stage: Callable[..., None]) -> None:
     """Call `stage` with the command line's arguments, one `--name value` for each of its parameters.
 
     A parameter annotated `Path` gets a `Path`, every other one the text itself; one with a default may be left out.
-    A `UserError` ends the process with status 1 and its message alone, Ctrl-C with status 130 and without a word. How
-    long a success took is kept; see `durations`.
+    A `UserError` ends the process with status 1 and its message alone, and so does what the system refuses, such as to
+    write on a full disk; Ctrl-C with status 130 and without a word. How long a success took is kept; see `durations`.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(stage))
     for parameter in inspect.signature(stage).parameters.values():
@@ -32,7 +33,9 @@ def run(stage: Callable[..., None]) -> None:
         is_needed = parameter.default is parameter.empty
         parser.add_argument(f"--{parameter.name.replace('_', '-')}", type=kind, required=is_needed)
     with in_terminal():
-        stage(**vars(parser.parse_args()))
+        arguments = vars(parser.parse_args())
+        refuse_special(arguments.values())
+        stage(**arguments)
         with suppress(OSError):  # without it, only estimates are lost
             _keep_duration(_age())
 
@@ -52,13 +55,36 @@ def in_terminal() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
     except BrokenPipeError:  # nobody reads on, as behind `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if not _takes(sys.stdout):
+            error.filename = "standard output"
+        sys.exit(f"error: {printable(explained(error))}")
+    except MemoryError as error:
+        sys.exit(f"error: not enough memory: {error or 'let fewer processes run at a time'}")
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again does not want to wait
         sys.exit(130)
+
+
+def _takes(stream: TextIO) -> bool:
+    """Say whether a stream takes what was printed; of one that does not, Python says nothing more at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True
+
+
+def refuse_special(paths: Iterable[object]) -> None:
+    """Raise a `UserError` if one is the path of a pipe, socket or device, from which one would read for ever."""
+    for path in paths:
+        if isinstance(path, Path) and path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path}: a pipe, socket or device, where a file or folder is expected")
 
 
 def durations() -> dict[tuple[str, ...], float]:
@@ -95,4 +121,4 @@ def _duration_file() -> Path:
 
 def announce(text: str) -> None:
     """Print the line with which a stage says what it will do."""
-    print(text, flush=True)
+    print(printable(text), flush=True)

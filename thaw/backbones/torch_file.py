@@ -30,6 +30,7 @@ _DAMAGED = (
     LookupError,
     OverflowError,
     MemoryError,
+    RecursionError,
 )
 
 

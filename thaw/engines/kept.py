@@ -45,9 +45,10 @@ def read(path: Path) -> tuple[dict[str, Any], Graph] | None:
         with zipfile.ZipFile(path) as archive:
             known = json.loads(archive.read("about.json"))
             xml, weights = (archive.read(name) for name in MEMBERS)
-        os.utime(path)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return None
+    with suppress(OSError):  # of a folder that cannot be written, nothing is removed
+        os.utime(path)
     return known, (xml, weights)
 
 

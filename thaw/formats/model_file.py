@@ -72,7 +72,8 @@ def write(path: Path, members: Members, record: Record) -> None:
         record: goes into the file.
     """
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    needed = sum(map(len, members.values()))
+    with replacing(path, needed) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, content in {**members, RECORD: _sealed({**to_json(record), "digests": digests})}.items():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
 

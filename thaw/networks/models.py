@@ -2,7 +2,6 @@
 
 import json
 import math
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from thaw.errors import UserError
+from thaw.files import temporary_folder
 from thaw.formats import model_file
 from thaw.formats.model_file import Record
 from thaw.images.normalization import Normalization
@@ -152,8 +152,8 @@ def save(model: keras.Model, path: Path, record: Record) -> None:
     """
     if weight := not_finite(model):
         raise UserError(f"{path}: not written, for numbers of the weight {weight} are not finite")
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "model.keras"
+    with temporary_folder() as folder:
+        written = folder / "model.keras"
         model.save(written)
         with zipfile.ZipFile(written) as archive:
             members = {name: archive.read(name) for name in sorted(archive.namelist())}
