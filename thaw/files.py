@@ -180,7 +180,8 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
     if found.st_size > most:
         raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
     # Of a file that grows, what it was; and what was put in its place meanwhile makes nobody wait.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
         return file.read(found.st_size)
 
 

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thaw.errors import UserError
+from thaw.errors import UserError, printable
 from thaw.files import replacing
 
 RECORD = "thaw.json"
+LARGEST_SIDE = 4096
+"""Pixels of images' longer side that params.yaml allows, and a file may ask for."""
 Members = dict[str, bytes]
 """The contents of the files inside, by their names."""
 
@@ -94,20 +96,49 @@ def _read(path: Path) -> tuple[Record, dict[str, str]]:
         with zipfile.ZipFile(path) as archive:
             if RECORD not in archive.namelist():
                 raise UserError(f"{path}: not a model that Thaw wrote, for there is no {RECORD} inside")
-            content = archive.read(RECORD)
+            content = stored(archive, RECORD)
             tree: dict[str, Any] = json.loads(content)
             seal = tree.pop("seal")
             if _sealed(tree) != content or not isinstance(seal, str):
                 raise ValueError
             digests: dict[str, str] = tree.pop("digests")
             kind = BackboneRecord if "backbone" in tree else ModelRecord
-            return kind(**tree), digests
+            record = kind(**tree)
+            if isinstance(record, ModelRecord) and not _is_usable(record):
+                raise UserError(
+                    f"{path}: not a model that Thaw wrote: its images have more than {LARGEST_SIDE} pixels a side, or "
+                    "its classes names with control characters"
+                )
+            return record, digests
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
     except IsADirectoryError:
         raise UserError(f"{path}: a folder, where a model's file is expected") from None
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, AttributeError, TypeError):
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError, AttributeError, TypeError, RecursionError):
         raise _damaged(path) from None
+
+
+def stored(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return the content of a file inside; all are stored as they are, so that none is larger than the whole.
+
+    Raises:
+        BadZipFile: it is compressed, and could be of any size.
+        KeyError: there is no such file.
+    """
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise zipfile.BadZipFile
+    return archive.read(name)
+
+
+def _is_usable(record: ModelRecord) -> bool:
+    """Say whether images can be made as large as a record says, and its classes be shown."""
+    sides, classes = record.tensors.get("pixels", [1, 1]), record.classes
+    return (
+        len(sides) == 2
+        and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides)
+        and len(classes) > 0
+        and all(isinstance(name, str) and printable(name) == name and "\n" not in name for name in classes)
+    )
 
 
 def verify(path: Path) -> Record:
@@ -119,8 +150,10 @@ def verify(path: Path) -> Record:
     record, digests = _read(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            sound = all(hashlib.sha256(archive.read(name)).hexdigest() == digest for name, digest in digests.items())
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError):
+            sound = sorted(archive.namelist()) == sorted([RECORD, *digests]) and all(
+                hashlib.sha256(stored(archive, name)).hexdigest() == digest for name, digest in digests.items()
+            )
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError, TypeError):
         sound = False
     if not sound:
         raise _damaged(path)

@@ -103,7 +103,7 @@ def used_bits(source: bytes | np.ndarray, shown: Image.Image) -> int | None:
     if isinstance(source, np.ndarray) or not source.startswith((PNG, *TIFF)):
         return None
     bits = source[24] if source.startswith(PNG) else _bits_of_tiff(_open(source))
-    return 8 + max(brightest for _, brightest in shown.getextrema()).bit_length() if bits >= 16 else None
+    return 8 + int(np.max(shown.getextrema())).bit_length() if bits >= 16 else None
 
 
 def pixels(

@@ -67,8 +67,11 @@ def open_array(path: Path) -> np.ndarray:
         ) from None
     except OSError as error:
         raise UserError(f"{path}: no array of numbers: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: no array of numbers: {str(error).splitlines()[0]}") from None
+    except UserError:
+        raise
+    except Exception as error:  # NumPy raises nearly everything of a damaged header
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: no array of numbers: {reason}") from None
 
 
 @cache
