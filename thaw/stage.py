@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 import psutil
 
@@ -60,24 +59,14 @@ def in_terminal() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        if not _takes(sys.stdout):
-            error.filename = "standard output"
+        # Whatever writes a file names it.
+        error.filename = error.filename or "standard output or error"
         sys.exit(f"error: {printable(explained(error))}")
     except MemoryError as error:
         sys.exit(f"error: not enough memory: {error or 'let fewer processes run at a time'}")
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again does not want to wait
         sys.exit(130)
-
-
-def _takes(stream: TextIO) -> bool:
-    """Say whether a stream takes what was printed; of one that does not, Python says nothing more at its end."""
-    try:
-        stream.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return False
-    return True
 
 
 def refuse_special(paths: Iterable[object]) -> None:

@@ -81,8 +81,14 @@ class _Tensor:
         return np.lib.stride_tricks.as_strided(storage[self.offset :], self.shape, steps).copy()
 
 
-class _StateDictUnpickler(_Unpickler):
-    """Knows what a state dict is made of, and nothing else; keys are text: to hash tuples of tuples may take for ever."""
+class _StateDictUnpickler(_Unpickler):  # type: ignore[misc]
+    """Knows what a state dict is made of, and nothing else.
+
+    Keys are text: to hash tuples of tuples may take for ever.
+    """
+
+    stack: list[Any]
+    append: Any
 
     dispatch = {code: run for code, run in _Unpickler.dispatch.items() if code in b"".join(OPCODES)}
 

@@ -160,11 +160,13 @@ def pixels(
 
 
 def require_pixels(height: int, width: int) -> None:
-    """Refuse an image that is too large, before memory is taken for it.
+    """Refuse an image that is too large, before memory is taken for it, or empty.
 
     Raises:
-        UnreadableImageError: it has more than Pillow's `Image.MAX_IMAGE_PIXELS`.
+        UnreadableImageError: it has more than Pillow's `Image.MAX_IMAGE_PIXELS`, or none.
     """
+    if not height * width:
+        raise UnreadableImageError("it has no pixels")
     if Image.MAX_IMAGE_PIXELS and height * width > Image.MAX_IMAGE_PIXELS:
         raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
 
@@ -221,6 +223,7 @@ def _draft(image: Image.Image, most: float) -> int:
 def _load(image: Image.Image) -> Image.Image:
     with _refusing():
         image.load()
+        require_pixels(image.height, image.width)
         turn = UPRIGHT.get(_orientation(image))
     if image.mode.startswith("I;16") or image.mode == "I":
         image = _to_8_bits(image)

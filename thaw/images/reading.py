@@ -37,6 +37,8 @@ def read_image(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
 
 
 def _row(values: np.ndarray) -> tuple[str, np.ndarray]:
+    if values.ndim < 2 or values.shape[2:] not in ((), (1,), (3,)):
+        raise UnreadableImageError(f"an image has the shape (height, width) or (height, width, 3), not {values.shape}")
     require_pixels(*values.shape[:2])
     pixels = values.astype(np.uint8)
     if values.dtype != np.uint8 and not np.array_equal(pixels, values):
