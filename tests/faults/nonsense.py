@@ -13,6 +13,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +102,7 @@ TEXTS = (
 )
 
 
+@cache
 def bases() -> list[dict[str, Any]]:
     """Return valid params: the default, the tests', the recipes', and the cases that the check has to accept."""
     recipes = [read_yaml(path) for path in sorted((ROOT / "recipes").glob("*.yaml"))]

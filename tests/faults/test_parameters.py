@@ -147,10 +147,11 @@ def commands(tree: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 class TestExtremes:
     def test_what_the_check_accepts_runs_or_says_in_a_line_why_not(
-        self, is_full: bool, tmp_path: Path, warm: Path, tried: Tried
+        self, is_full: bool, tmp_path: Path, request: pytest.FixtureRequest, tried: Tried
     ) -> None:
         if not is_full:
             pytest.skip("runs a hundred pipelines")
+        warm = request.getfixturevalue("warm")
         draw_trees(tmp_path / "data" / "raw" / "trees")
         (tmp_path / "constraints.txt").write_bytes((ROOT / "constraints.txt").read_bytes())
         for number in range(100):

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from thaw.errors import UserError
+from thaw.files import require_regular
 from thaw.images.normalization import Normalization
 
 
@@ -121,6 +122,7 @@ class RowFile:
     def __init__(self, path: Path):
         self.path = path
         try:
+            size = require_regular(path).st_size
             self._file = h5py.File(path, "r")
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
@@ -129,8 +131,9 @@ class RowFile:
         try:
             header = self._file.attrs["header"].decode()
             grouped = ["groups"] if "groups" in self._file else []
-            columns = {name: self._file[name][()] for name in ["keys", "paths", "labels", "digests", *grouped]}
-            self._rows = self._file["rows"]
+            names = ["keys", "paths", "labels", "digests", *grouped]
+            columns = {name: stored(self._file, name, size)[()] for name in names}
+            self._rows = stored(self._file, "rows", size)
             self.digest: str = self._file.attrs["digest"].decode()
             sound = digest_of(header, columns) == self.digest
         except (OSError, KeyError, ValueError, RuntimeError, AttributeError):
@@ -217,6 +220,17 @@ class RowFile:
             f"{self.path}: truncated or altered; delete it and run `dvc repro` (a damaged copy may be in "
             "DVC's cache: then `dvc repro --force` on the stage that writes it)"
         )
+
+
+def stored(file: h5py.File, name: str, most: int) -> h5py.Dataset:
+    """Return a dataset that is in a file itself, before anything is read of it.
+
+    Raises:
+        ValueError: it is elsewhere, or says to be larger than the file, of `most` bytes, is.
+    """
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or file[name].nbytes > most:
+        raise ValueError
+    return file[name]
 
 
 def row_digests(rows: np.ndarray) -> list[bytes]:
