@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from thaw.files import unwatch
 from thaw.stage import announce, run
 
 BRIGHTEST = 16
@@ -17,6 +18,7 @@ def main(folder: Path) -> None:
     """Write `folder`/<digit>/<number>.png, 8x8 grey pixels each."""
     digits = load_digits()
     announce(f"digits: writing {len(digits.images)} images of handwritten digits to {folder}")
+    unwatch(folder)
     written = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         for number, (values, label) in enumerate(zip(digits.images, digits.target, strict=True)):

@@ -9,9 +9,9 @@ import numpy as np
 from thaw.engines.openvino import Engine, finite
 from thaw.engines.ready import trained
 from thaw.errors import UserError
-from thaw.files import write_csv
+from thaw.files import DIGITS, sha256, write_csv
 from thaw.formats import model_file
-from thaw.formats.metrics import DIGITS, write_metrics
+from thaw.formats.metrics import write_metrics
 from thaw.formats.model_file import ModelRecord
 from thaw.formats.predictions import Predictions, write_predictions
 from thaw.formats.row_file import RowFile, units_of
@@ -56,16 +56,17 @@ def main(
     splits = _scored_splits(record, rows)
     counted = " and ".join(f"{_count(rows, split)} {split}" for split in splits)
     announce(f"evaluate {variant}: {counted} images, with {scorer.name}")
-    said = {split: _predicted(scorer, rows, split, record.classes, model) for split in splits}
+    digest = sha256(model)
+    said = {split: _predicted(scorer, rows, split, record.classes, model, digest) for split in splits}
     scores = {split: _scores(one, rows, split, wanted.top_k) for split, one in said.items()}
+    scored, keys = said["test"], rows.index.keys[rows.index.splits["test"]]
+    draw_mistakes(mistakes, scored, [key.decode() for key in keys], thumbnails)
     # By the split that says most of how optimistic the scores are.
     chosen_on = next((split for split in ("test", "validation", "train") if split in record.chosen_on), "train")
     write_metrics(metrics, {"chosen_on": chosen_on, **scores, "parameters": record.parameters})
-    nothing = Predictions([], np.empty(0, int), np.empty((0, len(record.classes))), record.classes)
+    nothing = Predictions([], np.empty(0, int), np.empty((0, len(record.classes))), record.classes, digest)
     write_predictions(validation, said.get("validation", nothing))
-    scored = said["test"]
     write_predictions(predictions, scored)
-    draw_mistakes(mistakes, scored, [key.decode() for key in rows.index.keys[rows.index.splits["test"]]], thumbnails)
     write_csv(
         by_class,
         ["class", "images", "precision", "recall", "f1"],
@@ -73,9 +74,10 @@ def main(
             [label, *map(_shown, values)]
             for label, values in zip(record.classes, per_class(scored.labels, scored.probabilities), strict=True)
         ],
+        digest,
     )
     bins = reliability_bins(scored.labels, scored.probabilities)
-    write_csv(by_confidence, [field.name for field in fields(Bin)], [map(_shown, astuple(one)) for one in bins])
+    write_csv(by_confidence, [field.name for field in fields(Bin)], [map(_shown, astuple(one)) for one in bins], digest)
     for split, one in scores.items():
         announce(f"{split}: accuracy {one['accuracy']:.4f}, {one['correct']} of {one['images']}")
 
@@ -95,13 +97,13 @@ def _count(rows: RowFile, split: str) -> int:
     return len(rows.index.labels[rows.index.splits[split]])
 
 
-def _predicted(scorer: Engine, rows: RowFile, split: str, classes: list[str], model: Path) -> Predictions:
-    """Return what a model says of the images of a split."""
+def _predicted(scorer: Engine, rows: RowFile, split: str, classes: list[str], model: Path, digest: str) -> Predictions:
+    """Return what a model, and its file's digest, says of the images of a split."""
     part = rows.index.splits[split]
     batches = scorer.stream(ahead(rows.batches(BATCH, part)))
     probabilities = np.concatenate(list(finite(progress_by_rows(batches, _count(rows, split), "scoring"), model)))
     paths = [path.decode() for path in rows.index.paths[part]]
-    return Predictions(paths, rows.index.labels[part], probabilities, classes)
+    return Predictions(paths, rows.index.labels[part], probabilities, classes, digest)
 
 
 def _scores(said: Predictions, rows: RowFile, split: str, k: int) -> dict[str, Any]:

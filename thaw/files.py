@@ -5,13 +5,17 @@ import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from thaw.errors import UserError
 
@@ -35,6 +39,22 @@ KINDS = {
 }
 # Errors that only writing has; the others can be of a file that is read meanwhile.
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+DIGITS = 6
+"""Decimal places of scores that are written: what is behind them differs from one kind of processor to another."""
+# What Python and the libraries raise of files whose bytes are others than those that were written.
+DAMAGE = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, csv.Error),
+)
+ZEROS = "sha256:" + "0" * 64
+SEAL = re.compile(r"(?:of (\S+) )?(?:by ([0-9a-f]{64}) )?sha256:([0-9a-f]{64})")
+
+T = TypeVar("T")
+OUTERMOST = "a run"
+_written: set[Path] = set()
+"""Files that a run has written so far."""
+_watched: dict[str, tuple[Callable[[], object], object]] = {}
+"""What a run has read, by what it is called: how to look at it, and what was seen; empty where none is under way."""
 
 
 def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -117,6 +137,7 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+        unwatch(path)
     except OSError as error:
         if error.errno in OF_WRITING or error.filename in map(str, (temporary, path, path.parent)):
             error.filename, error.filename2 = str(path), None
@@ -185,19 +206,231 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
         return file.read(found.st_size)
 
 
+@contextmanager
+def unchanged(paths: Iterable[Path]) -> Iterator[None]:
+    """Make it an error if what is read in the block is not the same at its end, and remove what it wrote of `paths`.
+
+    DVC notes what a stage was made of when it has ended: it would take for done what was never run.
+
+    Args:
+        paths: files and folders; those that the block writes are not watched. Of params files, entries are, as they are
+            read.
+
+    Raises:
+        UserError: something has changed.
+    """
+    paths = [*paths]
+    try:
+        _watched[OUTERMOST] = (bool, False)
+        for path in paths:
+            watch_path(path)
+        yield
+        try:
+            require_unchanged()
+        except UserError:
+            for path in _written.intersection(paths):
+                path.unlink(missing_ok=True)
+            raise
+    finally:
+        _watched.clear()
+        _written.clear()
+
+
+def watch(name: str, look: Callable[[], T]) -> T:
+    """Return what is seen; inside of `unchanged`, it has to be the same at the end. None is nothing to watch."""
+    seen = look()
+    if _watched and seen is not None:
+        _watched[name] = look, seen
+    return seen
+
+
+def watch_path(path: Path) -> None:
+    """Watch a file, or all that is in a folder, if something is there."""
+    if path.suffix != ".yaml":
+        watch(str(path), lambda: _identity(path))
+
+
+def unwatch(path: Path) -> None:
+    """Leave a file or folder out of what is watched, as one that the process itself writes."""
+    _watched.pop(str(path), None)
+    _written.add(path)
+
+
+def require_unchanged() -> None:
+    """Raise a `UserError` if something that is watched is not as it was."""
+    for name, (look, seen) in _watched.items():
+        if look() != seen:
+            raise UserError(
+                f"{name}: changed while it was in use, so that nothing is written; put it back as it was, or leave it "
+                "as it is, and run `dvc repro` again"
+            )
+
+
+def _identity(path: Path) -> object:
+    """Return by what a file, or what is in a folder, is known without reading it; None if nothing is there."""
+    try:
+        if not path.is_dir():
+            return _stamp(path)
+        stamps = hashlib.sha256()
+        for file in files_below(path)[0]:
+            stamps.update(f"{file}\0{_stamp(file)}\n".encode(errors="surrogateescape"))
+        return stamps.hexdigest()
+    except OSError:
+        return None
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with Unix line ends, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable[str]]) -> None:
-    """Write a CSV file as UTF-8 with Unix line ends, whole or not at all."""
+def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable[str]], by: str = "") -> None:
+    """Write a CSV file as UTF-8 with Unix line ends, whole or not at all, and sealed.
+
+    Behind the columns stands an empty one, whose name is the seal: which file of the project it is, by what it was
+    made, and the SHA-256 of the file as it is with zeros in that number's place. So tools read the table as any other.
+
+    Args:
+        by: SHA-256 of what made it; none if that is of no interest.
+
+    >>> write_csv(Path("trees.csv"), ["name"], [["oak"], ["fig"]])
+    >>> print(Path("trees.csv").read_text(), end="")
+    name,sha256:fc43312ed898b3ba6e24f18aca6ee57c0e5b207679c82be9750dfde15c4d6231
+    oak,
+    fig,
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    of = title(path)
+    writer.writerow([*columns, f"{f'of {of} ' if of else ''}{f'by {by} ' if by else ''}{ZEROS}"])
+    before, _, behind = text.getvalue().rpartition(ZEROS)
+    writer.writerows([*row, ""] for row in rows)
+    content = text.getvalue()
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    write_text(path, f"{before}sha256:{digest}{behind}{content[len(before + ZEROS + behind) :]}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is read."""
+
+    columns: list[str]
+    rows: Iterator[list[str]]
+    """As many texts as there are columns; behind the last row, a `ValueError` says if the table was altered."""
+    of: str
+    """Which file of the project it is; see `title`."""
+    by: str
+    """SHA-256 of what made it; empty if that is not known."""
+
+
+def parse_csv(lines: Iterable[str], is_bound: bool = False) -> Table:
+    """Return the table that lines with their ends are.
+
+    Args:
+        is_bound: the lines are known to be what they were, by Git or by DVC: they need no seal, as earlier versions
+            wrote none.
+
+    Raises:
+        ValueError, csv.Error: `write_csv` did not write them, or they were altered.
+    """
+    head: list[str] = []
+    content, lines = hashlib.sha256(), iter(lines)
+
+    def hashed() -> Iterator[str]:
+        for line in lines:
+            content.update(line.encode())
+            yield line
+
+    for line in lines:  # a name may have several lines
+        head.append(line)
+        if seal := SEAL.fullmatch(line.removesuffix("\n").rpartition(",")[2]):
+            break
+    else:
+        if not is_bound:
+            raise ValueError
+        reader = csv.reader(head, strict=True)
+        return Table(next(reader), reader, "", "")
+    header = next(csv.reader(head, strict=True))
+    before, _, behind = "".join(head).rpartition(f"sha256:{seal[3]}")
+    content.update(f"{before}{ZEROS}{behind}".encode())
+
+    def rows() -> Iterator[list[str]]:
+        for row in csv.reader(hashed(), strict=True):
+            if len(row) != len(header) or row[-1]:
+                raise ValueError
+            yield row[:-1]
+        if content.hexdigest() != seal[3]:
+            raise ValueError
+
+    return Table(header[:-1], rows(), seal[1] or "", seal[2] or "")
+
+
+@contextmanager
+def reading_csv(path: Path, is_bound: bool = False) -> Iterator[Table]:
+    """Read a table that `write_csv` wrote; see `parse_csv`.
+
+    Raises:
+        UserError: it is missing, damaged, or another one than its path says; or the block raises what it does then.
+    """
+    with reading(path), path.open(encoding="utf-8", newline="") as file:
+        table = parse_csv(file, is_bound)
+        require_title(path, table.of)
+        yield table
+
+
+def title(path: Path) -> str:
+    """Return which file of the project a path in its folder names, so that no other can be taken for it.
+
+    Elsewhere, files can be called anything.
+
+    >>> title(Path("data/history/full.csv")), title(Path("models/variants/full.keras")), title(Path("/tmp/full.csv"))
+    ('history/full', 'variants/full', '')
+    """
+    first, *inner = Path(os.path.relpath(path)).with_suffix("").parts or ("",)
+    is_named = first == "data" or (first == "models" and inner[:1] in (["backbones"], ["variants"]))
+    return "/".join(inner) if is_named else ""
+
+
+def require_title(path: Path, found: str) -> None:
+    """Raise a `UserError` if a file is another one of the project than its path says."""
+    if (expected := title(path)) and found != expected:
+        raise UserError(f"{path}: not {expected}, but {found or 'a file of no name'}; {ANEW}")
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Make a `UserError` of what is raised of a stage's file that is missing, cannot be read, or is damaged."""
+    try:
+        if isinstance(path, Path):
+            require_regular(path)
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, where a file is expected; {ANEW}") from None
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EINVAL and error.filename:
+            raise UserError(f"{path}: {error.strerror}; {ANEW}") from None
+        raise damaged(path) from None
+
+
+ANEW = "delete it and run `dvc repro`"
+
+
+def damaged(path: Path | str) -> UserError:
+    """Return the error of a file whose bytes are others than those that were written."""
+    return UserError(
+        f"{path}: truncated or altered; {ANEW} (a damaged copy may be in DVC's cache: then `dvc repro --force` on the "
+        "stage that writes it)"
+    )
 
 
 def sha256(path: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from thaw.errors import UserError, explained, printable
+from thaw.files import unchanged
 from thaw.reuse.folder import project_folder
 
 
@@ -23,6 +24,7 @@ def run(stage: Callable[..., None]) -> None:
     """Call `stage` with the command line's arguments, one `--name value` for each of its parameters.
 
     A parameter annotated `Path` gets a `Path`, every other one the text itself; one with a default may be left out.
+    What it reads must not change meanwhile: that is an error, behind which nothing is left of what it wrote.
     A `UserError` ends the process with status 1 and its message alone, and so does what the system refuses, such as to
     write on a full disk; Ctrl-C with status 130 and without a word. How long a success took is kept; see `durations`.
     """
@@ -34,7 +36,8 @@ def run(stage: Callable[..., None]) -> None:
     with in_terminal():
         arguments = vars(parser.parse_args())
         refuse_special(arguments.values())
-        stage(**arguments)
+        with unchanged(value for value in arguments.values() if isinstance(value, Path)):
+            stage(**arguments)
         with suppress(OSError):  # without it, only estimates are lost
             _keep_duration(_age())
 
@@ -81,7 +84,7 @@ def durations() -> dict[tuple[str, ...], float]:
     try:
         with _duration_file().open(encoding="utf-8", newline="") as file:
             return {tuple(shlex.split(command)): float(seconds) for command, seconds in csv.reader(file)}
-    except (OSError, ValueError):
+    except (OSError, ValueError, csv.Error):  # only estimates
         return {}
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc_data.hashfile.hash import file_md5
 
 from commands import git, lock
 from thaw.errors import UserError
-from thaw.formats.label_issues import LabelIssue, parse_label_issues
+from thaw.files import parse_csv, reading
+from thaw.formats.label_issues import LabelIssue, label_issues, read_label_issues
 from thaw.formats.manifest import read_manifest
 from thaw.formats.predictions import Predictions, read_predictions
 from thaw.scoring.significance import PairedTest, paired_tests
@@ -119,9 +121,12 @@ def _suspected(rev: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[S
         if now[path] == then.get(path) or not here.exists():
             continue
         before = git.file_at(rev, path) or b""
-        former = parse_label_issues(before.decode(), f"{rev}:{path}") if before else []
+        with reading(f"{rev}:{path}"):
+            former = (
+                label_issues(parse_csv(before.decode().splitlines(keepends=True), is_bound=True).rows) if before else []
+            )
         known = {(one.path, one.given) for one in former if one.suspected}
-        suspected = [one for one in parse_label_issues(here.read_text(encoding="utf-8"), path) if one.suspected]
+        suspected = [one for one in read_label_issues(here) if one.suspected]
         added = [one for one in suspected if (one.path, one.given) not in known]
         yield Suspected(here.stem, suspected, added, len(known) - len(suspected) + len(added))
 
@@ -155,11 +160,21 @@ class _Results:
             )
 
     def predictions(self, path: str) -> Predictions:
-        return read_predictions(self._object(path))
+        return read_predictions(self._sound(path), is_bound=True)
 
     def digests(self) -> dict[str, str]:
         """Return the images' SHA-256 by path."""
-        return {row.path: row.sha256 for row in read_manifest(self._object(MANIFEST))}
+        return {row.path: row.sha256 for row in read_manifest(self._sound(MANIFEST), is_bound=True)}
+
+    def _sound(self, path: str) -> Path:
+        """Return where DVC's cache has a result, once that is known to be what dvc.lock names: DVC itself trusts it."""
+        found = self._object(path)
+        if file_md5(str(found), self._repo.cache.local.fs) != self.hashes[path]:
+            raise UserError(
+                f"{found}: DVC's copy of {path} is damaged; delete it, and `dvc fetch`, or `dvc repro --force` on the "
+                "stage that writes it"
+            )
+        return found
 
     def _object(self, path: str) -> Path:
         return Path(self._repo.cache.local.oid_to_path(self.hashes[path]))

@@ -3,18 +3,25 @@
 from pathlib import Path
 
 from stages.check.checking import check_params
-from thaw.formats.manifest import read_manifest
+from thaw.errors import UserError
+from thaw.formats.manifest import manifest_by, read_manifest
 from thaw.machine import backend
 from thaw.params.cross_validation import CrossValidation
+from thaw.params.dataset import Dataset
 from thaw.params.reading import read_entry, read_yaml
 from thaw.stage import run
 
 
 def main(params: Path, manifest: Path | None = None) -> None:
-    """Check a params file, every error of it being listed; and against a manifest, whether its folds are possible."""
+    """Check a params file, every error of it being listed; and against a manifest, which has to be of its data set.
+
+    Its folds have to be possible then, too.
+    """
     backend()
     check_params(params)
     if manifest:
+        if manifest_by(manifest) != read_entry(params, "dataset", Dataset).digest:
+            raise UserError(f"{manifest}: of another data set, or split, than {params} has; run `dvc repro`")
         images = [(row.label, row.group or (row.path,)) for row in read_manifest(manifest)]
         for name in read_yaml(params)["cross_validation"]:
             entry = f"cross_validation.{name}"

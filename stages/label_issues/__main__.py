@@ -46,10 +46,10 @@ def main(params: Path, entry: str, features: Path, thumbnails: Path, issues: Pat
         announce(f"warning: {left} images are not judged, whose classes have too few others: {names}")
     probabilities = _likeliest(file.read(0, len(file)), labels, folds, judged, wanted.C)
     found, order = issues_of(file, judged, probabilities)
-    write_label_issues(issues, found)
     suspected = [(one, file.index.keys[row].decode()) for one, row in zip(found, order, strict=True) if one.suspected]
     title = f"{len(suspected)} of {len(judged)} labels are suspected; the worst first"
     _draw(pictures, title, suspected, file.index.classes, thumbnails)
+    write_label_issues(issues, found, file.digest)
     announce(f"{len(suspected)} labels are suspected to be wrong")
 
 

@@ -37,7 +37,7 @@ def main(
         found = collect(folder, dataset, pictures)
         draw_samples(samples, found.rows, pictures)
     rows = found.rows
-    write_manifest(manifest, rows)
+    write_manifest(manifest, rows, dataset.digest)
     write_csv(skipped, ["path", "reason"], [[one.path, one.reason] for one in found.skipped])
     write_csv(
         near_duplicates,

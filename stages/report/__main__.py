@@ -19,13 +19,13 @@ from stages.report.comparison import (
 from stages.report.learning_curves import draw_learning_curves
 from stages.report.page import Contents, page
 from thaw.errors import UserError
-from thaw.files import sha256, write_text
+from thaw.files import sha256, watch_path, write_text
 from thaw.formats.history import read_history
-from thaw.formats.label_issues import read_label_issues
-from thaw.formats.manifest import read_manifest
+from thaw.formats.label_issues import LabelIssue, read_label_issues
+from thaw.formats.manifest import Row, class_names, read_manifest
 from thaw.formats.predictions import Predictions, read_predictions
 from thaw.formats.thumbnails import reading_thumbnails
-from thaw.params.reading import read_yaml
+from thaw.params.reading import read_node
 from thaw.reuse.folder import project_folder
 from thaw.scoring.scoring import score
 from thaw.stage import announce, run
@@ -66,12 +66,14 @@ def main(
     Files of entries that params.yaml no longer has are moved out of their folders, so that what this stage depends on
     is the same here and in a fresh clone.
     """
-    tree = read_yaml(params)
+    tree = {section: read_node(params, section) for section in (backbones, features, variants, label_issues)}
     entries = tree[variants]
     of_variants = (validation, predictions, histories)
     for folder, kept in (*((folder, entries) for folder in of_variants), (issues, tree[label_issues])):
         _set_aside(folder, kept)
-    held_out, read = _read_predictions(validation, entries), _read_predictions(predictions, entries)
+    images = read_manifest(manifest)
+    held_out = _read_predictions(validation, entries, manifest, images, "validation")
+    read = _read_predictions(predictions, entries, manifest, images, "test")
     labels = next(iter(read.values())).labels
     standing = Standing(
         validation={name: score(one.labels, one.probabilities) for name, one in held_out.items() if one.paths},
@@ -83,17 +85,20 @@ def main(
     order = standing.order
     announce(f"report: {', '.join(order)}")
     blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, standing)
-    curves = {name: read_history(histories / f"{name}.csv") for name in entries}
+    models = {name: read[name].model for name in entries}
+    if other := next((name for name in entries if held_out[name].model != models[name]), None):
+        raise UserError(f"{validation / other}.csv: by another model than {predictions / other}.csv; run `dvc repro`")
+    curves = {name: read_history(histories / f"{name}.csv", models[name]) for name in entries}
     contents = Contents(
         comparison=blocks,
         standing=standing,
         predictions={name: read[name] for name in order},
         histories={name: curves[name] for name in order},
-        manifest=read_manifest(manifest),
+        manifest=images,
         manifest_digest=sha256(manifest),
         params=_as_yaml(_used(tree[backbones], tree[features], entries)),
         versions=_pinned(constraints),
-        label_issues={name: read_label_issues(issues / f"{name}.csv") for name in tree[label_issues]},
+        label_issues={name: _read_issues(issues / f"{name}.csv", manifest, images) for name in tree[label_issues]},
     )
     with reading_thumbnails(thumbnails) as pictures:
         html = page(contents, pictures)
@@ -112,16 +117,32 @@ def _set_aside(folder: Path, entries: Iterable[str]) -> None:
             aside.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(file, aside)
             announce(f"{file}: of no entry in params.yaml; moved to {aside}")
+    watch_path(folder)
 
 
-def _read_predictions(folder: Path, variants: Iterable[str]) -> dict[str, Predictions]:
-    """Return each variant's predictions, all of the same images, or of none."""
-    read = {name: read_predictions(folder / f"{name}.csv") for name in variants}
-    first, *others = [name for name in read if read[name].paths] or [*read]
-    for name in others:
-        if read[name].paths != read[first].paths:
-            raise UserError(f"{folder}: {first}.csv and {name}.csv are of different images; run `dvc repro`")
+def _read_predictions(
+    folder: Path, variants: Iterable[str], manifest: Path, images: list[Row], split: str
+) -> dict[str, Predictions]:
+    """Return each variant's predictions, all of the images that a manifest has for a split; or, of validation, none."""
+    wanted = [row for row in images if row.split == split]
+    read = {}
+    for name in variants:
+        path = folder / f"{name}.csv"
+        one = read[name] = read_predictions(path)
+        labels = [one.classes[label] for label in one.labels]
+        are_there = one.paths == [row.path for row in wanted] and labels == [row.label for row in wanted]
+        if one.classes != [*class_names(images)] or not (are_there or (split == "validation" and not one.paths)):
+            raise UserError(f"{path}: of other images than {manifest}; run `dvc repro`")
     return read
+
+
+def _read_issues(path: Path, manifest: Path, images: list[Row]) -> list[LabelIssue]:
+    """Return label issues, all of images and labels that a manifest has."""
+    labels = {(row.path, row.label) for row in images}
+    issues = read_label_issues(path)
+    if any((one.path, one.given) not in labels for one in issues):
+        raise UserError(f"{path}: of other images than {manifest}; run `dvc repro`")
+    return issues
 
 
 def _why_unranked(name: str, variants: dict[str, Any], is_validated: bool) -> str | None:
@@ -163,6 +184,8 @@ def _pinned(constraints: Path) -> dict[str, str]:
         lines = constraints.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise UserError(f"{constraints}: no such file; restore it with git") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{constraints}: not UTF-8; restore it with git") from None
     found = dict(line.split("==", 1) for line in lines if "==" in line)
     return {package: found[package] for package in PACKAGES if package in found}
 

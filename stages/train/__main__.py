@@ -8,6 +8,7 @@ import numpy as np
 
 from stages.train.calibration import calibrate
 from thaw.engines.converting import keep_trained
+from thaw.files import sha256
 from thaw.formats.history import write_history
 from thaw.formats.model_file import ModelRecord, to_json
 from thaw.formats.row_file import RowFile
@@ -43,7 +44,7 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
         freeze(network, record.frozen, "frozen")
         curve = solve(entry, network, rows, fit)
         _save(network, model, _calibrated(network, rows, fit, record, entry))
-        write_history(history, curve)
+        write_history(history, curve, sha256(model))
         return
     if fit.validate_on == "test":
         announce("warning: the test split is used for validation: its scores will be optimistic")
@@ -57,8 +58,8 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     # Whoever plots the curve while training lasts sees it grow.
     watch = partial(write_history, history)
     curve = train(network, record.boundary, rows, fit, variant.augmentation, checkpoint, watch)
-    write_history(history, curve)
     _save(network, model, _calibrated(network, rows, fit, record, entry))
+    write_history(history, curve, sha256(model))
     checkpoint.discard()
 
 

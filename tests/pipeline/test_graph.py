@@ -89,7 +89,7 @@ def test_the_entries_that_a_stage_declares_are_those_that_its_command_names(name
 
 @pytest.mark.parametrize("name", [name for name in DECLARED if "params" in definition(name)])
 def test_a_stage_with_params_checks_all_of_them_first(name: str) -> None:
-    with_manifest = " --manifest data/manifest.csv" if name == "tensors" else ""
+    with_manifest = " --manifest data/manifest.csv" if name in ("tensors", "report") else ""
     assert definition(name)["cmd"][0] == f"python -m stages.check --params params.yaml{with_manifest}"
 
 

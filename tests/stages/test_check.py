@@ -20,7 +20,7 @@ from tests.stages.check_mistakes import MISTAKES
 from tests.stages.conftest import lines_of
 from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS, Row, write_manifest
-from thaw.params.dataset import Split
+from thaw.params.dataset import Dataset, Split
 from thaw.params.reading import read_entry, read_yaml
 from thaw.params.variants import Solver, Training, Variant
 from thaw.suggestions import did_you_mean
@@ -210,7 +210,7 @@ def test_folds_are_checked_against_the_manifest(tmp_path: Path, grouped: bool) -
         for number in range(count * (6 if grouped else 1))
         for split in [SPLITS[number % 3]]
     ]
-    write_manifest(tmp_path / "manifest.csv", rows)
+    write_manifest(tmp_path / "manifest.csv", rows, Dataset.model_validate(edited({})["dataset"]).digest)
     for folds in (2, 4, 5, 9):
         of_head = {"start": "backbones/lite0", "inputs": "features/bottleneck"}
         params = edited({"cross_validation.frozen_head": of_head | {"folds": folds}})

@@ -134,5 +134,5 @@ def test_where_nothing_can_be_judged_it_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["path,given\n", "path,given,suggested,quality,suspected\na,b,c,0.1,maybe\n", ""])
 def test_another_file_is_no_table_of_issues(text: str, tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text(text)
-    with pytest.raises(UserError, match="not a table of label issues"):
+    with pytest.raises(UserError, match=r"f\.csv: truncated or altered; delete it and run `dvc repro`"):
         read_label_issues(tmp_path / "f.csv")

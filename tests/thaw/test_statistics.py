@@ -19,6 +19,7 @@ from sklearn.metrics import (
 from stages.report import comparison
 from stages.report.__main__ import main as report
 from thaw.errors import UserError
+from thaw.formats.manifest import Row, write_manifest
 from thaw.formats.predictions import Predictions, write_predictions
 from thaw.scoring import bootstrap, scoring, significance
 
@@ -267,18 +268,20 @@ def test_where_no_variant_can_be_chosen_none_is_ranked() -> None:
 
 def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("variants: {a: {fit: {}}, b: {fit: {}}}\nlabel_issues: {}")
+    params.write_text("backbones: {}\nfeatures: {}\nvariants: {a: {fit: {}}, b: {fit: {}}}\nlabel_issues: {}")
+    write_manifest(tmp_path / "manifest", [Row("a.png", "x", "test", ""), Row("t.png", "y", "train", "", number=1)])
     for name in ("a", "b"):
         rows = Predictions([f"{name}.png"], np.array([0]), np.array([[0.9, 0.1]]), ["x", "y"])
         write_predictions(tmp_path / f"{name}.csv", rows)
-    with pytest.raises(UserError, match=r"a\.csv and b\.csv are of different images; run `dvc repro`"):
+    with pytest.raises(UserError, match=r"a\.csv: of other images than .*manifest; run `dvc repro`"):
         report(
             params,
             "backbones",
             "features",
             "variants",
             "label_issues",
-            *[tmp_path] * 5,
+            tmp_path / "manifest",
+            *[tmp_path] * 4,
             tmp_path / "issues",
             *[tmp_path] * 4,
         )

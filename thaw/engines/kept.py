@@ -4,6 +4,7 @@ Keras takes longer to load than some images take to be computed: it is needed on
 a GPU.
 """
 
+import hashlib
 import json
 import os
 import zipfile
@@ -11,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from thaw.files import replacing, sha256
+from thaw.files import DAMAGE, replacing, sha256
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, backend, processor, versions
 from thaw.reuse.fingerprint import fingerprint
 from thaw.reuse.folder import limit, make_room, rows_folder
@@ -40,16 +41,25 @@ def place_of_trained(path: Path, boundary: str | None) -> Path | None:
 
 
 def read(path: Path) -> tuple[dict[str, Any], Graph] | None:
-    """Read a graph and what is known of it; None if there is none, or a damaged one: a zip file has checksums."""
+    """Read a graph and what is known of it; None if there is none, or a damaged one, or another's."""
     try:
         with zipfile.ZipFile(path) as archive:
-            known = json.loads(archive.read("about.json"))
+            about = archive.read("about.json")
             xml, weights = (archive.read(name) for name in MEMBERS)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            if archive.comment != _seal(path, about, xml, weights):
+                return None
+        known = json.loads(about)
+    except (OSError, *DAMAGE):
         return None
     with suppress(OSError):  # of a folder that cannot be written, nothing is removed
         os.utime(path)
     return known, (xml, weights)
+
+
+def _seal(path: Path, *members: bytes) -> bytes:
+    """Return the SHA-256 of what is kept, and of what it was made of, which names its folder."""
+    digests = [hashlib.sha256(one).hexdigest() for one in members]
+    return hashlib.sha256(json.dumps([path.parent.name, digests]).encode()).hexdigest().encode()
 
 
 def keep(path: Path, known: dict[str, Any], graph: Graph) -> None:
@@ -57,6 +67,7 @@ def keep(path: Path, known: dict[str, Any], graph: Graph) -> None:
     with suppress(OSError), replacing(path) as temporary:
         make_room(sum(map(len, graph)))
         with zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr("about.json", json.dumps(known))
-            for name, content in zip(MEMBERS, graph, strict=True):
+            about = json.dumps(known).encode()
+            for name, content in zip(("about.json", *MEMBERS), (about, *graph), strict=True):
                 archive.writestr(name, content)
+            archive.comment = _seal(path, about, *graph)

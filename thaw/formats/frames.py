@@ -7,6 +7,7 @@ import numpy as np
 import pandas
 
 from thaw.errors import UserError
+from thaw.files import DAMAGE, parse_csv
 from thaw.formats.label_issues import LABEL_ISSUE_COLUMNS
 from thaw.formats.manifest import MANIFEST_COLUMNS
 from thaw.formats.predictions import FIXED, PROBABILITY
@@ -61,24 +62,21 @@ def frame(path: Path | str) -> pandas.DataFrame:
         raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError:
+    except DAMAGE:
         raise UserError(
             f"{path}: nothing that a stage wrote, or damaged; if one did, delete it and run `dvc repro`"
         ) from None
 
 
 def _table(path: Path) -> pandas.DataFrame:
-    names = [*pandas.read_csv(path, nrows=0)]
+    with path.open(encoding="utf-8", newline="") as file:
+        table = parse_csv(file)
+        names, rows = table.columns, [*table.rows]
     begins = names[: len(FIXED)] == FIXED and all(name.startswith(PROBABILITY) for name in names[len(FIXED) :])
     if not (names in TABLES or begins or names[:1] == CURVE):
         raise ValueError
     kinds = {name: str if name in TEXT else int if name in WHOLE else float for name in names}
-    # The loss of a training that diverged is not a number; all else is what it says.
-    missing = {name: ["nan"] for name, kind in kinds.items() if kind is float}
-    table = pandas.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing)
-    if not isinstance(table.index, pandas.RangeIndex):  # which pandas makes of rows that are too long
-        raise ValueError
-    return table
+    return pandas.DataFrame(rows, columns=names).astype(kinds)
 
 
 def _scores(path: Path) -> pandas.DataFrame:

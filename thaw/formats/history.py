@@ -1,38 +1,42 @@
 """Learning curves: scores by epoch, or by value of C."""
 
-import csv
 import math
 from pathlib import Path
 
 from thaw.errors import UserError
-from thaw.files import write_csv
+from thaw.files import reading_csv, write_csv
 
 
-def write_history(path: Path, columns: dict[str, list[float]]) -> None:
+def write_history(path: Path, columns: dict[str, list[float]], model: str = "") -> None:
     """Write columns of equal length as CSV.
+
+    Args:
+        model: SHA-256 of the file of the model that was trained; none while it is.
 
     >>> write_history(Path("full.csv"), {"step": [1, 2], "loss": [0.7, 0.5]})
     >>> read_history(Path("full.csv"))
     {'step': [1.0, 2.0], 'loss': [0.7, 0.5]}
     """
     rows = zip(*columns.values(), strict=True)
-    write_csv(path, list(columns), [[f"{value:.9g}" for value in row] for row in rows])
+    write_csv(path, list(columns), [[f"{value:.9g}" for value in row] for row in rows], model)
 
 
-def read_history(path: Path) -> dict[str, list[float]]:
+def read_history(path: Path, model: str | None = None) -> dict[str, list[float]]:
     """Return the columns that `write_history` wrote, by their names.
 
+    Args:
+        model: SHA-256 of the file of the model that they have to be of; None if they may be of any.
+
     Raises:
-        UserError: the file is missing or something else.
+        UserError: the file is missing, damaged, something else, or of another model.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            names, *rows = csv.reader(file)
-        return {name: [float(row[column]) for row in rows] for column, name in enumerate(names)}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
-    except (ValueError, IndexError):
-        raise UserError(f"{path}: not a learning curve; delete it and run `dvc repro`") from None
+    with reading_csv(path) as table:
+        rows = [[float(value) for value in row] for row in table.rows]
+        if table.columns[:1] != ["step"] or not rows:
+            raise ValueError
+    if model is not None and table.by != model:
+        raise UserError(f"{path}: of another training than the predictions; run `dvc repro`")
+    return {name: [row[column] for row in rows] for column, name in enumerate(table.columns)}
 
 
 def best_step(history: dict[str, list[float]]) -> int | None:

@@ -1,13 +1,10 @@
 """The table of labels that may be wrong, one row per image."""
 
-import csv
-import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw.errors import UserError
-from thaw.files import write_csv
-from thaw.formats.metrics import DIGITS
+from thaw.files import DIGITS, reading_csv, write_csv
 
 LABEL_ISSUE_COLUMNS = ["path", "given", "suggested", "quality", "suspected"]
 
@@ -28,50 +25,42 @@ class LabelIssue:
     """Whether its label is thought to be wrong; else the image may only be a hard one."""
 
 
-def write_label_issues(path: Path, issues: list[LabelIssue]) -> None:
+def write_label_issues(path: Path, issues: list[LabelIssue], features: str = "") -> None:
     """Write rows as CSV, in their order.
 
+    Args:
+        features: `RowFile.digest` of those by which the labels were judged.
+
     >>> write_label_issues(Path("bottleneck.csv"), [LabelIssue("oak/1.jpg", "oak", "fig", 0.01, True)])
-    >>> print(Path("bottleneck.csv").read_text(), end="")
-    path,given,suggested,quality,suspected
-    oak/1.jpg,oak,fig,0.010000,yes
+    >>> read_label_issues(Path("bottleneck.csv"))
+    [LabelIssue(path='oak/1.jpg', given='oak', suggested='fig', quality=0.01, suspected=True)]
     """
     rows = [
         [one.path, one.given, one.suggested, f"{one.quality:.{DIGITS}f}", "yes" if one.suspected else "no"]
         for one in issues
     ]
-    write_csv(path, LABEL_ISSUE_COLUMNS, rows)
+    write_csv(path, LABEL_ISSUE_COLUMNS, rows, features)
 
 
 def read_label_issues(path: Path) -> list[LabelIssue]:
     """Read rows.
 
     Raises:
-        UserError: the file is missing, or is not one that `write_label_issues` wrote.
+        UserError: the file is missing, damaged, or not one that `write_label_issues` wrote.
     """
-    try:
-        return parse_label_issues(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it, Git has it") from None
+    with reading_csv(path) as table:
+        if table.columns != LABEL_ISSUE_COLUMNS:
+            raise ValueError
+        return label_issues(table.rows)
 
 
-def parse_label_issues(text: str, name: str) -> list[LabelIssue]:
+def label_issues(rows: Iterable[list[str]]) -> list[LabelIssue]:
     """Return the rows of a table.
 
-    Args:
-        text: what `write_label_issues` wrote.
-        name: where it is from, for the message.
-
     Raises:
-        UserError: it is something else.
+        ValueError, KeyError: `write_label_issues` did not write them.
     """
-    try:
-        header, *rows = csv.reader(io.StringIO(text, newline=""))
-        if header != LABEL_ISSUE_COLUMNS:
-            raise ValueError
-        return [
-            LabelIssue(image, given, suggested, float(quality), {"yes": True, "no": False}[suspected])
-            for image, given, suggested, quality, suspected in rows
-        ]
-    except (ValueError, KeyError):
-        raise UserError(f"{name}: not a table of label issues; delete it and run `dvc repro`") from None
+    return [
+        LabelIssue(image, given, suggested, float(quality), {"yes": True, "no": False}[suspected])
+        for image, given, suggested, quality, suspected in rows
+    ]

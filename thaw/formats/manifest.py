@@ -1,12 +1,10 @@
 """The manifest: one row per usable image, and the rules that decide which are."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 
-from thaw.errors import UserError
-from thaw.files import write_csv
+from thaw.files import damaged, reading_csv, write_csv
 
 SPLITS = ("train", "validation", "test")
 MANIFEST_COLUMNS = ["path", "label", "number", "split", "sha256", "group"]
@@ -30,8 +28,11 @@ class Row:
     """The number of its class: which of a model's outputs is its probability."""
 
 
-def write_manifest(path: Path, rows: list[Row]) -> None:
+def write_manifest(path: Path, rows: list[Row], by: str = "") -> None:
     """Write rows as CSV, sorted by split (training, validation, test), then by path.
+
+    Args:
+        by: SHA-256 of the data set's entry of params.yaml; see `Dataset.digest`.
 
     >>> rows = [Row("oak/2.jpg", "oak", "test", "ab" * 32), Row("oak/1.jpg", "oak", "train", "cd" * 32)]
     >>> write_manifest(Path("manifest.csv"), rows)
@@ -43,39 +44,40 @@ def write_manifest(path: Path, rows: list[Row]) -> None:
         path,
         MANIFEST_COLUMNS,
         [[row.path, row.label, str(row.number), row.split, row.sha256, row.group] for row in ordered],
+        by,
     )
 
 
-def read_manifest(path: Path) -> list[Row]:
+def read_manifest(path: Path, is_bound: bool = False) -> list[Row]:
     """Read a manifest.
 
+    Args:
+        is_bound: the file is known to be what it was; see `parse_csv`.
+
     Raises:
-        UserError: the file is missing, or was not written by `write_manifest`.
+        UserError: the file is missing, damaged, or was not written by `write_manifest`.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames != MANIFEST_COLUMNS:
-                raise UserError(
-                    f"{path}: expected the columns {', '.join(MANIFEST_COLUMNS)}; `dvc repro manifest` makes it anew"
-                )
-            # Many rows share their class, their split and their group.
-            rows = [
-                Row(
-                    row["path"],
-                    intern(row["label"]),
-                    intern(row["split"]),
-                    row["sha256"],
-                    intern(row["group"]),
-                    int(row["number"]),
-                )
-                for row in reader
-            ]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro manifest` makes it") from None
+    with reading_csv(path, is_bound) as table:
+        if table.columns != MANIFEST_COLUMNS:
+            raise ValueError
+        # Many rows share their class, their split and their group.
+        rows = [
+            Row(image, intern(label), intern(split), sha256, intern(group), int(number))
+            for image, label, number, split, sha256, group in table.rows
+        ]
     if not rows:
-        raise UserError(f"{path}: no rows; `dvc repro manifest` makes it anew")
+        raise damaged(path)
     return rows
+
+
+def manifest_by(path: Path) -> str:
+    """Return the SHA-256 of the data set's entry that a manifest was made by.
+
+    Raises:
+        UserError: as `read_manifest`.
+    """
+    with reading_csv(path) as table:
+        return table.by
 
 
 def class_names(rows: list[Row]) -> tuple[str, ...]:

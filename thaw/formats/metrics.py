@@ -4,10 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from thaw.files import write_text
-
-DIGITS = 6
-"""Decimal places: what is behind them differs from one kind of processor to another."""
+from thaw.files import DIGITS, write_text
 
 
 def write_metrics(path: Path, scores: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw.errors import UserError, printable
-from thaw.files import replacing
+from thaw.files import damaged, reading, replacing, require_title, title
 
 RECORD = "thaw.json"
 LARGEST_SIDE = 4096
@@ -76,7 +76,8 @@ def write(path: Path, members: Members, record: Record) -> None:
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     needed = sum(map(len, members.values()))
     with replacing(path, needed) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in {**members, RECORD: _sealed({**to_json(record), "digests": digests})}.items():
+        told = _sealed({**to_json(record), "digests": digests, "title": title(path)})
+        for name, content in {**members, RECORD: told}.items():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
 
 
@@ -92,30 +93,24 @@ def read_record(path: Path) -> Record:
 
 def _read(path: Path) -> tuple[Record, dict[str, str]]:
     """Read what a model's file says about the model, and the digests of the rest."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if RECORD not in archive.namelist():
-                raise UserError(f"{path}: not a model that Thaw wrote, for there is no {RECORD} inside")
-            content = stored(archive, RECORD)
-            tree: dict[str, Any] = json.loads(content)
-            seal = tree.pop("seal")
-            if _sealed(tree) != content or not isinstance(seal, str):
-                raise ValueError
-            digests: dict[str, str] = tree.pop("digests")
-            kind = BackboneRecord if "backbone" in tree else ModelRecord
-            record = kind(**tree)
-            if isinstance(record, ModelRecord) and not _is_usable(record):
-                raise UserError(
-                    f"{path}: not a model that Thaw wrote: its images have more than {LARGEST_SIDE} pixels a side, or "
-                    "its classes names with control characters"
-                )
-            return record, digests
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: a folder, where a model's file is expected") from None
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, AttributeError, TypeError, RecursionError):
-        raise _damaged(path) from None
+    with reading(path), zipfile.ZipFile(path) as archive:
+        if RECORD not in archive.namelist():
+            raise UserError(f"{path}: not a model that Thaw wrote, for there is no {RECORD} inside")
+        content = stored(archive, RECORD)
+        tree: dict[str, Any] = json.loads(content)
+        seal = tree.pop("seal")
+        if _sealed(tree) != content or not isinstance(seal, str):
+            raise ValueError
+        digests: dict[str, str] = tree.pop("digests")
+        require_title(path, tree.pop("title"))
+        kind = BackboneRecord if "backbone" in tree else ModelRecord
+        record = kind(**tree)
+        if isinstance(record, ModelRecord) and not _is_usable(record):
+            raise UserError(
+                f"{path}: not a model that Thaw wrote: its images have more than {LARGEST_SIDE} pixels a side, or "
+                "its classes names with control characters"
+            )
+        return record, digests
 
 
 def stored(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -148,15 +143,11 @@ def verify(path: Path) -> Record:
         UserError: the file is missing, truncated or altered.
     """
     record, digests = _read(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            sound = sorted(archive.namelist()) == sorted([RECORD, *digests]) and all(
-                hashlib.sha256(stored(archive, name)).hexdigest() == digest for name, digest in digests.items()
-            )
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, TypeError):
-        sound = False
-    if not sound:
-        raise _damaged(path)
+    with reading(path), zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name != RECORD]
+        found = {name: hashlib.sha256(stored(archive, name)).hexdigest() for name in names}
+    if found != digests:
+        raise damaged(path)
     return record
 
 
@@ -186,10 +177,3 @@ def _sealed(tree: dict[str, Any]) -> bytes:
     """Return a record as JSON with a digest of itself, by which an altered one is recognized."""
     seal = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
     return json.dumps({**tree, "seal": seal}, sort_keys=True, indent=1).encode()
-
-
-def _damaged(path: Path) -> UserError:
-    return UserError(
-        f"{path}: truncated or altered; delete it and run `dvc repro` (a damaged copy may be in DVC's cache: "
-        "then `dvc repro --force` on the stage that writes it)"
-    )

@@ -1,13 +1,11 @@
 """The table of a variant's predictions for the images of a split, one row per image."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from thaw.errors import UserError
-from thaw.files import write_csv
+from thaw.files import reading_csv, write_csv
 
 FIXED = ["path", "actual", "predicted"]
 PROBABILITY = "p_"
@@ -25,6 +23,8 @@ class Predictions:
     """Class probabilities, floats (images, classes)."""
     classes: list[str]
     """Class names in the order of their numbers."""
+    model: str = ""
+    """SHA-256 of the file of the model that says so."""
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -32,30 +32,31 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
     >>> found = Predictions(["oak/1.jpg"], np.array([1]), np.array([[0.25, 0.75]]), ["fig", "oak"])
     >>> write_predictions(Path("full.csv"), found)
-    >>> print(Path("full.csv").read_text(), end="")
-    path,actual,predicted,p_fig,p_oak
-    oak/1.jpg,oak,oak,0.25,0.75
+    >>> read_predictions(Path("full.csv")).probabilities
+    array([[0.25, 0.75]])
     """
     names = predictions.classes
     rows = [
         [image, names[label], names[int(row.argmax())], *(f"{value:.9g}" for value in row)]
         for image, label, row in zip(predictions.paths, predictions.labels, predictions.probabilities, strict=True)
     ]
-    write_csv(path, [*FIXED, *(PROBABILITY + name for name in names)], rows)
+    write_csv(path, [*FIXED, *(PROBABILITY + name for name in names)], rows, predictions.model)
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path, is_bound: bool = False) -> Predictions:
     """Read predictions.
 
+    Args:
+        is_bound: the file is known to be what it was; see `parse_csv`.
+
     Raises:
-        UserError: the file is not one that `write_predictions` wrote.
+        UserError: the file is missing, damaged, or not one that `write_predictions` wrote.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
-        if header[: len(FIXED)] != FIXED:
+    with reading_csv(path, is_bound) as table:
+        if table.columns[: len(FIXED)] != FIXED:
             raise ValueError
-        classes = [name.removeprefix(PROBABILITY) for name in header[len(FIXED) :]]
+        classes = [name.removeprefix(PROBABILITY) for name in table.columns[len(FIXED) :]]
+        rows = list(table.rows)
         return Predictions(
             paths=[row[0] for row in rows],
             labels=np.array([classes.index(row[1]) for row in rows], int),
@@ -63,8 +64,5 @@ def read_predictions(path: Path) -> Predictions:
                 len(rows), len(classes)
             ),
             classes=classes,
+            model=table.by,
         )
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
-    except (ValueError, IndexError):
-        raise UserError(f"{path}: not a table of predictions; delete it and run `dvc repro`") from None

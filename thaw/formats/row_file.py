@@ -18,8 +18,7 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
-from thaw.errors import UserError
-from thaw.files import require_regular
+from thaw.files import damaged, reading, require_regular, require_title
 from thaw.images.normalization import Normalization
 
 
@@ -121,36 +120,29 @@ class RowFile:
 
     def __init__(self, path: Path):
         self.path = path
-        try:
+        with reading(path):
             size = require_regular(path).st_size
             self._file = h5py.File(path, "r")
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
-        except OSError:
-            raise self._damaged() from None
-        try:
             header = self._file.attrs["header"].decode()
             grouped = ["groups"] if "groups" in self._file else []
             names = ["keys", "paths", "labels", "digests", *grouped]
             columns = {name: stored(self._file, name, size)[()] for name in names}
             self._rows = stored(self._file, "rows", size)
             self.digest: str = self._file.attrs["digest"].decode()
-            sound = digest_of(header, columns) == self.digest
-        except (OSError, KeyError, ValueError, RuntimeError, AttributeError):
-            sound = False
-        if not sound:
-            raise self._damaged()
-        known: dict[str, Any] = json.loads(header)
-        parts: dict[str, list[int]] = known.pop("splits")
-        self.index = Index(
-            keys=columns["keys"],
-            paths=columns["paths"],
-            labels=columns["labels"],
-            groups=columns.get("groups", np.full(len(columns["keys"]), b"")),
-            classes=tuple(known.pop("classes")),
-            splits={name: slice(*part) for name, part in sorted(parts.items(), key=lambda item: item[1])},
-        )
-        self.origin = Origin(**known)
+            if digest_of(header, columns) != self.digest or len(self._rows) != len(columns["keys"]):
+                raise ValueError
+            known: dict[str, Any] = json.loads(header)
+            require_title(path, known.pop("title"))
+            parts: dict[str, list[int]] = known.pop("splits")
+            self.index = Index(
+                keys=columns["keys"],
+                paths=columns["paths"],
+                labels=columns["labels"],
+                groups=columns.get("groups", np.full(len(columns["keys"]), b"")),
+                classes=tuple(known.pop("classes")),
+                splits={name: slice(*part) for name, part in sorted(parts.items(), key=lambda item: item[1])},
+            )
+            self.origin = Origin(**known)
         self.digests: np.ndarray = columns["digests"]
         self._verified = np.zeros(len(self.digests), bool)
         self._row_bytes = int(np.prod(self.row_shape)) * self._rows.dtype.itemsize
@@ -197,12 +189,12 @@ class RowFile:
             except OSError:
                 count = 0
             if not count:
-                raise self._damaged()
+                raise damaged(self.path)
             content, offset = content[count:], offset + count
 
     def _verify(self, rows: np.ndarray, numbers: Sequence[int] | np.ndarray) -> None:
         if len(rows) and row_digests(rows) != self.digests[numbers].tolist():
-            raise self._damaged()
+            raise damaged(self.path)
         self._verified[numbers] = True
 
     def read_split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -214,12 +206,6 @@ class RowFile:
         """Yield the rows of `part` in order, `count` at a time, at the end perhaps fewer."""
         for start in range(part.start, part.stop, count):
             yield self.read(start, min(start + count, part.stop))
-
-    def _damaged(self) -> UserError:
-        return UserError(
-            f"{self.path}: truncated or altered; delete it and run `dvc repro` (a damaged copy may be in "
-            "DVC's cache: then `dvc repro --force` on the stage that writes it)"
-        )
 
 
 def stored(file: h5py.File, name: str, most: int) -> h5py.Dataset:

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from thaw.files import OF_WRITING, replacing
+from thaw.files import OF_WRITING, replacing, title
 from thaw.formats.row_file import Index, Origin, digest_of, row_digests
 
 DIGEST = np.dtype("S64")
@@ -81,6 +81,7 @@ def writing(
             {
                 "classes": index.classes,
                 "splits": {name: [part.start, part.stop] for name, part in index.splits.items()},
+                "title": title(path),
                 **origin.to_json(),
             },
             sort_keys=True,

@@ -1,5 +1,6 @@
 """Small pictures of all images, so that reports can show them where the images themselves are not."""
 
+import hashlib
 import io
 import unicodedata
 import zipfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from thaw.files import replacing
+from thaw.files import reading, replacing
 
 THUMBNAIL_SIDE = 128
 CELL = 96
@@ -27,34 +28,56 @@ def thumbnail(image: Image.Image) -> bytes:
 
 
 class Thumbnails:
-    """Thumbnails in a zip file, each named by its image's SHA-256."""
+    """Thumbnails in a zip file, each named by its image's SHA-256; its comment is that of its name and its bytes."""
 
-    def __init__(self, archive: zipfile.ZipFile):
-        self._archive = archive
+    def __init__(self, path: Path, archive: zipfile.ZipFile):
+        self._path, self._archive = path, archive
 
     def add(self, digest: str, jpeg: bytes) -> None:
         """Write the thumbnail of an image, unless it is there."""
         try:
             self._archive.getinfo(f"{digest}.jpg")
         except KeyError:
-            self._archive.writestr(zipfile.ZipInfo(f"{digest}.jpg", EPOCH), jpeg)
+            member = zipfile.ZipInfo(f"{digest}.jpg", EPOCH)
+            member.comment = _seal(digest, jpeg)
+            self._archive.writestr(member, jpeg)
 
     def __getitem__(self, digest: str) -> Image.Image:
-        return Image.open(io.BytesIO(self._archive.read(f"{digest}.jpg")))
+        """Return the thumbnail of an image.
+
+        Raises:
+            UserError: it is not there, or is damaged.
+        """
+        with reading(self._path):
+            member = self._archive.getinfo(f"{digest}.jpg")
+            jpeg = self._archive.read(member)
+            if member.comment != _seal(digest, jpeg):
+                raise ValueError
+        return Image.open(io.BytesIO(jpeg))
+
+
+def _seal(digest: str, jpeg: bytes) -> bytes:
+    return hashlib.sha256(digest.encode() + jpeg).digest()
 
 
 @contextmanager
 def writing_thumbnails(path: Path) -> Iterator[Thumbnails]:
     """Write thumbnails: whole, under their file's name, when the block succeeds."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        yield Thumbnails(archive)
+        yield Thumbnails(path, archive)
 
 
 @contextmanager
 def reading_thumbnails(path: Path) -> Iterator[Thumbnails]:
-    """Read thumbnails."""
-    with zipfile.ZipFile(path) as archive:
-        yield Thumbnails(archive)
+    """Read thumbnails.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    with reading(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        yield Thumbnails(path, archive)
 
 
 def drawable(classes: Sequence[str]) -> list[str]:

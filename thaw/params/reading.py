@@ -1,5 +1,6 @@
 """Reading entries of params.yaml. The schema of each section is a module of this package."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -9,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from thaw.errors import UserError
+from thaw.files import watch
 
 
 class Entry(BaseModel):
@@ -18,6 +20,11 @@ class Entry(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what it says."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -68,17 +75,31 @@ def read_entry(path: Path, address: str, schema: type[E]) -> E:
     Raises:
         UserError: there is no such entry, or it is not valid.
     """
-    node: Any = read_yaml(path)
-    for key in address.split("."):
-        if not isinstance(node, dict) or key not in node:
-            raise UserError(f"{path}: {address}: there is no such entry")
-        node = node[key]
+    node = read_node(path, address)
     try:
         return schema.model_validate(node)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join([address, *map(str, first["loc"])])
         raise UserError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def read_node(path: Path, address: str) -> Any:
+    """Return what a params file has at an address, which then is watched: see `thaw.files.watch`.
+
+    Raises:
+        UserError: there is no such entry.
+    """
+
+    def look() -> Any:
+        node: Any = read_yaml(path)
+        for key in address.split("."):
+            if not isinstance(node, dict) or key not in node:
+                raise UserError(f"{path}: {address}: there is no such entry")
+            node = node[key]
+        return node
+
+    return watch(f"{path}: {address}", look)
 
 
 def shown(value: Any) -> str:

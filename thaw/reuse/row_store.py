@@ -55,6 +55,7 @@ class RowStore:
     def __init__(self, made_of: str, shape: tuple[int, ...], dtype: np.dtype):
         self._root = rows_folder()
         self._folder = self._root / made_of
+        self._made_of = zlib.crc32(made_of.encode())  # begins every checksum, so that no other's row passes
         self._shape, self._dtype = shape, dtype
         self._row_bytes = int(np.prod(shape)) * dtype.itemsize
         self._limit = limit()
@@ -125,7 +126,7 @@ class RowStore:
                 if magic != MAGIC or file.tell() + count * (ENTRY.itemsize + self._row_bytes) > end:
                     return
                 content = file.read(count * ENTRY.itemsize)
-                if zlib.crc32(content) != crc:
+                if zlib.crc32(content, self._made_of) != crc:
                     return
                 places = np.empty(count, PLACE)
                 places[["key", "crc"]] = np.frombuffer(content, ENTRY)
@@ -142,7 +143,7 @@ class RowStore:
             count = os.preadv(file.fileno(), [content], int(place["offset"]))
         except OSError:
             return False
-        return count == self._row_bytes and zlib.crc32(content) == place["crc"]
+        return count == self._row_bytes and zlib.crc32(content, self._made_of) == place["crc"]
 
     def _append(self, keys: np.ndarray, rows: np.ndarray) -> None:
         """Store rows, unless the disk does not take them: results do not need the store."""
@@ -150,12 +151,12 @@ class RowStore:
             return
         entries = np.empty(len(keys), ENTRY)
         entries["key"] = keys
-        entries["crc"] = [zlib.crc32(rows[place : place + 1].data) for place in range(len(rows))]
+        entries["crc"] = [zlib.crc32(rows[place : place + 1].data, self._made_of) for place in range(len(rows))]
         content = entries.tobytes()
         try:
             if self._segment is None or self._segment.tell() >= self._segment_bytes():
                 self._segment = self._next_segment()
-            self._segment.write(HEADER.pack(MAGIC, len(keys), zlib.crc32(content)) + content)
+            self._segment.write(HEADER.pack(MAGIC, len(keys), zlib.crc32(content, self._made_of)) + content)
             self._segment.write(rows.data)
             self._segment.flush()
         except OSError as error:

@@ -1,15 +1,15 @@
 """The state of a training after its last finished epoch, from which an interrupted one goes on."""
 
+import hashlib
 import json
 import shutil
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from thaw.files import replacing
+from thaw.files import DAMAGE, replacing, require_unchanged
 from thaw.networks.backend import keras
 
 KEPT = (
@@ -47,7 +47,13 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         return [*callbacks, self]
 
     def discard(self) -> None:
-        """Remove the folder, once what was trained is written."""
+        """Remove the folder, once what was trained is written, and made of what is there.
+
+        Raises:
+            UserError: something that the process reads has changed, so that the training will have to begin again, or
+                to go on once that is as it was.
+        """
+        require_unchanged()
         shutil.rmtree(self._path.parent, ignore_errors=True)
 
     def _read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
@@ -55,9 +61,10 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
             with np.load(self._path) as file:
                 arrays = {name: file[name] for name in file.files}
             about: dict[str, Any] = json.loads(str(arrays.pop("about")))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            is_sound = about.pop("seal") == _seal(about, arrays)
+        except (OSError, MemoryError, *DAMAGE):
             return None  # there is none, or it is damaged
-        return (about, arrays) if about["fingerprint"] == self._fingerprint else None
+        return (about, arrays) if is_sound and about["fingerprint"] == self._fingerprint else None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if not self._found:
@@ -93,9 +100,19 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
             "stopped": self.model.stop_training,
             "callbacks": callbacks,
         }
+        about["seal"] = _seal(about, arrays)
         # Without it, only time is lost; where projects share the folder, another's training may end and remove it.
         with suppress(OSError), replacing(self._path) as temporary:
             np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
 
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
+
+
+def _seal(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """Return a SHA-256 of all that is kept, and of the names that it is kept under."""
+    content = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        content.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        content.update(np.ascontiguousarray(array).data)
+    return content.hexdigest()
