@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from thaw.stage import in_terminal
+from thaw.stage import in_terminal, refuse_special
 
 COMMANDS = {
     "start": "put a recipe in params.yaml's place",
@@ -46,7 +46,9 @@ def main() -> None:
         command = import_module(f"commands.{called.command}")
         parser = argparse.ArgumentParser(prog=f"thaw {called.command}", description=inspect.getdoc(command.main))
         command.add_arguments(parser)
-        command.main(**vars(parser.parse_args(called.arguments)))
+        arguments = vars(parser.parse_args(called.arguments))
+        refuse_special(arguments.values())
+        command.main(**arguments)
 
 
 if __name__ == "__main__":

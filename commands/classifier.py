@@ -10,6 +10,7 @@ import numpy as np
 from commands.predict import printable
 from thaw.engines.openvino import Engine, finite
 from thaw.errors import UserError
+from thaw.files import read_bytes
 from thaw.formats import model_file
 from thaw.images.decoding import UnreadableImageError, pixels
 from thaw.progress import progress
@@ -53,7 +54,7 @@ class Classifier:
     def read(self, path: Path) -> np.ndarray | Unreadable:
         """Return a file's image as `pixels` makes it."""
         try:
-            return self.pixels(path.read_bytes())
+            return self.pixels(read_bytes(path))
         except OSError as error:
             return Unreadable(path, f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:

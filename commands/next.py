@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commands.predict import printable, refuse_folder, whole_number, writing_table
+from commands.predict import path_cell, printable, refuse_folder, text_cell, whole_number, writing_table
 from thaw.errors import UserError
 from thaw.files import files_at, sha256
 from thaw.formats.manifest import read_manifest
@@ -154,7 +154,7 @@ def _show(chosen: list[tuple[Path, str, float]], out: Path | None) -> None:
     if out:
         with writing_table(out, ["path", "class", "confidence"]) as write:
             for path, name, confidence in chosen:
-                write([path, name, f"{confidence:.9g}"])
+                write([path_cell(path), text_cell(name), f"{confidence:.9g}"])
         return
     longest = max((len(printable(path)) for path, _, _ in chosen), default=0)
     widest = max((len(name) for _, name, _ in chosen), default=0)

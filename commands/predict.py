@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from thaw import errors
 from thaw.errors import UserError
 from thaw.files import files_at, replacing
+from thaw.params.labels import is_formula
 
 TOP = 5
 Show = Callable[[Path, list[tuple[str, float]]], object]
@@ -107,7 +109,10 @@ def _csv_rows(out: Path, top: int) -> Iterator[Show]:
     columns = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "probability")]
     with writing_table(out, ["path", *columns]) as write:
         yield lambda path, best: write(
-            [path, *(value for name, probability in best for value in (name, f"{probability:.9g}"))]
+            [
+                path_cell(path),
+                *(value for name, probability in best for value in (text_cell(name), f"{probability:.9g}")),
+            ]
         )
 
 
@@ -125,4 +130,18 @@ def _printer(paths: list[Path], classes: list[str]) -> Show:
 
 def printable(path: Path) -> str:
     """Return a path as a terminal can show it, whatever its bytes."""
-    return str(path).encode(errors="backslashreplace").decode()
+    return errors.printable(str(path).encode(errors="backslashreplace").decode()).replace("\n", "\\n")
+
+
+def path_cell(path: Path) -> str:
+    """Return a path as a spreadsheet takes it for a text.
+
+    >>> path_cell(Path("=SUM(1).png"))
+    './=SUM(1).png'
+    """
+    return f"./{path}" if is_formula(str(path)) else str(path)
+
+
+def text_cell(text: str) -> str:
+    """Return a text as a spreadsheet takes it for one: behind an apostrophe where it would be a formula."""
+    return f"'{text}" if is_formula(text) else text

@@ -1,5 +1,6 @@
 """The embedded data set: scikit-learn's handwritten digits as PNG files in class folders."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -18,11 +19,19 @@ def main(folder: Path) -> None:
     digits = load_digits()
     announce(f"digits: writing {len(digits.images)} images of handwritten digits to {folder}")
     unwatch(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    for number, (values, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        path = folder / str(label) / f"{number:04}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.round(values * (255 / BRIGHTEST)).astype(np.uint8)).save(path)
+    written = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        for number, (values, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+            path = written / str(label) / f"{number:04}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.round(values * (255 / BRIGHTEST)).astype(np.uint8)).save(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        written.rename(folder)
+    except OSError as error:
+        error.filename, error.filename2 = str(folder), None
+        raise
+    finally:
+        shutil.rmtree(written, ignore_errors=True)
 
 
 if __name__ == "__main__":

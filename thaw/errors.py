@@ -1,5 +1,37 @@
-"""The one exception for everything a user can cause and can mend."""
+"""Everything a user can cause and can mend, and how it is told."""
+
+import errno
+
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there, then run it again"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "give permission there, then run it again"),
+    errno.EFBIG: "allow larger files (ulimit -f), then run it again",
+    errno.EMFILE: "allow more open files (ulimit -n), then run it again",
+}
+"""What to do, by the number of a system's error."""
+CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""Characters that a terminal obeys, written out."""
 
 
 class UserError(Exception):
     """An error that says what is wrong, where, and what to do; it is shown without a traceback."""
+
+
+def explained(error: OSError) -> str:
+    """Return in one line what the system refused, where, how much was needed, and what to do, as far as it is known.
+
+    >>> explained(PermissionError(errno.EACCES, "Permission denied", "data/manifest.csv"))
+    'data/manifest.csv: Permission denied; give permission there, then run it again'
+    """
+    reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
+    parts = [reason, *getattr(error, "__notes__", ()), REMEDIES.get(error.errno or 0, "")]
+    return f"{error.filename or 'a file'}: {'; '.join(filter(None, parts))}"
+
+
+def printable(text: str) -> str:
+    r"""Return a text without what a terminal would obey: control characters are written out, but for line breaks.
+
+    >>> printable("oak\x1b[2J")
+    'oak\\x1b[2J'
+    """
+    return text.translate(CONTROLS)

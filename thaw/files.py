@@ -1,14 +1,18 @@
 """Finding files, writing them whole or not at all, and naming them by their content."""
 
 import csv
+import errno
 import hashlib
 import io
 import os
 import re
+import shutil
+import stat
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -24,6 +28,17 @@ IGNORED = {
 # Copies that editors keep, what DVC says of data beside them, where Windows has a download from: also as WSL writes it.
 IGNORED_ENDS = ("~", ".dvc", ":zone.identifier", "\uf03azone.identifier")
 
+LARGEST_FILE = 2**30
+"""Bytes of a file that is read whole, such as an image: what has more is refused before memory is taken for it."""
+KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+# Errors that only writing has; the others can be of a file that is read meanwhile.
+OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 DIGITS = 6
 """Decimal places of scores that are written: what is behind them differs from one kind of processor to another."""
 # What Python and the libraries raise of files whose bytes are others than those that were written.
@@ -100,24 +115,95 @@ def refuse(error: OSError) -> NoReturn:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     Nobody ever sees a half-written file: when the block fails, `path` is what it was before.
+
+    Args:
+        path: where to.
+        needed: how many bytes will be written, if that is known, for the message.
+
+    Raises:
+        OSError: it cannot be written; it names `path`.
 
     >>> with replacing(Path("note.txt")) as temporary:
     ...     written = temporary.write_text("whole")
     >>> Path("note.txt").read_text()
     'whole'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
         unwatch(path)
+    except OSError as error:
+        if error.errno in OF_WRITING or error.filename in map(str, (temporary, path, path.parent)):
+            error.filename, error.filename2 = str(path), None
+            _note_room(error, path.parent, needed)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what forbids to remove it forbade to write it, which is told
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield an empty folder for files that are needed for as long as the block lasts.
+
+    Raises:
+        OSError: there is no place for it, or no room in it; it names the place.
+    """
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno in OF_WRITING or error.filename is None:
+            error.filename, error.filename2 = f"the folder for temporary files, {tempfile.gettempdir()}", None
+            _note_room(error, Path(tempfile.gettempdir()), None)
+            error.add_note("TMPDIR can name another one")
+        raise
+
+
+def _note_room(error: OSError, folder: Path, needed: int | None) -> None:
+    """Have a full disk's error say how much was needed, and how much is free."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        with suppress(OSError):
+            free = f"{shutil.disk_usage(folder).free / 10**6:,.1f} MB are free there"
+            error.add_note(f"{needed / 10**6:,.1f} MB are needed, {free}" if needed else free)
+
+
+def require_regular(path: Path) -> os.stat_result:
+    """Return what the system says of a file that can be read to its end: no pipe, socket, device or folder.
+
+    Raises:
+        OSError: it is something else, or not there.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(code, f"{_kind(found)}, where a file is expected", str(path))
+    return found
+
+
+def _kind(found: os.stat_result) -> str:
+    return KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+
+
+def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
+    """Return the bytes of a file that can be read to its end, and is not too large.
+
+    Raises:
+        OSError: it cannot be read, is no such file, or has more than `most` bytes.
+    """
+    found = require_regular(path)
+    if found.st_size > most:
+        raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
+    # Of a file that grows, what it was; and what was put in its place meanwhile makes nobody wait.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(found.st_size)
 
 
 @contextmanager
@@ -321,6 +407,8 @@ def require_title(path: Path, found: str) -> None:
 def reading(path: Path | str) -> Iterator[None]:
     """Make a `UserError` of what is raised of a stage's file that is missing, cannot be read, or is damaged."""
     try:
+        if isinstance(path, Path):
+            require_regular(path)
         yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it") from None
@@ -328,7 +416,9 @@ def reading(path: Path | str) -> Iterator[None]:
         raise UserError(f"{path}: a folder, where a file is expected; {ANEW}") from None
     except PermissionError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (*DAMAGE, OSError):
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EINVAL and error.filename:
+            raise UserError(f"{path}: {error.strerror}; {ANEW}") from None
         raise damaged(path) from None
 
 
@@ -345,5 +435,6 @@ def damaged(path: Path | str) -> UserError:
 
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's bytes."""
+    require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

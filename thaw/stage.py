@@ -9,13 +9,13 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
-from thaw.errors import UserError
+from thaw.errors import UserError, explained, printable
 from thaw.files import unchanged
 from thaw.reuse.folder import project_folder
 
@@ -25,8 +25,8 @@ def run(stage: Callable[..., None]) -> None:
 
     A parameter annotated `Path` gets a `Path`, every other one the text itself; one with a default may be left out.
     What it reads must not change meanwhile: that is an error, behind which nothing is left of what it wrote.
-    A `UserError` ends the process with status 1 and its message alone, Ctrl-C with status 130 and without a word. How
-    long a success took is kept; see `durations`.
+    A `UserError` ends the process with status 1 and its message alone, and so does what the system refuses, such as to
+    write on a full disk; Ctrl-C with status 130 and without a word. How long a success took is kept; see `durations`.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(stage))
     for parameter in inspect.signature(stage).parameters.values():
@@ -35,6 +35,7 @@ def run(stage: Callable[..., None]) -> None:
         parser.add_argument(f"--{parameter.name.replace('_', '-')}", type=kind, required=is_needed)
     with in_terminal():
         arguments = vars(parser.parse_args())
+        refuse_special(arguments.values())
         with unchanged(value for value in arguments.values() if isinstance(value, Path)):
             stage(**arguments)
         with suppress(OSError):  # without it, only estimates are lost
@@ -56,13 +57,26 @@ def in_terminal() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
     except BrokenPipeError:  # nobody reads on, as behind `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        # Whatever writes a file names it.
+        error.filename = error.filename or "standard output or error"
+        sys.exit(f"error: {printable(explained(error))}")
+    except MemoryError as error:
+        sys.exit(f"error: not enough memory: {error or 'let fewer processes run at a time'}")
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again does not want to wait
         sys.exit(130)
+
+
+def refuse_special(paths: Iterable[object]) -> None:
+    """Raise a `UserError` if one is the path of a pipe, socket or device, from which one would read for ever."""
+    for path in paths:
+        if isinstance(path, Path) and path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path}: a pipe, socket or device, where a file or folder is expected")
 
 
 def durations() -> dict[tuple[str, ...], float]:
@@ -99,4 +113,4 @@ def _duration_file() -> Path:
 
 def announce(text: str) -> None:
     """Print the line with which a stage says what it will do."""
-    print(text, flush=True)
+    print(printable(text), flush=True)

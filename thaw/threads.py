@@ -4,10 +4,34 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Condition
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Budget:
+    """What all threads together may take of something, such as of memory: whoever wants more than is left waits."""
+
+    def __init__(self, most: int):
+        self._most = self._left = most
+        self._changed = Condition()
+
+    @contextmanager
+    def taking(self, count: int) -> Iterator[None]:
+        """Take some while the block lasts; who wants more than there is takes all."""
+        count = min(count, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= count)
+            self._left -= count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += count
+                self._changed.notify_all()
 
 
 def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -114,7 +114,8 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
         except UnreadableImageError as error:
             return _Read(file, reason=str(error))
         looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
-        return _Read(file, digest, "", looks, thumbnail(image), used_bits(source, image))
+        bits = used_bits(source, image)
+        return _Read(file, digest, "", looks, thumbnail(image), bits)
 
     return on_all_cores(read_one, files)
 

@@ -15,7 +15,7 @@ from thaw.files import files_below, is_ignored, refuse
 from thaw.formats.manifest import SPLITS
 from thaw.images.reading import ROW_MARK, open_array
 from thaw.params.dataset import Dataset
-from thaw.params.labels import alike, unreadable
+from thaw.params.labels import alike, is_formula, unreadable
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -158,6 +158,8 @@ def _require_text(folder: Path, images: list[Labelled], beside: list[Skipped]) -
     for path in [*(one.path for one in beside), *(image.path for image in images)]:
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
             raise UserError(f"{folder}: the file name {path!r} is not UTF-8 text or has control characters; rename it")
+        if is_formula(path):
+            raise UserError(f"{folder}: the file name {path!r} is a formula to spreadsheets; rename it")
 
 
 def _refuse_labels(source: Path, places: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas
 
 from thaw.errors import UserError
+from thaw.files import read_bytes
 
 NEEDED = {"path", "label"}
 OPTIONAL = {"split": None, "group": ""}
@@ -33,7 +34,7 @@ def read_table(path: Path) -> pandas.DataFrame:
     >>> read_table(Path("labels.csv"))[["line", "label"]].values.tolist()
     [[2, 'NA'], [3, '007']]
     """
-    content = path.read_bytes()
+    content = read_bytes(path)
     encoding = "UTF-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "UTF-8"
     try:
         text = content.decode(encoding).removeprefix("\ufeff")

@@ -22,6 +22,7 @@ from thaw.files import files_at
 from thaw.formats.manifest import SPLITS, Row
 from thaw.formats.row_file import RowFile
 from thaw.formats.thumbnails import writing_thumbnails
+from thaw.images import reading
 from thaw.images.decoding import pixels
 from thaw.params.dataset import Dataset, Split
 from thaw.params.labels import alike
@@ -295,14 +296,14 @@ def test_a_link_to_nowhere_is_a_bad_file(folder):
 
 
 def test_a_file_without_permission_is_a_bad_file(folder, monkeypatch):
-    locked, read = folder / "oak" / "0.png", Path.read_bytes
+    locked, read = folder / "oak" / "0.png", reading.read_bytes
 
     def refuse(path):  # as the system does; it lets root read every file, and tests may run as root
         if path == locked:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return read(path)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(reading, "read_bytes", refuse)
     assert f"{locked}: cannot be read: Permission denied" in message(folder)
     assert skipped(folder) == {"oak/0.png": "cannot be read: Permission denied"}
 

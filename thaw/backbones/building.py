@@ -104,5 +104,6 @@ def _load_file(network: keras.Model, entry: Backbone) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Keras only warns of layers that the file does not have
             network.load_weights(path)
-    except (ValueError, OSError, UserWarning) as error:
-        raise UserError(f"{path}: does not fit {entry.architecture}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # Keras raises nearly everything of a damaged file
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: does not fit {entry.architecture}: {reason}") from None

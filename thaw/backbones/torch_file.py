@@ -6,7 +6,11 @@ each an 8-byte count and the raw values. A pickle can call anything that it can 
 names that a state dict needs are resolved, to functions of ours, and everything else is refused.
 """
 
+import math
+import os
 import pickle
+import reprlib
+import struct
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,12 +18,29 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from thaw.errors import UserError
+from thaw.files import require_regular
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
 Storage = tuple[str, np.dtype, int]
 """A storage's key, the type of its values and their number."""
 STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+OPCODES = (
+    *(pickle.PROTO, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.REDUCE, pickle.BUILD, pickle.BINPERSID),
+    *(
+        pickle.BINPUT,
+        pickle.LONG_BINPUT,
+        pickle.BINGET,
+        pickle.LONG_BINGET,
+        pickle.NONE,
+        pickle.NEWTRUE,
+        pickle.NEWFALSE,
+    ),
+    *(pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE),
+    *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.EMPTY_LIST, pickle.APPEND),
+    *(pickle.APPENDS, pickle.EMPTY_DICT, pickle.SETITEM, pickle.SETITEMS),
+)
+"""What `torch.save` writes of a state dict, in the protocol 2."""
 # What unpickling raises when a file is not what it should be, and NumPy when a tensor cannot be.
 _DAMAGED = (
     pickle.UnpicklingError,
@@ -30,7 +51,14 @@ _DAMAGED = (
     LookupError,
     OverflowError,
     MemoryError,
+    RecursionError,
+    AssertionError,
+    struct.error,
 )
+
+
+_Unpickler: Any = pickle._Unpickler
+"""The one that is written in Python, since that in C takes as much memory as a file asks for, whatever its size."""
 
 
 class _Tensor:
@@ -47,11 +75,23 @@ class _Tensor:
         last = self.offset + sum((length - 1) * step for length, step in zip(self.shape, self.strides, strict=True))
         if self.offset < 0 or min((0, *self.strides)) < 0 or min((1, *self.shape)) < 1 or last >= storage.size:
             raise ValueError("a tensor lies outside its storage")
+        if math.prod(self.shape) > storage.size:
+            raise ValueError("a tensor is larger than its storage")
         steps = [step * storage.itemsize for step in self.strides]
         return np.lib.stride_tricks.as_strided(storage[self.offset :], self.shape, steps).copy()
 
 
-class _StateDictUnpickler(pickle.Unpickler):
+class _StateDictUnpickler(_Unpickler):  # type: ignore[misc]
+    """Knows what a state dict is made of, and nothing else.
+
+    Keys are text: to hash tuples of tuples may take for ever.
+    """
+
+    stack: list[Any]
+    append: Any
+
+    dispatch = {code: run for code, run in _Unpickler.dispatch.items() if code in b"".join(OPCODES)}
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
@@ -65,7 +105,20 @@ class _StateDictUnpickler(pickle.Unpickler):
         match reference:
             case ("storage", np.dtype() as dtype, str(key), str(), int(count), None):
                 return key, dtype, count
-        raise pickle.UnpicklingError(f"unexpected reference {reference!r}")
+        raise pickle.UnpicklingError(f"unexpected reference {reprlib.repr(reference)}")
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        if not all(isinstance(key, str) for key in items[::2]):
+            raise pickle.UnpicklingError("a key is no text")
+        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+
+    def load_setitem(self) -> None:
+        self.metastack.append(self.stack[:-2])
+        self.stack = self.stack[-2:]
+        self.load_setitems()
+
+    dispatch |= {pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems}
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
@@ -79,6 +132,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
             need.
     """
     try:
+        require_regular(path)
         with path.open("rb") as file:
             return _read_tensors(file)
     except _DAMAGED as error:
@@ -92,8 +146,11 @@ def _read_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
     tensors: dict[str, _Tensor] = _unpickled(file)
     declared = {tensor.key: (tensor.dtype, tensor.count) for tensor in tensors.values()}
     storages = {}
-    for key in _unpickled(file):
+    size = os.fstat(file.fileno()).st_size
+    for key in map(str, _unpickled(file)):
         dtype, count = declared[key]
+        if count * dtype.itemsize > size:
+            raise ValueError(f"storage {key} is larger than the file")
         if int.from_bytes(file.read(8), "little") != count:
             raise ValueError(f"storage {key} has another length than declared")
         storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)

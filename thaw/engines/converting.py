@@ -1,7 +1,8 @@
 """Models as OpenVINO has them, made by Keras."""
 
+import errno
 import re
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from thaw.engines import kept
 from thaw.engines.kept import Graph
+from thaw.files import temporary_folder
 from thaw.machine import HAS_OPENVINO
 from thaw.networks.backend import has_gpu, inference, keras, quiet
 from thaw.networks.boundary import tail
@@ -46,6 +48,8 @@ def graph_of(model: keras.Model) -> Graph | None:
             graph = converted(function)
             row = _random_row(model)
             found = None if _is_plain(model) else _computed(graph, row)
+    except OSError:  # the disk is full, which is no reason to compute by another engine
+        raise
     except Exception as error:  # converters raise nearly everything
         unknown = re.search("(?:rule found for operations|is failed for): (.*)", str(error))
         reason = unknown[1] if unknown else next(iter(str(error).splitlines()), type(error).__name__)
@@ -74,9 +78,12 @@ def converted(function: Any) -> Graph:
     for result in results if len(results) > 1 else ():
         if own not in result.output(0).get_names():
             model.remove_result(result)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.xml"
-        openvino.serialize(model, path)
+    with temporary_folder() as folder:
+        path = folder / "model.xml"
+        try:
+            openvino.serialize(model, path)
+        except RuntimeError as error:  # of C++'s streams, which do not say why
+            raise OSError(errno.ENOSPC, f"cannot be written: {error}") from None
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
@@ -116,6 +123,7 @@ def keep_trained(path: Path, model: keras.Model, boundary: str | None) -> None:
         boundary: the layer whose activations are the inputs; None if pixels are.
     """
     if runs_on_openvino() and (place := kept.place_of_trained(path, boundary)):
-        graph = graph_of(model if boundary is None else tail(model, boundary))
-        if graph:
-            kept.keep(place, {}, graph)
+        with suppress(OSError):  # it is made when it is needed, then
+            graph = graph_of(model if boundary is None else tail(model, boundary))
+            if graph:
+                kept.keep(place, {}, graph)

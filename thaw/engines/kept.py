@@ -48,10 +48,12 @@ def read(path: Path) -> tuple[dict[str, Any], Graph] | None:
             xml, weights = (archive.read(name) for name in MEMBERS)
             if archive.comment != _seal(path, about, xml, weights):
                 return None
-        os.utime(path)
-        return json.loads(about), (xml, weights)
+        known = json.loads(about)
     except (OSError, *DAMAGE):
         return None
+    with suppress(OSError):  # of a folder that cannot be written, nothing is removed
+        os.utime(path)
+    return known, (xml, weights)
 
 
 def _seal(path: Path, *members: bytes) -> bytes:

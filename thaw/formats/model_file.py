@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thaw.errors import UserError
+from thaw.errors import UserError, printable
 from thaw.files import damaged, reading, replacing, require_title, title
 
 RECORD = "thaw.json"
+LARGEST_SIDE = 4096
+"""Pixels of images' longer side that params.yaml allows, and a file may ask for."""
 Members = dict[str, bytes]
 """The contents of the files inside, by their names."""
 
@@ -72,7 +74,8 @@ def write(path: Path, members: Members, record: Record) -> None:
         record: goes into the file.
     """
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    needed = sum(map(len, members.values()))
+    with replacing(path, needed) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         told = _sealed({**to_json(record), "digests": digests, "title": title(path)})
         for name, content in {**members, RECORD: told}.items():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
@@ -96,7 +99,7 @@ def _read(path: Path) -> tuple[Record, dict[str, str]]:
                 f"{path}: not a model that Thaw wrote, for there is no {RECORD} inside; one that is damaged, "
                 "`dvc repro` makes anew once it is deleted"
             )
-        content = archive.read(RECORD)
+        content = stored(archive, RECORD)
         tree: dict[str, Any] = json.loads(content)
         seal = tree.pop("seal")
         if _sealed(tree) != content or not isinstance(seal, str):
@@ -104,7 +107,36 @@ def _read(path: Path) -> tuple[Record, dict[str, str]]:
         digests: dict[str, str] = tree.pop("digests")
         require_title(path, tree.pop("title"))
         kind = BackboneRecord if "backbone" in tree else ModelRecord
-        return kind(**tree), digests
+        record = kind(**tree)
+        if isinstance(record, ModelRecord) and not _is_usable(record):
+            raise UserError(
+                f"{path}: not a model that Thaw wrote: its images have more than {LARGEST_SIDE} pixels a side, or "
+                "its classes names with control characters"
+            )
+        return record, digests
+
+
+def stored(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return the content of a file inside; all are stored as they are, so that none is larger than the whole.
+
+    Raises:
+        BadZipFile: it is compressed, and could be of any size.
+        KeyError: there is no such file.
+    """
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise zipfile.BadZipFile
+    return archive.read(name)
+
+
+def _is_usable(record: ModelRecord) -> bool:
+    """Say whether images can be made as large as a record says, and its classes be shown."""
+    sides, classes = record.tensors.get("pixels", [1, 1]), record.classes
+    return (
+        len(sides) == 2
+        and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides)
+        and len(classes) > 0
+        and all(isinstance(name, str) and printable(name) == name and "\n" not in name for name in classes)
+    )
 
 
 def verify(path: Path) -> Record:
@@ -115,7 +147,8 @@ def verify(path: Path) -> Record:
     """
     record, digests = _read(path)
     with reading(path), zipfile.ZipFile(path) as archive:
-        found = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist() if name != RECORD}
+        names = [name for name in archive.namelist() if name != RECORD]
+        found = {name: hashlib.sha256(stored(archive, name)).hexdigest() for name in names}
     if found != digests:
         raise damaged(path)
     return record

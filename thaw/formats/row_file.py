@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
-from thaw.files import damaged, reading, require_title
+from thaw.files import damaged, reading, require_regular, require_title
 from thaw.images.normalization import Normalization
 
 
@@ -121,11 +121,13 @@ class RowFile:
     def __init__(self, path: Path):
         self.path = path
         with reading(path):
+            size = require_regular(path).st_size
             self._file = h5py.File(path, "r")
             header = self._file.attrs["header"].decode()
             grouped = ["groups"] if "groups" in self._file else []
-            columns = {name: self._file[name][()] for name in ["keys", "paths", "labels", "digests", *grouped]}
-            self._rows = self._file["rows"]
+            names = ["keys", "paths", "labels", "digests", *grouped]
+            columns = {name: stored(self._file, name, size)[()] for name in names}
+            self._rows = stored(self._file, "rows", size)
             self.digest: str = self._file.attrs["digest"].decode()
             if digest_of(header, columns) != self.digest or len(self._rows) != len(columns["keys"]):
                 raise ValueError
@@ -204,6 +206,17 @@ class RowFile:
         """Yield the rows of `part` in order, `count` at a time, at the end perhaps fewer."""
         for start in range(part.start, part.stop, count):
             yield self.read(start, min(start + count, part.stop))
+
+
+def stored(file: h5py.File, name: str, most: int) -> h5py.Dataset:
+    """Return a dataset that is in a file itself, before anything is read of it.
+
+    Raises:
+        ValueError: it is elsewhere, or says to be larger than the file, of `most` bytes, is.
+    """
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or file[name].nbytes > most:
+        raise ValueError
+    return file[name]
 
 
 def row_digests(rows: np.ndarray) -> list[bytes]:

@@ -1,6 +1,10 @@
 """Writing a file of rows; see `row_file`."""
 
+import ctypes
 import json
+import math
+import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from thaw.files import replacing, title
+from thaw.files import OF_WRITING, replacing, title
 from thaw.formats.row_file import Index, Origin, digest_of, row_digests
+
+DIGEST = np.dtype("S64")
+OVERHEAD = 2**16
+"""Bytes that are more than enough for what HDF5 and the header add."""
 
 
 class RowWriter:
@@ -17,7 +25,7 @@ class RowWriter:
 
     def __init__(self, file: h5py.File, shape: tuple[int, ...], dtype: np.dtype):
         self._rows = file.create_dataset("rows", shape, dtype, track_times=False)
-        self.digests = np.empty(shape[0], "S64")
+        self.digests = np.empty(shape[0], DIGEST)
         self.written = 0
 
     def write(self, batches: Iterable[np.ndarray]) -> None:
@@ -63,7 +71,8 @@ def writing(
     >>> file.read_split("test")
     (array([[[[40, 50, 60]]]], dtype=uint8), array([0], dtype=int32))
     """
-    with replacing(path) as temporary, _create(temporary) as file:
+    needed = _size(index, row_shape, dtype)
+    with replacing(path, needed) as temporary, _create(temporary, needed) as file:
         writer = RowWriter(file, (len(index.labels), *row_shape), dtype)
         yield writer
         if writer.written != len(index.labels):
@@ -91,13 +100,46 @@ def writing(
         file.attrs["digest"] = np.bytes_(digest_of(header, columns).encode())
 
 
-def _create(path: Path) -> h5py.File:
+def _size(index: Index, row_shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Return at least how many bytes a row file will have."""
+    columns = sum(column.nbytes for column in (index.keys, index.paths, index.labels, index.groups))
+    rows = math.prod((len(index.labels), *row_shape)) * dtype.itemsize
+    return rows + columns + len(index.labels) * DIGEST.itemsize + len(json.dumps(index.classes)) + OVERHEAD
+
+
+@contextmanager
+def _create(path: Path, needed: int) -> Iterator[h5py.File]:
     """Create an HDF5 file whose own structures carry checksums, so that HDF5 notices when one is damaged.
 
-    Without the times at which its parts were made: the same content is the same bytes.
+    Without the times at which its parts were made: the same content is the same bytes. Its room is taken before
+    anything is written: HDF5 crashes at the end of a process in which the disk became full under it.
+
+    Raises:
+        OSError: there is not so much room.
     """
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_obj_track_times(False)
-    return h5py.File(h5py.h5f.create(bytes(path), h5py.h5f.ACC_TRUNC, creation, access))
+    size = 0
+    try:
+        with h5py.File(h5py.h5f.create(bytes(path), h5py.h5f.ACC_TRUNC, creation, access)) as file:
+            _reserve(file.id.get_vfd_handle(), needed)
+            yield file
+            file.flush()
+            size = file.id.get_filesize()
+    except (OSError, RuntimeError) as error:  # HDF5 tells in words what the system said
+        if code := re.search(r"errno = (\d+)", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
+        raise
+    os.truncate(path, size)  # which gives back what was reserved and not needed
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Have the system keep room for a file to grow to a size, where it can: where it cannot, nothing is done."""
+    allocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+    if allocate is None:
+        return
+    allocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong]
+    if allocate(descriptor, 0, 0, size) and (code := ctypes.get_errno()) in OF_WRITING:
+        raise OSError(code, os.strerror(code))

@@ -20,11 +20,10 @@ LEGEND = "class N: the font lacks its name, which has that number in class_distr
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """Return a JPEG of an RGB image, its longest side `THUMBNAIL_SIDE` pixels or fewer."""
-    small = image.copy()
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    """Return a JPEG of an RGB image, which becomes as small, its longest side `THUMBNAIL_SIDE` pixels or fewer."""
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
+    image.save(file, "JPEG", quality=85)
     return file.getvalue()
 
 

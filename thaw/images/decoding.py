@@ -13,6 +13,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from thaw.threads import Budget
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 PNG, TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The bytes that files of these formats begin with."""
@@ -44,6 +46,13 @@ UPRIGHT = {
 """The turn that shows a stored image upright, by EXIF's orientation."""
 # By EXIF's orientation: whether rows become columns, and whether what is shown ends where the stored image begins.
 TURNED, FLIPPED_ACROSS, FLIPPED_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
+
+SCANS = 500
+"""The most scans of a progressive JPEG file; others have about ten, and each takes as long as the image is large."""
+STRIP = 2**22
+"""Pixels that are handled at a time where several copies of them are made."""
+DECODED = Budget(2 * (Image.MAX_IMAGE_PIXELS or 0))
+"""Pixels of the images that all threads together decode at a time: as many as two of the largest have."""
 
 # Pillow refuses twice `MAX_IMAGE_PIXELS` and warns of less, but a warning cannot be made an error in one thread only.
 # What else it warns of does not change what is shown: entries of EXIF, further frames, how transparency is stored.
@@ -77,7 +86,8 @@ def decode(source: bytes | np.ndarray, least: int | None = None) -> Image.Image:
     image = _open(source)
     if least:
         _draft(image, min(image.size) / least)
-    return _load(image)
+    with DECODED.taking(image.width * image.height):
+        return _load(image)
 
 
 def used_bits(source: bytes | np.ndarray, shown: Image.Image) -> int | None:
@@ -93,7 +103,7 @@ def used_bits(source: bytes | np.ndarray, shown: Image.Image) -> int | None:
     if isinstance(source, np.ndarray) or not source.startswith((PNG, *TIFF)):
         return None
     bits = source[24] if source.startswith(PNG) else _bits_of_tiff(_open(source))
-    return 8 + int(np.asarray(shown).max()).bit_length() if bits >= 16 else None
+    return 8 + int(np.max(shown.getextrema())).bit_length() if bits >= 16 else None
 
 
 def pixels(
@@ -138,14 +148,27 @@ def pixels(
             across, down = down, across
         shrunk = (max if method == "pad" else min)(across / width, down / height)
         fraction = _draft(image, min(shrunk, across, down) / MARGIN)  # a line keeps one pixel of the result
-    image = _load(image)
-    if fraction == 1:
-        return _resize(image, (0, 0, *image.size), height, width, method, interpolation)
+    with DECODED.taking(image.width * image.height):
+        image = _load(image)
+        if fraction == 1:
+            return _resize(image, (0, 0, *image.size), height, width, method, interpolation)
     # The last of the larger pixels may reach beyond what the file shows.
     left = image.width - across / fraction if turn in FLIPPED_ACROSS else 0
     top = image.height - down / fraction if turn in FLIPPED_DOWN else 0
     box = (left, top, left + across / fraction, top + down / fraction)
     return _resize(image, box, height, width, method, interpolation)
+
+
+def require_pixels(height: int, width: int) -> None:
+    """Refuse an image that is too large, before memory is taken for it, or empty.
+
+    Raises:
+        UnreadableImageError: it has more than Pillow's `Image.MAX_IMAGE_PIXELS`, or none.
+    """
+    if not height * width:
+        raise UnreadableImageError("it has no pixels")
+    if Image.MAX_IMAGE_PIXELS and height * width > Image.MAX_IMAGE_PIXELS:
+        raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
 
 
 @contextmanager
@@ -174,8 +197,9 @@ def _open(data: bytes) -> Image.Image:
             reason = "truncated, or TIFF of a kind that is not read, such as 14 bits a channel: save it with 8 or 16"
             raise UnreadableImageError(reason) from None
         raise
-    if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError
+    require_pixels(image.height, image.width)
+    if image.info.get("progressive") and data.count(b"\xff\xda") > SCANS:
+        raise UnreadableImageError(f"more than {SCANS} scans, which would take too long to decode")
     return image
 
 
@@ -199,6 +223,7 @@ def _draft(image: Image.Image, most: float) -> int:
 def _load(image: Image.Image) -> Image.Image:
     with _refusing():
         image.load()
+        require_pixels(image.height, image.width)
         turn = UPRIGHT.get(_orientation(image))
     if image.mode.startswith("I;16") or image.mode == "I":
         image = _to_8_bits(image)
@@ -208,14 +233,17 @@ def _load(image: Image.Image) -> Image.Image:
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """Return an image of whole numbers as one of 256 grey levels, what is transparent being white."""
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     bits = 12 if _bits_of_tiff(image) == 12 else 16
     is_negative = isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
     if values.min() < 0 or values.max() > 65535:
         raise UnreadableImageError("its grey levels do not fit in 16 bits")
-    levels = values >> (bits - 8)
-    levels = np.where(values == image.info.get("transparency", -1), 255, 255 - levels if is_negative else levels)
-    return Image.fromarray(levels.astype(np.uint8))
+    levels = (values >> (bits - 8)).astype(np.uint8)
+    if is_negative:
+        np.subtract(255, levels, out=levels)
+    if "transparency" in image.info:
+        levels[values == image.info["transparency"]] = 255
+    return Image.fromarray(levels)
 
 
 def _bits_of_tiff(image: Image.Image) -> int:
@@ -234,9 +262,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    layer = image.convert("RGBA")
-    white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, layer).convert("RGB")
+    """Return an image without what is transparent, made a strip at a time: the whole would be there four times."""
+    shown = Image.new("RGB", image.size)
+    height = max(1, STRIP // image.width)
+    for top in range(0, image.height, height):
+        layer = image.crop((0, top, image.width, min(top + height, image.height))).convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        shown.paste(Image.alpha_composite(white, layer).convert("RGB"), (0, top))
+    return shown
 
 
 def _resize(

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.images.decoding import UnreadableImageError
+from thaw.files import read_bytes, require_regular
+from thaw.images.decoding import UnreadableImageError, require_pixels
 
 ROW_MARK = "#"
 """Stands between an array's file and a row's number."""
@@ -31,11 +32,14 @@ def read_image(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
     name, _, row = path.rpartition(ROW_MARK)
     if name.endswith(".npy") and row.isdigit():
         return _row(open_array(folder / name)[int(row)])
-    data = (folder / path).read_bytes()
+    data = read_bytes(folder / path)
     return hashlib.sha256(data).hexdigest(), data
 
 
 def _row(values: np.ndarray) -> tuple[str, np.ndarray]:
+    if values.ndim < 2 or values.shape[2:] not in ((), (1,), (3,)):
+        raise UnreadableImageError(f"an image has the shape (height, width) or (height, width, 3), not {values.shape}")
+    require_pixels(*values.shape[:2])
     pixels = values.astype(np.uint8)
     if values.dtype != np.uint8 and not np.array_equal(pixels, values):
         raise UnreadableImageError("its values are not whole numbers from 0 to 255")
@@ -51,20 +55,25 @@ def open_array(path: Path) -> np.ndarray:
         UserError: it is missing, or no array of numbers.
     """
     try:
+        stat = require_regular(path)
         with path.open("rb") as file:
             is_archive = file.read(2) == b"PK"
         if is_archive:
             raise UserError(
                 f"{path}: an archive of arrays (.npz); save each of them in a file of its own by numpy.save"
             )
-        stat = path.stat()
         return _mapped(path, stat.st_mtime_ns, stat.st_size)
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; the layout npy reads <split>_images.npy and <split>_labels.npy"
         ) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: no array of numbers: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise UserError(f"{path}: no array of numbers: {error.strerror or error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # NumPy raises nearly everything of a damaged header
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: no array of numbers: {reason}") from None
 
 
 @cache

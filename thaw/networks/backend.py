@@ -4,13 +4,13 @@ import atexit
 import gc
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from thaw.errors import UserError
+from thaw.files import temporary_folder
 from thaw.machine import HAS_NVIDIA, backend, cpu
 
 LARGEST_CONSTANT = 2**14
@@ -58,8 +58,8 @@ os.environ["KERAS_BACKEND"] = backend("numpy")
 def _without_configuration() -> Iterator[None]:
     """Have Keras find none of its configuration file, which is a machine's; weights stay where it keeps them."""
     home = os.environ.get("KERAS_HOME")
-    with tempfile.TemporaryDirectory() as empty:
-        os.environ["KERAS_HOME"] = empty
+    with temporary_folder() as empty:
+        os.environ["KERAS_HOME"] = str(empty)
         try:
             yield
         finally:

@@ -2,20 +2,24 @@
 
 import json
 import math
-import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from thaw.errors import UserError
+from thaw.files import temporary_folder
 from thaw.formats import model_file
 from thaw.formats.model_file import Record
 from thaw.images.normalization import Normalization
 from thaw.networks.backend import keras
 from thaw.networks.hub import keras_hub
 
+WEIGHTS = "model.weights.h5"
+"""Keras's name of the file inside that has the weights."""
 HEAD = "head_"
 """Begins the names of a head's layers, and of no backbone's."""
 DROPOUT_RATES = ("rate", "drop_path_rate", "dropout_rate", "attention_dropout", "drop_path")
@@ -152,8 +156,8 @@ def save(model: keras.Model, path: Path, record: Record) -> None:
     """
     if weight := not_finite(model):
         raise UserError(f"{path}: not written, for numbers of the weight {weight} are not finite")
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "model.keras"
+    with temporary_folder() as folder:
+        written = folder / "model.keras"
         model.save(written)
         with zipfile.ZipFile(written) as archive:
             members = {name: archive.read(name) for name in sorted(archive.namelist())}
@@ -176,6 +180,25 @@ def _renumbered(tree: Any, numbers: dict[int, int]) -> Any:
     }
 
 
+@contextmanager
+def _bounded(most: int) -> Iterator[None]:
+    """Refuse layers that would have more weights, all together, than a file has bytes of them."""
+    add, left = keras.layers.Layer.add_weight, most
+
+    def add_weight(self: Any, shape: Any = None, *arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= math.prod(shape or ())
+        if left < 0:
+            raise ValueError(f"its layers have more weights than its {most:,} bytes of weights")
+        return add(self, shape, *arguments, **options)
+
+    keras.layers.Layer.add_weight = add_weight
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = add
+
+
 def load(path: Path) -> tuple[keras.Model, Record]:
     """Load a model that `save` wrote, and what its file says about it.
 
@@ -184,9 +207,15 @@ def load(path: Path) -> tuple[keras.Model, Record]:
     """
     record = model_file.verify(path)
     with zipfile.ZipFile(path) as archive:
-        if b'"keras_hub' in archive.read("config.json"):
+        if b'"keras_hub' in model_file.stored(archive, "config.json"):
             keras_hub()
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        most = archive.getinfo(WEIGHTS).file_size if WEIGHTS in archive.namelist() else 0
+    try:
+        with _bounded(most):
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises nearly everything of what nobody could have saved
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: no model that Keras loads in safe mode: {reason}") from None
     if weight := not_finite(model):
         raise UserError(
             f"{path}: numbers of the weight {weight} are not finite; train it anew, at a smaller learning rate"

@@ -24,6 +24,16 @@ class Backbone(Entry):
     seed: Seed = 0
     """Seed of random weights."""
 
+    @field_validator("weights")
+    @classmethod
+    def has_no_password(cls, weights: str) -> str:
+        if re.match(r"https?://[^/]*@", weights):
+            raise ValueError(
+                "a URL with a user name or password, which Git and the report would keep; fetch the file yourself, and "
+                "give its path"
+            )
+        return weights
+
     @field_validator("sha256")
     @classmethod
     def goes_with_a_file(cls, sha256: str | None, others: ValidationInfo) -> str | None:

@@ -20,7 +20,18 @@ def unreadable(label: str) -> str | None:
         unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp") and one not in JOINERS for one in label
     ) or label != label.strip(JOINERS):
         return "has control characters, or others that cannot be seen"
+    if is_formula(label):
+        return "is a formula that spreadsheets would run"
     return None
+
+
+def is_formula(text: str) -> bool:
+    """Say whether a spreadsheet takes a table's cell for a formula that calls something, or reads another cell.
+
+    >>> [is_formula(text) for text in ("=cmd|' /C calc'!A0", "@SUM(1)", "=1+1", "-20 C", "+1")]
+    [True, True, False, False, False]
+    """
+    return unicodedata.normalize("NFKC", text[:1]) in ("=", "+", "-", "@") and any(one in text for one in "(|!")
 
 
 def alike(labels: Iterable[str]) -> list[list[str]]:

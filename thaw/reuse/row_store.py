@@ -177,5 +177,6 @@ class RowStore:
 
 def _opened(path: Path) -> BinaryIO:
     """Open a segment; it then counts as used, and can be read to its end even if another process removes it."""
-    os.utime(path)
+    with suppress(OSError):  # of a folder that cannot be written, nothing is removed
+        os.utime(path)
     return path.open("rb", buffering=0)

@@ -1,0 +1,286 @@
+"""Full disks, and places that cannot be written: one line, nothing lost, and the same bytes once there is room."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, draw_trees, named
+from tests.faults.conftest import Tried
+
+CAN_MOUNT = (
+    sys.platform == "linux"
+    and subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+)
+needs_mounts = pytest.mark.skipif(not CAN_MOUNT, reason="only an administrator of a Linux machine can mount disks")
+
+PARAMS = """\
+dataset: {path: data/raw/images, layout: class_folders, split: {method: stratified, test: 0.2, validation: 0.2}}
+tensors:
+  small: {pixels: [32, 32], resize: pad, interpolation: bilinear, normalization: lite}
+backbones:
+  lite0: {architecture: EfficientNetLite0, weights: package}
+features:
+  bottleneck: {tensors: small, backbone: lite0, layer: top, pooling: avg}
+variants:
+  frozen_head: {start: backbones/lite0, inputs: features/bottleneck, fit: {solver: logistic_regression, C: [0.1]}}
+  half:
+    start: variants/frozen_head
+    inputs: tensors/small
+    freeze: top
+    fit: {epochs: 2, batch_size: 8, optimizer: {Adam: {learning_rate: 0.001}}}
+evaluation: {top_k: 1}
+cross_validation:
+  frozen_head: {start: backbones/lite0, inputs: features/bottleneck, folds: 2, repeats: 1}
+label_issues:
+  bottleneck: {}
+"""
+# For each stage, its arguments from `params.yaml` on, in the order of its parameters.
+STAGES: dict[str, tuple[str, ...]] = {
+    "digits": ("data/raw/digits",),
+    "manifest": (
+        *("params.yaml", "dataset", "data/raw/images", "data/manifest.csv", "data/skipped.csv", "data/near.csv"),
+        *("data/distribution.csv", "data/samples.jpg", "data/thumbnails.zip"),
+    ),
+    "tensors": ("params.yaml", "tensors.small", "data/raw/images", "data/manifest.csv", "data/tensors/small.h5"),
+    "backbone": ("params.yaml", "backbones.lite0", "models/backbones/lite0.keras"),
+    "features": (
+        *("params.yaml", "features.bottleneck", "data/tensors/small.h5", "models/backbones/lite0.keras"),
+        "data/features/bottleneck.h5",
+    ),
+    "train": (
+        *("params.yaml", "variants.frozen_head", "models/backbones/lite0.keras", "data/features/bottleneck.h5"),
+        *("models/variants/frozen_head.keras", "data/history/frozen_head.csv"),
+    ),
+    "train half": (
+        *("params.yaml", "variants.half", "models/variants/frozen_head.keras", "data/tensors/small.h5"),
+        *("models/variants/half.keras", "data/history/half.csv"),
+    ),
+    "evaluate": (
+        *("params.yaml", "evaluation", "frozen_head", "models/variants/frozen_head.keras"),
+        *("data/features/bottleneck.h5", "data/thumbnails.zip", "metrics/frozen_head.json"),
+        *("data/validation/frozen_head.csv", "data/predictions/frozen_head.csv", "data/per_class/frozen_head.csv"),
+        *("data/reliability/frozen_head.csv", "data/mistakes/frozen_head.jpg"),
+    ),
+    "evaluate half": (
+        *("params.yaml", "evaluation", "half", "models/variants/half.keras"),
+        *("data/tensors/small.h5", "data/thumbnails.zip", "metrics/half.json"),
+        *("data/validation/half.csv", "data/predictions/half.csv", "data/per_class/half.csv"),
+        *("data/reliability/half.csv", "data/mistakes/half.jpg"),
+    ),
+    "cross_validate": (
+        *("params.yaml", "cross_validation.frozen_head", "variants.frozen_head", "models/backbones/lite0.keras"),
+        *("data/features/bottleneck.h5", "metrics/cross_validation/frozen_head.json"),
+    ),
+    "label_issues": (
+        *("params.yaml", "label_issues.bottleneck", "data/features/bottleneck.h5", "data/thumbnails.zip"),
+        *("data/label_issues/bottleneck.csv", "data/suspected/bottleneck.jpg"),
+    ),
+    "report": (
+        *("params.yaml", "backbones", "features", "variants", "label_issues", "data/manifest.csv"),
+        *("data/thumbnails.zip", "data/validation", "data/predictions", "data/history", "data/label_issues"),
+        *("constraints.txt", "metrics/comparison.md", "metrics/learning_curves.svg", "metrics/report.html"),
+    ),
+}
+OUTPUTS = {
+    "digits": 1, "manifest": 6, "tensors": 1, "backbone": 1, "features": 1, "train": 2, "train half": 2,
+    "evaluate": 6, "evaluate half": 6, "cross_validate": 1, "label_issues": 2, "report": 3,
+}  # fmt: skip
+"""How many of the last arguments are written."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A folder in which every stage has run."""
+
+    folder: Path
+    python: Path
+
+    def stage(self, name: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a stage, behind commands of a shell that have mounts of their own."""
+        module, *_ = name.split()
+        arguments = [str(self.python / "python"), "-m", f"stages.{module}", *named(module, *STAGES[name])]
+        return self.run(arguments, before, **environment)
+
+    def run(self, arguments: list[str], before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        shell = ["unshare", "--mount", "sh", "-ec", f'{before}\nexec "$@"', "sh", *arguments] if before else arguments
+        return subprocess.run(
+            shell,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "THAW_CACHE": str(self.folder / ".thaw"), **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def contents(self) -> dict[str, bytes]:
+        """Return what is there, but for what is kept to save time."""
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        named = {path.relative_to(self.folder).as_posix(): path for path in files}
+        return {name: path.read_bytes() for name, path in named.items() if not name.startswith(".thaw/")}
+
+
+def first_bytes(folder: str, count: int) -> str:
+    """Return commands after which a folder has what it had, and room for some more bytes."""
+    return (
+        f"mkdir -p {folder} /tmp/kept.$$ && cp -a {folder}/. /tmp/kept.$$/\n"
+        f"size=$(( $(du -sk /tmp/kept.$$ | cut -f 1) * 1024 + 65536 + {count} ))\n"
+        f"mount -t tmpfs -o size=$size tmpfs {folder} && cp -a /tmp/kept.$$/. {folder}/ && rm -r /tmp/kept.$$\n"
+        f"room=$(( $(df --output=avail -B 1 {folder} | tail -n 1) - {count} ))\n"
+        f"head -c $room /dev/zero > {folder}/.filling || true\n"
+    )
+
+
+def read_only(folder: str) -> str:
+    return f"mkdir -p {folder} && mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}\n"
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> str:
+    """Assert that a process ended with one line that says where and why; return the line."""
+    lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1, (done.returncode, done.stdout[-500:], done.stderr[-2000:])
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "Exception ignored" not in done.stderr, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert done.stderr.rstrip().endswith(lines[0]), done.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+    return lines[0]
+
+
+AFTER = """\
+"$@" || code=$?
+for place in $PLACES; do diff -r --exclude .filling /tmp/before.$$/$place $place >&2 || code=99; done
+exit ${code:-0}
+"""
+
+
+def places_of(stage: str) -> list[str]:
+    """Return the folders into which a stage writes."""
+    return sorted({str(Path(one).parent) for one in STAGES[stage][-OUTPUTS[stage] :]})
+
+
+def refused(bench: Bench, name: str, place: str, make: str, **environment: str) -> str:
+    """Run a stage where a place takes nothing; what was there must stay. Return the line that it ends with."""
+    module, *_ = name.split()
+    arguments = [str(bench.python / "python"), "-m", f"stages.{module}", *named(module, *STAGES[name])]
+    places = " ".join(places_of(name))
+    script = (
+        f"PLACES='{places}'\nmkdir -p /tmp/before.$$\n"
+        "for place in $PLACES; do mkdir -p $place /tmp/before.$$/$place; cp -a $place/. /tmp/before.$$/$place/; done\n"
+        f'trap "rm -rf /tmp/before.$$" EXIT\n{make}\ncode=0\n{AFTER}'
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", script, "sh", *arguments],
+        cwd=bench.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "THAW_CACHE": str(bench.folder / ".thaw"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return assert_one_line(done)
+
+
+WITHOUT_KERAS = ["digits", "manifest", "tensors"]
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory, plain: Path, is_full: bool) -> Bench:
+    """A folder in which the stages have run: all of them in the long form, else those that need no Keras."""
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "params.yaml").write_text(PARAMS)
+    shutil.copy(ROOT / "constraints.txt", folder)
+    draw_trees(folder / "data" / "raw" / "images")
+    made = Bench(folder, plain)
+    for name in STAGES if is_full else WITHOUT_KERAS:
+        done = made.stage(name)
+        assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
+    return made
+
+
+def each(is_full: bool) -> list[str]:
+    return list(STAGES) if is_full else WITHOUT_KERAS
+
+
+@needs_mounts
+class TestStages:
+    def test_a_full_disk_is_told_in_a_line_and_loses_nothing(self, bench: Bench, is_full: bool, tried: Tried) -> None:
+        for name in each(is_full):
+            for place in places_of(name):
+                for room in (0, 5000) if is_full else (5000 * (name == "tensors"),):
+                    line = refused(bench, name, place, first_bytes(place, room))
+                    assert place in line, (name, line)
+                    assert "No space left on device" in line, (name, line)
+                    assert "make room" in line, (name, line)
+                    tried(f"stage {name}", "full disk", "named")
+
+    def test_a_place_that_cannot_be_written_is_told_in_a_line(self, bench: Bench, is_full: bool, tried: Tried) -> None:
+        for name in each(is_full) if is_full else ["tensors"]:
+            for place in places_of(name):
+                line = refused(bench, name, place, read_only(place))
+                assert place in line, (name, line)
+                assert "Read-only file system" in line, (name, line)
+                tried(f"stage {name}", "read-only", "named")
+
+    def test_a_full_folder_for_temporary_files_is_named(self, bench: Bench, is_full: bool, tried: Tried) -> None:
+        if not is_full:
+            pytest.skip("needs Keras")
+        (bench.folder / "tmp").mkdir(exist_ok=True)
+        for name in ("backbone", "features", "train", "train half"):
+            shutil.rmtree(bench.folder / ".thaw")  # so that nothing is kept of how OpenVINO has a network
+            line = refused(bench, name, "tmp", first_bytes("tmp", 8192), TMPDIR=str(bench.folder / "tmp"))
+            assert "TMPDIR" in line, (name, line)
+            tried(f"stage {name}", "full TMPDIR", "named")
+
+    @pytest.mark.parametrize("how", ["full", "read-only"])
+    def test_what_is_kept_to_save_time_is_not_needed(self, bench: Bench, how: str, is_full: bool, tried: Tried) -> None:
+        for name in each(is_full) if is_full else ["tensors"]:
+            before = bench.contents()
+            for is_there in (True, False):
+                if not is_there:
+                    shutil.rmtree(bench.folder / ".thaw", ignore_errors=True)
+                done = bench.stage(name, first_bytes(".thaw", 0) if how == "full" else read_only(".thaw"))
+                assert done.returncode == 0, (name, done.stderr[-2000:])
+                assert "Traceback" not in done.stderr
+                tried(f"stage {name}", f"{how} cache", "the same bytes")
+            assert bench.contents() == before, name
+
+    def test_once_there_is_room_the_bytes_are_the_same(self, bench: Bench, is_full: bool) -> None:
+        before = bench.contents()
+        for name in each(is_full) if is_full else ["tensors"]:
+            assert bench.stage(name).returncode == 0
+        assert bench.contents() == before
+
+
+@needs_mounts
+class TestCommands:
+    def test_commands_tell_what_they_cannot_write(self, bench: Bench, is_full: bool, tried: Tried) -> None:
+        if not is_full:
+            pytest.skip("needs Keras")
+        model, thaw = "models/variants/half.keras", [str(bench.python / "python"), "-m", "commands"]
+        calls: dict[str, list[str]] = {
+            "predict": [*thaw, "predict", model, "data/raw/images", "--out", "place/found.csv"],
+            "next": [*thaw, "next", "data/raw/digits/0", "--model", model, "--count", "3", "--out", "place/next.csv"],
+            **{
+                f"export {one}": [*thaw, "export", model, "--format", one, "--out", f"place/half{ending}"]
+                for one, ending in {"keras": ".keras", "onnx": ".onnx", "openvino": ".xml", "tflite": ".tflite"}.items()
+            },
+        }
+        for name, call in calls.items():
+            for how, make in {"full": first_bytes("place", 0), "read-only": read_only("place")}.items():
+                done = bench.run(call, make)
+                line = assert_one_line(done, "place")
+                assert line, name
+                tried(f"thaw {name}", how, "named")
+
+    def test_nobody_takes_what_is_printed(self, bench: Bench, tried: Tried) -> None:
+        command = [str(bench.python / "python"), "-m", "stages.tensors", *named("tensors", *STAGES["tensors"])]
+        done = bench.run(["sh", "-c", f"exec {' '.join(command)} > /dev/full"])
+        assert_one_line(done, "standard output", "No space left on device")
+        tried("stage tensors", "standard output is full", "named")
