@@ -22,20 +22,43 @@ TEMPORARY = Path(".dvc/tmp")
 RWLOCK = TEMPORARY / "rwlock"
 """Which files DVC's commands are reading and writing; who changes it holds `GUARD`."""
 GUARD = TEMPORARY / "rwlock.lock"
+KEPT = TEMPORARY / LOCK
 CONFLICT = "<<<<<<< "
 
 
 def remove_leftovers() -> None:
-    """Remove what a killed command has left damaged, unless a command is at work on it."""
-    if is_cut_off():
+    """Remove what a killed command has left damaged, unless a command is at work on it.
+
+    A dvc.lock is moved; one in which a merge left conflicts is for a person to mend.
+    """
+    if _is_cut_off():
         with suppress(lockfile.LockError), closing(lockfile.LockFile(str(GUARD))):
-            if is_cut_off():
+            if _is_cut_off():
                 RWLOCK.unlink()
                 print(f"{RWLOCK}: removed; it was cut off by a command that was killed", flush=True)
-    _remove_damaged_lock()
+    with complaining(), Repo() as repo:
+        forget_index(repo)
+        with suppress(LockError), repo.lock:  # who changes dvc.lock holds that
+            if _is_lock_damaged(repo):
+                Path(LOCK).replace(KEPT)
+                print(f"{LOCK}: cut off by a command that was killed; moved to {KEPT}, and written anew", flush=True)
 
 
-def is_cut_off() -> bool:
+def damaged(repo: Repo) -> list[str]:
+    """Return the files that `remove_leftovers` would remove."""
+    return [*([str(RWLOCK)] if _is_cut_off() else []), *([LOCK] if _is_lock_damaged(repo) else [])]
+
+
+def forget_index(repo: Repo) -> None:
+    """Have DVC list anew what is to be pushed and pulled: a list that was cut off counts as whole.
+
+    See docs/upstream.md.
+    """
+    with suppress(LockError), repo.lock:
+        repo.drop_data_index()
+
+
+def _is_cut_off() -> bool:
     """Say whether DVC's list of locks is there and cannot be read."""
     try:
         content = json.loads(RWLOCK.read_bytes())
@@ -46,22 +69,12 @@ def is_cut_off() -> bool:
     return not (isinstance(content, dict) and content.keys() <= {"read", "write"})
 
 
-def _remove_damaged_lock() -> None:
-    """Move dvc.lock away if it is none, unless a merge left conflicts in it, which a person has to solve."""
-    path, kept = Path(LOCK), TEMPORARY / LOCK
-    if not path.is_file():
-        return
-    with complaining(), Repo() as repo, suppress(LockError), repo.lock:  # who changes it holds that
-        if not _is_whole(repo) and CONFLICT not in path.read_text(encoding="utf-8", errors="replace"):
-            path.replace(kept)
-            print(f"{LOCK}: cut off by a command that was killed; moved to {kept}, and written anew", flush=True)
-
-
-def _is_whole(repo: Repo) -> bool:
+def _is_lock_damaged(repo: Repo) -> bool:
+    """Say whether dvc.lock is there and is none."""
     try:
-        return isinstance(Lockfile(repo, LOCK).load().get("stages", {}), dict)
+        return not isinstance(Lockfile(repo, LOCK).load().get("stages", {}), dict)
     except (YAMLSyntaxError, YAMLValidationError, EncodingError):
-        return False
+        return CONFLICT not in Path(LOCK).read_text(encoding="utf-8", errors="replace")
 
 
 if __name__ == "__main__":
