@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test fast lint bench experiments upgrade
+.PHONY: repro test fast faults lint bench experiments upgrade
 
 # GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time.
 # In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
@@ -21,6 +21,10 @@ test: .venv/installed-dev
 # In a minute and a half, all but what runs the pipeline, or trains.
 fast: .venv/installed-dev
 	python -m pytest -m "not slow"
+
+# All damages, kills and nonsense that the tests know, not a few of each, with a table of what happened.
+faults: .venv/installed-dev
+	python -m pytest tests/faults --faults full
 
 lint: .venv/installed-dev
 	ruff check .

@@ -1,0 +1,52 @@
+"""Faults that are made on purpose: a few in each run, all of them by `make faults`, with a table of what happened.
+
+A test tells what it did by the fixture `tried`; one that has a long form asks the fixture `is_full`.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from tabulate import tabulate
+
+Tried = Callable[[str, str, str], None]
+"""A function that takes what was harmed, how, and what came of it, such as `harmless` or `named`."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", choices=("short", "full"), default="short", help="how many faults to try")
+
+
+@pytest.fixture(scope="session")
+def is_full(pytestconfig: pytest.Config) -> bool:
+    """Whether all faults are wanted, not a few of each kind."""
+    return bool(pytestconfig.getoption("--faults", "short") == "full")
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> Tried:
+    """Note what was tried, for the table at the end."""
+
+    def note(what: str, how: str, outcome: str) -> None:
+        request.node.user_properties.append(("fault", (what, how, outcome)))
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how often each came of what."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "call":
+                counts.update(tuple(value) for name, value in report.user_properties if name == "fault")
+    if not counts:
+        return
+    outcomes = sorted({outcome for _, _, outcome in counts})
+    rows = [
+        [*tried, *(counts[*tried, outcome] or "" for outcome in outcomes)]
+        for tried in sorted({(what, how) for what, how, _ in counts})
+    ]
+    totals = [sum(counts[one] for one in counts if one[2] == outcome) for outcome in outcomes]
+    terminalreporter.section("faults that were tried")
+    terminalreporter.write_line(tabulate([*rows, ["all", "", *totals]], ["what", "how", *outcomes]))
