@@ -1,4 +1,4 @@
-"""Commands that are killed at random moments: the next run finishes by itself, with the same bytes, beside nothing left.
+"""Commands that are killed at random moments: the next run finishes by itself with the same bytes; nothing is left.
 
 SIGKILL and Ctrl-C reach all processes of a command, as those of a terminal or a container, SIGTERM only the first, as
 from `kill`. The moments are of a seed: uniform in the time that the command takes when nobody kills it.
@@ -20,9 +20,8 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import ROOT, STAGES, Project
+from tests.conftest import STAGES, Project
 from tests.faults.conftest import Tried
-from tests.toy import dvc, git
 from thaw.files import UNFINISHED
 from thaw.stage import PATIENCE
 
@@ -152,7 +151,9 @@ def kill_often(
         how = f"{kill.name}, {'ended before' if killed.code == 0 else 'killed'}"
         tried(name, how, ", ".join(named) or "recovered")
         if named:
-            faults.append((number, kill.name, part, killed.code, {what: fault[what] for what in named}, killed.text[-3000:]))
+            faults.append(
+                (number, kill.name, part, killed.code, {what: fault[what] for what in named}, killed.text[-3000:])
+            )
     assert not faults, "\n\n".join(map(str, faults))
 
 
@@ -171,9 +172,7 @@ def locked(project: Project) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage(
-    stage: str, project: Project, is_full: bool, tried: Tried, tmp_path: Path
-) -> None:
+def test_a_stage(stage: str, project: Project, is_full: bool, tried: Tried, tmp_path: Path) -> None:
     if not is_full and stage != "features@midway":
         pytest.skip("in the long form")
     entry = locked(project)[stage]
@@ -240,7 +239,13 @@ def test_the_pipeline(name: str, words: list[str], pipeline: Project, is_full: b
         return [*first, command.run()]
 
     kill_often(
-        name, KILLS, command, mend, forgetting(pipeline, "tensors.small"), [*results, pipeline.folder / "dvc.lock"], tried
+        name,
+        KILLS,
+        command,
+        mend,
+        forgetting(pipeline, "tensors.small"),
+        [*results, pipeline.folder / "dvc.lock"],
+        tried,
     )
 
 
@@ -253,7 +258,9 @@ def test_a_command(name: str, project: Project, is_full: bool, tried: Tried, tmp
         "export": ["models/variants/half.keras", "--format", "openvino", "--out", "out/half.xml"],
     }
     out = project.folder / "out"
-    command = Command(project, ["python", "-m", "commands", name, *words[name]], {"THAW_CACHE": str(tmp_path / "cache")})
+    command = Command(
+        project, ["python", "-m", "commands", name, *words[name]], {"THAW_CACHE": str(tmp_path / "cache")}
+    )
 
     def prepare() -> None:
         shutil.rmtree(out, ignore_errors=True)
