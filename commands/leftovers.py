@@ -1,10 +1,14 @@
 """What DVC's commands leave behind when they are killed as they write it, and what then stops every other command.
 
-DVC writes its list of locks and dvc.lock in place. Who is killed at that moment leaves them empty or cut off, and no
-command of DVC runs until somebody removes them; `python -m commands.leftovers` does, before `make repro` starts DVC.
+DVC writes its list of locks and dvc.lock in place, and makes a folder in its run cache before the file in it. Who is
+killed at that moment leaves them empty or cut off, and no command of DVC runs until somebody removes them;
+`python -m commands.leftovers` does, before `make repro` starts DVC. See docs/upstream.md.
 """
 
 import json
+import os
+import re
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -23,6 +27,8 @@ RWLOCK = TEMPORARY / "rwlock"
 """Which files DVC's commands are reading and writing; who changes it holds `GUARD`."""
 GUARD = TEMPORARY / "rwlock.lock"
 KEPT = TEMPORARY / LOCK
+RUN = re.compile("[0-9a-f]{64}")
+"""The name of a file in the run cache."""
 CONFLICT = "<<<<<<< "
 
 
@@ -38,7 +44,10 @@ def remove_leftovers() -> None:
                 print(f"{RWLOCK}: removed; it was cut off by a command that was killed", flush=True)
     with complaining(), Repo() as repo:
         forget_index(repo)
-        with suppress(LockError), repo.lock:  # who changes dvc.lock holds that
+        with suppress(LockError), repo.lock:  # who changes what follows holds that
+            for path in _cut_off_runs(repo):
+                with suppress(OSError):
+                    path.rmdir() if path.is_dir() else path.unlink()
             if _is_lock_damaged(repo):
                 Path(LOCK).replace(KEPT)
                 print(f"{LOCK}: cut off by a command that was killed; moved to {KEPT}, and written anew", flush=True)
@@ -46,14 +55,12 @@ def remove_leftovers() -> None:
 
 def damaged(repo: Repo) -> list[str]:
     """Return the files that `remove_leftovers` would remove."""
-    return [*([str(RWLOCK)] if _is_cut_off() else []), *([LOCK] if _is_lock_damaged(repo) else [])]
+    files = [*([str(RWLOCK)] if _is_cut_off() else []), *([LOCK] if _is_lock_damaged(repo) else [])]
+    return [*files, *(os.path.relpath(path) for path in _cut_off_runs(repo))]
 
 
 def forget_index(repo: Repo) -> None:
-    """Have DVC list anew what is to be pushed and pulled: a list that was cut off counts as whole.
-
-    See docs/upstream.md.
-    """
+    """Have DVC list anew what is to be pushed and pulled: a list that was cut off counts as whole."""
     with suppress(LockError), repo.lock:
         repo.drop_data_index()
 
@@ -67,6 +74,24 @@ def _is_cut_off() -> bool:
     except ValueError:
         return True
     return not (isinstance(content, dict) and content.keys() <= {"read", "write"})
+
+
+def _cut_off_runs(repo: Repo) -> list[Path]:
+    """Return what in DVC's run cache was not written to its end: files first, then the folders that have no others.
+
+    In a cache that projects share, somebody else may be writing what is not a minute old.
+    """
+    cache = Path(repo.cache.legacy.path)
+    age = 0 if cache.is_relative_to(repo.root_dir) else 60
+    found = []
+    with suppress(OSError):  # others remove files, too
+        for folder in cache.glob("runs/*/*"):
+            entries = list(folder.iterdir())
+            cut_off = [path for path in entries if not RUN.fullmatch(path.name)]
+            for path in [*cut_off, *([folder] if len(cut_off) == len(entries) else [])]:
+                if time.time() - path.stat().st_mtime >= age:
+                    found.append(path)
+    return found
 
 
 def _is_lock_damaged(repo: Repo) -> bool:

@@ -132,9 +132,13 @@ def kill_often(
         tried: notes what happened.
     """
     prepare()
+    for outcome in mend():
+        assert outcome.code == 0, outcome.text
+    wanted = contents(results)
+    prepare()
     whole = command.run()
     assert whole.code == 0, whole.text
-    wanted = contents(results)
+    assert contents(results) == wanted
     faults = []
     for number, (kill, part) in enumerate(moments(name, count)):
         prepare()
@@ -213,7 +217,7 @@ def forgetting(project: Project, stage: str) -> Callable[[], None]:
         shutil.rmtree(runs)
         shutil.copytree(kept, runs)
         for name in names:
-            (runs / name).unlink()
+            shutil.rmtree((runs / name).parent)
 
     assert names
     return prepare

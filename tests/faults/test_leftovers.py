@@ -118,6 +118,23 @@ def test_a_lock_that_was_cut_off_anywhere_is_written_anew(toy: Project) -> None:
     assert lock.read_bytes() == conflict
 
 
+def test_a_run_that_was_not_noted_to_its_end_does_not_stop_the_next(toy: Project) -> None:
+    whole, sound = (toy.folder / "dvc.lock").read_bytes(), results(toy)
+    (toy.folder / "dvc.lock").unlink()
+    (one, other) = (toy.folder / ".dvc" / "cache" / "runs").glob("*/*/*")
+    one.unlink()
+    other.with_name(".cut.tmp").write_bytes(other.read_bytes()[:100])
+    with opened(toy) as repo:
+        assert "cannot be read" in check_leftovers(repo).text
+    remove_leftovers()
+    assert list(one.parents[2].glob("*/*/*")) == [other]
+    with opened(toy) as repo:
+        assert check_leftovers(repo).state is State.OK
+    dvc(toy, "repro", "--quiet")
+    assert (toy.folder / "dvc.lock").read_bytes() == whole
+    assert results(toy) == sound
+
+
 def kill_while_collecting(command: str, entries: int, monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
     """Have a push or pull of DVC end as it notes what to send or fetch, behind some entries."""
     left = [entries]
