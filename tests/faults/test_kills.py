@@ -20,8 +20,9 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import STAGES, Project
+from tests.conftest import ROOT, STAGES, Project
 from tests.faults.conftest import Tried
+from tests.toy import commit, dvc, make_toy
 from thaw.files import UNFINISHED
 from thaw.stage import PATIENCE
 
@@ -90,13 +91,19 @@ def _left(session: int) -> list[str]:
 
 
 def contents(paths: list[Path]) -> dict[str, str]:
-    """Return the digests of files, and of those in folders."""
-    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    """Return the digests of files, and of those in folders, but for what DVC has not finished in a cache or remote."""
+    found = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
+    files = [file for file in found if file.is_file() and not file.name.endswith(".tmp")]
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def unfinished(folder: Path) -> list[str]:
-    return [str(path) for path in folder.rglob(".*") if UNFINISHED.fullmatch(path.name) or path.name.endswith(".tmp")]
+    """Return what Thaw and DVC have begun to write in a project, but for DVC's own folder."""
+    names = [path.relative_to(folder) for path in folder.rglob(".*")]
+    ends = (UNFINISHED.pattern, r"\..*\.tmp")
+    return [
+        str(name) for name in names if name.parts[0] != ".dvc" and any(re.fullmatch(end, name.name) for end in ends)
+    ]
 
 
 def is_stack_of_ours(text: str) -> bool:
@@ -271,3 +278,57 @@ def test_a_command(name: str, project: Project, is_full: bool, tried: Tried, tmp
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
 
     kill_often(name, KILLS, command, lambda: [command.run()], prepare, [out], tried)
+
+
+@pytest.fixture
+def remote(plain: Path, tmp_path: Path) -> Project:
+    """A toy with a folder of some hundred files, and a remote beside it."""
+    project = make_toy(tmp_path / "project")
+    (project.folder / "more").mkdir()
+    for number in range(300):
+        (project.folder / "more" / f"{number}.txt").write_text(str(number))
+    dvc(project, "add", "--quiet", "more")
+    dvc(project, "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    dvc(project, "config", "core.site_cache_dir", str(tmp_path / "site"))
+    commit(project)
+    return Project(project.folder, plain)
+
+
+@pytest.mark.parametrize("name", ["push", "pull"])
+def test_a_transfer(name: str, remote: Project, is_full: bool, tried: Tried, tmp_path: Path) -> None:
+    """The doctor mends what DVC takes for whole; then the command finishes."""
+    if not is_full:
+        pytest.skip("in the long form")
+    store, site, cache = tmp_path / "store", tmp_path / "site", remote.folder / ".dvc" / "cache"
+    shutil.copytree(cache, tmp_path / "cache")
+    results = [remote.folder / one for one in ("text.txt", "folder", "raw.txt", "more")]
+    command = Command(remote, ["python", "-m", "dvc", name])
+    transfer = {"PYTHONPATH": str(ROOT)}
+
+    def prepare() -> None:
+        for folder in (store, site, cache):
+            shutil.rmtree(folder, ignore_errors=True)
+        if name == "push":
+            shutil.copytree(tmp_path / "cache", cache)
+        else:
+            shutil.copytree(tmp_path / "cache", store)
+            for out in results:
+                shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
+
+    def examine(complete: bool) -> Outcome:
+        code = (
+            "from commands import lock; from commands.doctor import check_leftovers, check_pushed, complete_remote\n"
+            "with lock.opened() as repo: print(check_leftovers(repo))\n"
+            f"with lock.opened() as repo: print({'complete_remote(repo)' if complete else 'check_pushed(repo)'})\n"
+        )
+        return Command(remote, ["python", "-c", code], transfer).run()
+
+    def mend() -> list[Outcome]:
+        outcomes = [examine(complete=False), command.run()]
+        if name == "push":
+            found = examine(complete=False)
+            if "State.OK" not in found.text.splitlines()[-1]:
+                outcomes += [examine(complete=True)]
+        return outcomes
+
+    kill_often(name, KILLS, command, mend, prepare, [store] if name == "push" else results, tried)
