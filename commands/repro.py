@@ -155,8 +155,7 @@ class Commands:
         """
         settings = {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
         settings |= {STARTED_BY: str(os.getpid())}
-        lines = [BUSY[0]]
-        while any(text in line for text in BUSY for line in lines):
+        while True:
             with self._starting:
                 if self._ended.is_set():
                     return False
@@ -181,8 +180,9 @@ class Commands:
             self._running.discard(process)
             if not process.returncode:
                 return True
-            self._ended.wait(PAUSE)
-        return False
+            is_busy = any(text in line for text in BUSY for line in lines)
+            if not is_busy or self._ended.wait(PAUSE):
+                return False
 
     def end(self) -> None:
         """End what runs as Ctrl-C does, and after some time by force; nothing is started any more."""
