@@ -85,6 +85,11 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     if dataset.split.method == "given":
         _require_splits(folder, images, dataset)
     notes = [*_doubtful(images)] if dataset.layout == "class_folders" and dataset.split.folders is None else []
+    if inside.archives:
+        count = f"{len(inside.archives)} archive{'s' * (len(inside.archives) != 1)}"
+        notes.append(
+            f"{count} read as if unpacked in place, such as {inside.archives[0].relative_to(folder).as_posix()!r}"
+        )
     unnamed = sorted({*files} - used - {image.path for image in images} - {one.path for one in beside})
     if unnamed:
         by = {"csv": LABELS_CSV, "npy": "the layout npy"}.get(dataset.layout, "dataset.split.folders")

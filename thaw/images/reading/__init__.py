@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from threading import Lock
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.files import files_below, is_ignored, refuse
+from thaw.files import files_at, files_below, is_ignored, refuse
 from thaw.images.decoding import UnreadableImageError
 from thaw.images.reading.archives import WHOLLY_COMPRESSED, Member, is_archive, is_hidden, members, refuse_archive
 from thaw.progress import progress
@@ -101,6 +102,21 @@ def contents(folder: Path) -> Contents:
     return Contents(folder, names, ignored, archives, held)
 
 
+def images_at(paths: Iterable[Path]) -> list[Path | Member]:
+    """Return the files that are named, those in the folders that are named, and those in their archives.
+
+    Raises:
+        UserError: something cannot be read, or there is no file.
+    """
+    found: list[Path | Member] = []
+    for path in files_at(paths):
+        if is_archive(path.name):
+            found += [member for inside, member in members(path).items() if member and not is_hidden(inside)]
+        else:
+            found.append(path)
+    return found
+
+
 def read_image(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
     """Read an image without decoding it.
 
@@ -182,7 +198,7 @@ def open_array(folder: Path, name: str) -> np.ndarray:
     member = None if path.exists() else _member(folder, name)
     try:
         if member and member.is_deflated:
-            raise ValueError("compressed, so that no row can be read by itself: unpack it")
+            raise UserError(f"{found_at(folder, name)}: compressed, so that no row can be read by itself: unpack it")
         file, offset = (member.archive, member.data_offset()) if member else (path, 0)
         with file.open("rb") as opened:
             opened.seek(offset)

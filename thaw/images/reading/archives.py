@@ -117,6 +117,8 @@ def members(archive: Path) -> dict[str, Member | None]:
     try:
         for name, member, problem in _zipped(archive) if archive.name.lower().endswith(".zip") else _tarred(archive):
             path = _path(archive, name)
+            if path == "." and not member:
+                continue
             problem = problem or _problem(path, member)
             if path in found and (member or found[path]):
                 problem = "is there twice"
