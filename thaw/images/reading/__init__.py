@@ -199,8 +199,9 @@ def open_array(folder: Path, name: str) -> np.ndarray:
     try:
         if member and member.is_deflated:
             raise UserError(f"{found_at(folder, name)}: compressed, so that no row can be read by itself: unpack it")
-        file, offset = (member.archive, member.data_offset()) if member else (path, 0)
+        file = member.archive if member else path
         with file.open("rb") as opened:
+            offset = member.data_offset(opened) if member else 0
             opened.seek(offset)
             is_archive_of_arrays = opened.read(2) == b"PK"
         if is_archive_of_arrays:

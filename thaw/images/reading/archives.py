@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from stat import S_IFDIR, S_IFMT, S_IFREG, S_ISLNK
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from thaw.errors import UserError
@@ -52,17 +52,16 @@ class Member:
     """CRC-32 of these, in a zip archive; a tar archive has none."""
     is_deflated: bool = False
 
-    def data_offset(self) -> int:
-        """Return where its data begin in the archive.
+    def data_offset(self, file: BinaryIO) -> int:
+        """Return where its data begin in the archive, which is `file`.
 
         Raises:
             UnreadableImageError: no header is where it should be.
         """
         if self.checksum is None:
             return self.offset
-        with self.archive.open("rb") as file:
-            file.seek(self.offset)
-            header = file.read(LOCAL_HEADER.size)
+        file.seek(self.offset)
+        header = file.read(LOCAL_HEADER.size)
         if len(header) == LOCAL_HEADER.size:
             signature, name, extra = LOCAL_HEADER.unpack(header)
             if signature == b"PK\3\4":
@@ -80,9 +79,8 @@ class Member:
             UnreadableImageError: they are not those that were packed.
             OSError: the archive cannot be read.
         """
-        offset = self.data_offset()
         with self.archive.open("rb") as file:
-            file.seek(offset)
+            file.seek(self.data_offset(file))
             data = file.read(self.stored)
         try:
             content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, self.size + 1) if self.is_deflated else data
