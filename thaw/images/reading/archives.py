@@ -1,5 +1,6 @@
 """Zip and tar archives: what each holds, and where in it, so that every member is read by itself."""
 
+import posixpath
 import struct
 import tarfile
 import unicodedata
@@ -7,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from stat import S_IFDIR, S_IFMT, S_IFREG, S_ISLNK
 from typing import BinaryIO, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
@@ -159,10 +160,9 @@ def _path(archive: Path, name: str) -> str:
     """Return a member's path, without what leads nowhere, such as `./`."""
     if not is_text(name):
         refuse_member(archive, name, NO_TEXT)
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    if name.startswith("/") or ".." in name.split("/"):
         refuse_member(archive, name, "leads out of the archive's folder")
-    return path.as_posix()
+    return posixpath.normpath(name)
 
 
 def _problem(path: str, member: Member | None) -> str:
