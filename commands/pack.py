@@ -56,8 +56,7 @@ def main(folder: Path, out: Path | None = None) -> None:
         with _new(out) as folder_of_parts:
             archives = _write(folder, list(parts(sizes.items())), folder_of_parts)
             for path in beside:
-                (folder_of_parts / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / path, folder_of_parts / path)
+                _copy(folder / path, folder_of_parts / path)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from None
     print(f"{out}: {len(sizes):,} files in {archives} archive{'s' * (archives != 1)}, {len(beside)} beside")
@@ -119,6 +118,16 @@ def _write(folder: Path, divided: list[list[str]], out: Path) -> int:
                     archive.writestr(entry, next(data))
                     bar.update()
     return len(divided)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        read = source.open("rb")
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
+    with read, target.open("wb") as written:
+        shutil.copyfileobj(read, written)
 
 
 @contextmanager
