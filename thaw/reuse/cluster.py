@@ -179,13 +179,13 @@ class Cluster:
     def _remote(self, function: Callable[..., Any], nodes: list[Node], retries: int, whole: bool) -> Any:
         """Return a function that runs on one of some nodes, on a whole device or beside what runs there."""
         devices = {"num_cpus": 0, "num_gpus": 1 if whole else 0.01} if self._on_gpu else {"num_cpus": int(whole)}
-        return self._ray.remote(function).options(
+        return self._ray.remote(
             **devices,
             max_retries=retries,
             max_calls=0,  # else a process that had a GPU ends with its first chunk
             scheduling_strategy="SPREAD",
             label_selector={"ray.io/node-id": f"in({','.join(node.id for node in nodes)})"},
-        )
+        )(function)
 
     def _look(self, nodes: list[Node]) -> dict[Node, Any]:
         """Have nodes compare themselves with this machine and make what computes; return what each answers to come."""
@@ -284,6 +284,7 @@ def _connect(address: str) -> Any:
             ) from None
     # As everything here, it reports to nobody. And a chunk that never fits into a node's memory is not tried for ever.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_oom_retries": str(RETRIES)}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     try:
