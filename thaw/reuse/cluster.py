@@ -102,12 +102,10 @@ class Cluster:
         Raises:
             UserError: a node has another Thaw, Python or package than this machine, or lacks it; none can be used.
         """
-        able = [node for node in self.nodes if (node.gpus if on_gpu else node.cpus)]
         for node in self.nodes:
             if on_gpu and node.cpus and not node.gpus:
                 _warn(f"node {node.name} is not used: it has no GPU")
-        self._boxed, self._on_gpu = [self._ray.put(make)], on_gpu
-        kinds = {node: self._kind(node, found) for node, found in self._look(able).items()}
+        kinds = self.kinds(make, on_gpu)
         for node, there in kinds.items():
             if there != kind and not self.takes_any:
                 _warn(f"node {node.name} is not used: it computes other bits, by {there}, and this machine by {kind}")
@@ -120,6 +118,18 @@ class Cluster:
             )
         self._compute = self._remote(_compute, self._used, RETRIES, whole=True)
         return sorted({kinds[node] for node in self._used})
+
+    def kinds(self, make: Make, on_gpu: bool = False) -> dict[Node, str]:
+        """Have nodes compare themselves with this machine and make what computes; return the kind of bits of each.
+
+        Raises:
+            UserError: as `use` does.
+        """
+        self._boxed, self._on_gpu = [self._ray.put(make)], on_gpu
+        here, look = environment(), _look()
+        able = [node for node in self.nodes if (node.gpus if on_gpu else node.cpus)]
+        answers = {node: self._remote(look, [node], 0, whole=False).remote(here, self._boxed) for node in able}
+        return {node: self._kind(node, answer) for node, answer in answers.items()}
 
     def __str__(self) -> str:
         """Say how many nodes compute, and on how many devices."""
@@ -186,12 +196,6 @@ class Cluster:
             scheduling_strategy="SPREAD",
             label_selector={"ray.io/node-id": f"in({','.join(node.id for node in nodes)})"},
         )(function)
-
-    def _look(self, nodes: list[Node]) -> dict[Node, Any]:
-        """Have nodes compare themselves with this machine and make what computes; return what each answers to come."""
-        here = environment()
-        look = _look()
-        return {node: self._remote(look, [node], 0, whole=False).remote(here, self._boxed) for node in nodes}
 
     def _kind(self, node: Node, answer: Any) -> str:
         try:
@@ -284,7 +288,6 @@ def _connect(address: str) -> Any:
             ) from None
     # As everything here, it reports to nobody. And a chunk that never fits into a node's memory is not tried for ever.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_oom_retries": str(RETRIES)}
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     try:
