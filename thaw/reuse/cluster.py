@@ -155,7 +155,7 @@ class Cluster:
         most = max(2, min(2 * self._slots, MOST_BYTES // chunk_bytes))
         under_way: deque[Any] = deque()
         for chunk in chunks:
-            under_way.append(self._compute.remote(self._boxed, chunk))
+            under_way.append(self._compute.remote(self._boxed, self._ray.put(chunk)))
             if len(under_way) >= most:
                 yield self._result(under_way.popleft())
         while under_way:
@@ -297,6 +297,8 @@ def _connect(address: str) -> Any:
         raise UserError(f"{ADDRESS}={address}: no cluster is there: {str(error).splitlines()[0]} ({hint})") from None
     except Exception as error:  # Ray raises nearly everything
         reason = " ".join(str(error).split())
+        if "ersion mismatch" in reason:
+            reason += f"; install what constraints.txt says on both: `{INSTALL}`"
         raise UserError(f"{ADDRESS}={address}: {reason}") from None
     return ray
 
