@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "write a trained model in another format",
     "pack": "write a data set of many files as a few archives, for DVC",
     "repro": "run the pipeline, independent stages side by side",
+    "rows": "compute a share of the rows of tensors or features, for several machines",
 }
 """Each is the module of that name, which is imported only when it is called."""
 
