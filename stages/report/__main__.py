@@ -18,11 +18,13 @@ from stages.report.comparison import (
 )
 from stages.report.learning_curves import draw_learning_curves
 from stages.report.page import Contents, page
+from stages.report.seeds import Trainings, over_seeds
 from thaw.errors import UserError
 from thaw.files import sha256, write_text
 from thaw.formats.history import read_history
 from thaw.formats.label_issues import read_label_issues
 from thaw.formats.manifest import read_manifest
+from thaw.formats.metrics import read_seed_scores
 from thaw.formats.predictions import Predictions, read_predictions
 from thaw.formats.thumbnails import reading_thumbnails
 from thaw.params.reading import read_yaml
@@ -49,12 +51,14 @@ def main(
     backbones: str,
     features: str,
     variants: str,
+    seeds: str,
     label_issues: str,
     manifest: Path,
     thumbnails: Path,
     validation: Path,
     predictions: Path,
     histories: Path,
+    seed_scores: Path,
     issues: Path,
     constraints: Path,
     comparison: Path,
@@ -69,7 +73,8 @@ def main(
     tree = read_yaml(params)
     entries = tree[variants]
     of_variants = (validation, predictions, histories)
-    for folder, kept in (*((folder, entries) for folder in of_variants), (issues, tree[label_issues])):
+    of_others = ((seed_scores, tree[seeds]), (issues, tree[label_issues]))
+    for folder, kept in (*((folder, entries) for folder in of_variants), *of_others):
         _set_aside(folder, kept)
     held_out, read = _read_predictions(validation, entries), _read_predictions(predictions, entries)
     labels = next(iter(read.values())).labels
@@ -82,7 +87,12 @@ def main(
     )
     order = standing.order
     announce(f"report: {', '.join(order)}")
+    trainings = Trainings(
+        seeds={name: read_seed_scores(seed_scores / f"{name}.csv") for name in tree[seeds]},
+        solved={name for name, one in entries.items() if "solver" in one["fit"]},
+    )
     blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, standing)
+    blocks += over_seeds(trainings, standing)
     curves = {name: read_history(histories / f"{name}.csv") for name in entries}
     contents = Contents(
         comparison=blocks,
