@@ -14,7 +14,6 @@ from stages.report.seeds import Trainings, over_seeds
 from stages.train.__main__ import main as train_stage
 from tests.stages.test_cross_validation import TENSORS, backbone, coloured
 from tests.stages.test_cross_validation import rows as row_file
-from tests.thaw.test_statistics import simulated
 from thaw.engines.ready import trained
 from thaw.errors import UserError
 from thaw.formats.metrics import SeedScores, read_seed_scores
@@ -154,9 +153,9 @@ def test_differences_that_seeds_can_make_are_told_apart() -> None:
     lines = {line[2:].partition(":")[0]: line for line in text.splitlines() if line.startswith("- ")}
     assert [*lines] == ["half", "other", "head", "unseen \\*"]
     assert lines["half"] == (
-        "- half: validation accuracy -3.0 points (range 5.0) and test accuracy -3.0 points (range 5.0) within the seeds' "
-        "range; validation log loss +0.066 (range 0.050) and test log loss +0.066 (range 0.050) beyond the seeds' range; "
-        "half was trained with one seed."
+        "- half: validation accuracy -3.0 points (range 5.0) and test accuracy -3.0 points (range 5.0) within the "
+        "seeds' range; validation log loss +0.066 (range 0.050) and test log loss +0.066 (range 0.050) beyond the "
+        "seeds' range; half was trained with one seed."
     )
     assert "validation accuracy -45.0 points (range 5.0), " in lines["head"].partition(" beyond ")[0]
     assert "within" not in lines["head"]
