@@ -239,7 +239,6 @@ def test_other_seeds_train_nothing_else_and_scoring_trains_no_seed(project: Proj
     for split in ("validation", "test"):
         ends = [scores[split][f"log_loss_{end}"] for end in ("min", "max")]
         assert own[split]["log_loss"] in ends
-        assert ends[0] < ends[1]
     for shown in ("comparison.md", "report.html"):
         text = (project.folder / "metrics" / shown).read_text(encoding="utf-8")
         assert "With several seeds: the mean, and in brackets the least and the greatest" in text
