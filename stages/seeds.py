@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from thaw.formats import model_file
 from thaw.formats.metrics import SeedScores, write_metrics, write_seed_scores
 from thaw.formats.model_file import to_json
 from thaw.formats.row_file import RowFile
-from thaw.machine import processor
+from thaw.machine import processor, versions
 from thaw.networks.backend import device, keras
 from thaw.networks.boundary import tail
 from thaw.params.reading import read_entry
@@ -35,6 +36,8 @@ from thaw.training.start import begin
 from thaw.training.training import freeze, train
 
 BATCH = 32
+PACKAGES = ("keras", "keras-hub", "tensorflow", "jax", "openvino", "numpy", "scipy", "scikit-learn")
+"""Those that decide on scores: what was kept with another version is not used."""
 SCORES = "scores.json"
 BySplit = dict[str, dict[str, float]]
 """Scores by their names, by split."""
@@ -80,7 +83,7 @@ def _ranges(found: SeedScores) -> Iterator[tuple[str, dict[str, float]]]:
 
 def _kept_or_new(entry: str, variant: Variant, fit: Training, start: Path, rows: RowFile, splits: list[str]) -> BySplit:
     """Return the scores of one seed, from a training before this one if there was the same."""
-    computes = [np.__version__, keras.__version__, keras.backend.backend(), device(), processor()]
+    computes = [versions(*PACKAGES), keras.backend.backend(), device(), processor()]
     made_of = [variant.model_dump(), sha256(start), rows.digest, computes]
     place = rows_folder() / fingerprint("stages.seeds", made_of) / "seed.zip"
     with suppress(OSError, KeyError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(place) as archive:
@@ -95,7 +98,7 @@ def _kept_or_new(entry: str, variant: Variant, fit: Training, start: Path, rows:
 
 
 def _new(
-    entry: str, variant: Variant, fit: Training, start: Path, rows: RowFile, splits: list[str], computes: list[str]
+    entry: str, variant: Variant, fit: Training, start: Path, rows: RowFile, splits: list[str], computes: list[Any]
 ) -> BySplit:
     """Train a variant as the stage `train` does it, and return its scores."""
     keras.backend.clear_session()
