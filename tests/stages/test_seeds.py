@@ -16,6 +16,7 @@ from tests.stages.test_cross_validation import TENSORS, backbone, coloured
 from tests.stages.test_cross_validation import rows as row_file
 from thaw.engines.ready import trained
 from thaw.errors import UserError
+from thaw.formats.frames import frame
 from thaw.formats.metrics import SeedScores, read_seed_scores
 from thaw.formats.row_file import Origin, RowFile
 from thaw.reuse.folder import FOLDER
@@ -93,6 +94,11 @@ def test_a_seed_scores_what_a_variant_with_that_seed_does(trainings: list[int]) 
         assert [of_split["log_loss_min"], of_split["log_loss_max"]] == sorted(values)
         assert of_split["log_loss_mean"] == pytest.approx(sum(values) / 2, abs=1e-6)
     assert summary["seeds"] == 2
+    table = frame("seeds.csv")
+    assert table["seed"].tolist() == [0, 5, 0, 5]
+    assert table["split"].tolist() == ["validation", "validation", "test", "test"]
+    assert table["accuracy"].tolist() == [one["accuracy"] for of in found.values() for one in of.values()]
+    assert frame("seeds.json").loc["seeds", "test.log_loss_min"] == summary["test"]["log_loss_min"]
 
 
 @pytest.mark.slow
