@@ -38,7 +38,7 @@ lint: .venv/installed-dev
 
 # Experiments, by the parameters and scores that changed: without hashes of files, and bounds of intervals.
 experiments:
-	dvc exp show --only-changed --drop '[^:]*/[^:]*$$|.*_(low|high)$$|Created|State|Executor'
+	dvc exp show --only-changed --drop '[^:]*/[^:]*$$|.*_(low|high|min|max)$$|Created|State|Executor'
 
 # Takes three quarters of an hour.
 bench: .venv/installed-dev

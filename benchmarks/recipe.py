@@ -15,7 +15,8 @@ def make_project(folder: Path) -> None:
     """Make a project of this repository's code, the vehicles recipe and its photos; nothing has run in it."""
     for name in ("stages", "thaw"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "constraints.txt", ".gitignore", ".dvcignore", "data/label_issues/README.md"):
+    folders = (f"data/{name}/README.md" for name in ("label_issues", "seeds"))
+    for name in ("dvc.yaml", "constraints.txt", ".gitignore", ".dvcignore", *folders):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     shutil.copy(ROOT / "recipes" / "vehicles.yaml", folder / "params.yaml")

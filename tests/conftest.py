@@ -27,7 +27,8 @@ from thaw.reuse.folder import FOLDER, LIMIT
 
 ROOT = Path(__file__).parents[1]
 CODE = (
-    *("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore", "data/raw/.gitignore", "data/label_issues/README.md"),
+    *("dvc.yaml", "constraints.txt", ".dvcignore", ".gitignore", "data/raw/.gitignore"),
+    *("data/label_issues/README.md", "data/seeds/README.md"),
     *("commands", "stages", "thaw"),
 )
 CLASSES = ("oak", "pine", "silver birch")
@@ -66,6 +67,7 @@ PARAMS: dict[str, Any] = {
     },
     "evaluation": {"top_k": 2},
     "cross_validation": {},
+    "seeds": {},
     "label_issues": {"bottleneck": {}},
 }
 

@@ -11,8 +11,9 @@ from commands.plan.steps import outdated, plan
 from commands.review.compared import MANIFEST, THUMBNAILS, Compared, Flip, Review, review
 from commands.tables import table_lines
 from thaw.formats.manifest import class_names, read_manifest
+from thaw.formats.metrics import is_within
 from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
-from thaw.scoring.significance import Difference, verdict
+from thaw.scoring.significance import Difference, listed, verdict
 
 SHEET = Path("dvc_plots", "flipped.jpg")
 FLIPS_IN_A_ROW = 8
@@ -20,6 +21,8 @@ FLIPS_IN_A_ROW = 8
 MOST_ROWS = 2
 SUSPECTED = 5
 """New suspected labels that are named."""
+BOUNDS = {"_low": "", "_high": "", "_min": "_mean", "_max": "_mean"}
+"""Ends of the names of scores that are bounds, and of those that they are bounds of."""
 DECIMALS = 5
 """Decimals of a score, as many as `dvc metrics diff` shows."""
 
@@ -68,6 +71,7 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
     rows = list(scores(found))
     if rows:
         yield from [*table_lines(["file", "score", base, "here", "change", "p"], rows, markdown), ""]
+    yield from seeds(found)
     yield from predictions(found, base)
     yield from suspected_labels(found, base)
     if sheet:
@@ -77,22 +81,44 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
 
 
 def scores(found: Review) -> Iterator[list[str]]:
-    """Yield a row for each score that changed, with its interval and the p of its test, where it has them."""
+    """Yield a row for each score that changed, with its interval or range and the p of its test, where it has them."""
     values = {(file, score): (old, new) for file, score, old, new, _ in found.metrics}
     tests = {one.variant: one.pair for one in found.compared}
     for file, score, old, new, change in found.metrics:
-        is_bound = any(score.endswith(end) and (file, score.removesuffix(end)) in values for end in ("_low", "_high"))
+        is_bound = any(
+            score.endswith(end) and (file, score.removesuffix(end) + of) in values for end, of in BOUNDS.items()
+        )
         if old == new or is_bound:
             continue
+        bounds = [
+            values.get((file, score.removesuffix(of) + end), (None, None))
+            for end, of in BOUNDS.items()
+            if score.endswith("_mean") == bool(of)
+        ]
         section, _, name = score.rpartition(".")
         test = getattr(tests.get(Path(file).stem), name, None) if section == "test" else None
-        sides = [
-            _with_interval(
-                value, *(values.get((file, f"{score}{end}"), (None, None))[side] for end in ("_low", "_high"))
-            )
-            for side, value in enumerate((old, new))
-        ]
+        sides = [_with_interval(value, *(bound[side] for bound in bounds)) for side, value in enumerate((old, new))]
         yield [file, score, *sides, _in_cell(change), f"{test.p:.3f}" if isinstance(test, Difference) else ""]
+
+
+def seeds(found: Review) -> Iterator[str]:
+    """Yield, for each variant that was trained with several seeds, a warning of changes that are within their range."""
+    values = {(file, score): (old, new) for file, score, old, new, _ in found.metrics}
+    within = defaultdict(list)
+    for file, score, old, new, change in found.metrics:
+        path = Path(file)
+        of_seeds = (path.parent / "seeds" / path.name).as_posix()
+        ends = zip(*(values.get((of_seeds, f"{score}{end}"), ()) for end in ("_min", "_max")), strict=False)
+        ranges = [most - least for least, most in ends if least is not None and most is not None]
+        if old != new and change is not None and ranges and is_within(change, max(ranges)):
+            within[path.stem].append(f"{score} (range {round(max(ranges), DECIMALS)})")
+    for variant, told in within.items():
+        yield (
+            f"- {variant}: warning: the change of {listed(told)} is no larger than the range over its seeds: it may be "
+            "the seed's."
+        )
+    if within:
+        yield ""
 
 
 def predictions(found: Review, base: str) -> Iterator[str]:

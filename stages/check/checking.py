@@ -19,6 +19,7 @@ from thaw.params.evaluation import Evaluation
 from thaw.params.features import Features
 from thaw.params.label_issues import LabelIssues
 from thaw.params.reading import Entry, read_yaml, shown
+from thaw.params.seeds import Seeds
 from thaw.params.tensors import Tensors
 from thaw.params.variants import Variant
 from thaw.suggestions import did_you_mean
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[Entry]] = {
     "variants": Variant,
     "evaluation": Evaluation,
     "cross_validation": CrossValidation,
+    "seeds": Seeds,
     "label_issues": LabelIssues,
 }
 SINGLE = ("dataset", "evaluation")

@@ -22,6 +22,7 @@ from thaw.params.backbones import Backbone
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.features import Features
 from thaw.params.keras_spec import is_keras_object
+from thaw.params.seeds import Seeds
 from thaw.params.variants import MIXING, Solver, Training, Variant, ends_in_logits, mixing
 from thaw.suggestions import did_you_mean
 
@@ -85,6 +86,8 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
     yield from _unlike_pretraining(valid)
     for name, folds in valid["cross_validation"].items():
         yield from _cross_validated(name, folds, raw, valid)
+    for name, seeds in valid["seeds"].items():
+        yield from _seeded(name, seeds, raw, valid)
     for name in raw["label_issues"]:
         yield from _judged(name, raw, valid)
 
@@ -305,14 +308,10 @@ def _unlike_pretraining(valid: Entries) -> Iterator[Problem]:
 def _cross_validated(name: str, folds: CrossValidation, raw: Entries, valid: Entries) -> Iterator[Problem]:
     """Yield why a variant cannot be cross-validated."""
     here = f"cross_validation.{name}"
-    yield from _parent(here, "variants", name, raw)
+    yield from _again(here, name, folds, raw, valid)
     variant: Variant | None = valid["variants"].get(name)
     if variant is None:
         return
-    for key in ("start", "inputs"):
-        expected, found = getattr(variant, key), getattr(folds, key)
-        if found != expected:
-            yield f"{here}.{key}", f"expected {expected!r}, as variants.{name} has it, got {found!r}"
     parent = variant.start.partition("/")[2] if variant.start.startswith("variants/") else ""
     start = valid["variants"].get(parent)
     if start is not None and not isinstance(start.fit, Solver):
@@ -321,6 +320,36 @@ def _cross_validated(name: str, folds: CrossValidation, raw: Entries, valid: Ent
             f"variants.{name} starts from variants.{parent}, whose training has seen the images that a fold leaves "
             "out: take a variant that starts from a backbone or from a solved head",
         )
+
+
+def _seeded(name: str, seeds: Seeds, raw: Entries, valid: Entries) -> Iterator[Problem]:
+    """Yield why a variant cannot be trained with other seeds."""
+    here = f"seeds.{name}"
+    yield from _again(here, name, seeds, raw, valid)
+    variant: Variant | None = valid["variants"].get(name)
+    if variant is None:
+        return
+    if isinstance(variant.fit, Solver):
+        yield (
+            here,
+            f"variants.{name} is solved: it has one optimum, the same whatever the seed, so there is no training noise "
+            f"to measure: leave {here} out",
+        )
+    elif variant.fit.seed in seeds.others:
+        yield (
+            f"{here}.others",
+            f"{variant.fit.seed} is the seed of variants.{name} itself, whose scores count in any case: leave it out",
+        )
+
+
+def _again(here: str, name: str, entry: CrossValidation | Seeds, raw: Entries, valid: Entries) -> Iterator[Problem]:
+    """Yield a problem if there is no variant of an entry's name, or the entry repeats other parents than it has."""
+    yield from _parent(here, "variants", name, raw)
+    variant: Variant | None = valid["variants"].get(name)
+    for key in ("start", "inputs") if variant else ():
+        expected, found = getattr(variant, key), getattr(entry, key)
+        if found != expected:
+            yield f"{here}.{key}", f"expected {expected!r}, as variants.{name} has it, got {found!r}"
 
 
 def _judged(name: str, raw: Entries, valid: Entries) -> Iterator[Problem]:

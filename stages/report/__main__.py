@@ -18,11 +18,13 @@ from stages.report.comparison import (
 )
 from stages.report.learning_curves import draw_learning_curves
 from stages.report.page import Contents, page
+from stages.report.seeds import Trainings, over_seeds
 from thaw.errors import UserError
 from thaw.files import sha256, watch_path, write_text
 from thaw.formats.history import read_history
 from thaw.formats.label_issues import LabelIssue, read_label_issues
 from thaw.formats.manifest import Row, class_names, read_manifest
+from thaw.formats.metrics import read_seed_scores
 from thaw.formats.predictions import Predictions, read_predictions
 from thaw.formats.thumbnails import reading_thumbnails
 from thaw.params.reading import read_node
@@ -49,12 +51,14 @@ def main(
     backbones: str,
     features: str,
     variants: str,
+    seeds: str,
     label_issues: str,
     manifest: Path,
     thumbnails: Path,
     validation: Path,
     predictions: Path,
     histories: Path,
+    seed_scores: Path,
     issues: Path,
     constraints: Path,
     comparison: Path,
@@ -69,7 +73,8 @@ def main(
     tree = {section: read_node(params, section) for section in (backbones, features, variants, label_issues)}
     entries = tree[variants]
     of_variants = (validation, predictions, histories)
-    for folder, kept in (*((folder, entries) for folder in of_variants), (issues, tree[label_issues])):
+    of_others = ((seed_scores, tree[seeds]), (issues, tree[label_issues]))
+    for folder, kept in (*((folder, entries) for folder in of_variants), *of_others):
         _set_aside(folder, kept)
     images = read_manifest(manifest)
     held_out = _read_predictions(validation, entries, manifest, images, "validation")
@@ -84,10 +89,15 @@ def main(
     )
     order = standing.order
     announce(f"report: {', '.join(order)}")
+    trainings = Trainings(
+        seeds={name: read_seed_scores(seed_scores / f"{name}.csv") for name in tree[seeds]},
+        solved={name for name, one in entries.items() if "solver" in one["fit"]},
+    )
     blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, standing)
     models = {name: read[name].model for name in entries}
     if other := next((name for name in entries if held_out[name].model != models[name]), None):
         raise UserError(f"{validation / other}.csv: by another model than {predictions / other}.csv; run `dvc repro`")
+    blocks += over_seeds(trainings, standing)
     curves = {name: read_history(histories / f"{name}.csv", models[name]) for name in entries}
     contents = Contents(
         comparison=blocks,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.train.calibration import calibrate
 from thaw.engines.converting import keep_trained
 from thaw.files import sha256
 from thaw.formats.history import write_history
@@ -21,6 +20,7 @@ from thaw.reuse.fingerprint import fingerprint
 from thaw.reuse.folder import project_folder
 from thaw.stage import announce, run
 from thaw.training.batches import Rows, rows_of
+from thaw.training.calibration import calibrate
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.start import begin
 from thaw.training.training import freeze, solve, train

@@ -34,6 +34,12 @@ stages:
       deps: ["given/${key}.csv", "given/${key}.json", data/manifest.csv]
       outs: ["data/predictions/${key}.csv"]
       metrics: ["metrics/${key}.json": {cache: false}]
+  seeds:
+    foreach: [half]
+    do:
+      cmd: cp given/seeds.json metrics/seeds/${item}.json
+      deps: [given/seeds.json]
+      metrics: ["metrics/seeds/${item}.json": {cache: false}]
   label_issues:
     foreach: [bottleneck]
     do:
@@ -55,6 +61,15 @@ def suspect(project: Project, *numbers: int) -> None:
     with contextlib.chdir(project.folder):  # of which a table says which of its files it is
         write_label_issues(Path("data/label_issues/bottleneck.csv"), issues)
         Path("data/label_issues/bottleneck.csv").replace("given/issues.csv")
+
+
+def give_seeds(project: Project, least: float) -> None:
+    """Make up the ranges of a variant's scores over its seeds: of accuracies, wide on the validation split only."""
+    scores = {"accuracy_mean": 0.85, "accuracy_min": least, "accuracy_max": 0.95}
+    scores |= {"log_loss_mean": 0.5, "log_loss_min": 0.45, "log_loss_max": 0.5}
+    test = scores | {"accuracy_min": 0.8}
+    given = {"seeds": 3, "validation": scores, "test": test}
+    (project.folder / "given" / "seeds.json").write_text(json.dumps(given))
 
 
 def give(project: Project, wrong: dict[str, set[int]], digests: dict[str, str] | None = None) -> None:
@@ -82,7 +97,7 @@ def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with two variants, of which one has changed since the commit `before`."""
     folder = tmp_path_factory.mktemp("reviewed") / "a project"
     (folder / "data" / "predictions").mkdir(parents=True)
-    (folder / "metrics").mkdir()
+    (folder / "metrics" / "seeds").mkdir(parents=True)
     (folder / "data" / "label_issues").mkdir()
     project = Project(folder, plain)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
@@ -95,6 +110,7 @@ def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.write_params({"variants": {"half": {"epochs": 1}, "full": {"epochs": 1}}})
     give(project, {"half": {0, 1, 2}, "full": {3}})
     suspect(project, 1, 2, 3)
+    give_seeds(project, 0.8)
     project.repro()
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "before")
@@ -102,6 +118,7 @@ def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.write_params({"variants": {"half": {"epochs": 2, "seed": 7}, "full": {"epochs": 1}}})
     give(project, {"half": {2, *range(10, 22)}, "full": {3}})
     suspect(project, 1, *range(10, 18))
+    give_seeds(project, 0.65)
     project.repro()
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "after")
@@ -144,6 +161,13 @@ def test_a_review_tells_what_changed(capsys: pytest.CaptureFixture[str]) -> None
     (accuracy,) = [row for row in of_half if row[0] == "validation.accuracy"]
     assert accuracy[1:] == [interval(18, 20), interval(13, 20), "-0.25"]  # without a p
     assert "- half: accuracy, macro-F1 and log loss worse. Only right at before: 12; only right here: 2." in text
+    # Of the ranges then and now, the wider one counts: 0.3 of validation accuracy, 0.15 of test accuracy.
+    warning = (
+        "- half: warning: the change of validation.accuracy (range 0.3) is no larger than the range over its seeds"
+    )
+    assert warning in text
+    assert ["metrics/seeds/half.json", "validation.accuracy_mean"] not in [row[:2] for row in rows]  # is as it was
+    assert not any(row[1].endswith(("_min", "_max")) for row in rows if len(row) > 1)
     assert "![Images that flipped](dvc_plots/flipped.jpg)" in text
     told = "2 of then are no more suspected; 9 labels are suspected, 8 of them new since before: "
     assert f"- label_issues.bottleneck: {told}tree 10.png (oak → pine); tree 11.png" in text

@@ -20,7 +20,10 @@ from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO
 from thaw.reuse.fingerprint import imports
 
 DECLARED: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-SECTIONS = ("dataset", "tensors", "backbones", "features", "variants", "evaluation", "cross_validation", "label_issues")
+SECTIONS = (
+    *("dataset", "tensors", "backbones", "features", "variants"),
+    *("evaluation", "cross_validation", "seeds", "label_issues"),
+)
 WITHOUT_KERAS = ("check", "digits", "manifest", "tensors", "label_issues", "report")
 
 
@@ -109,6 +112,7 @@ def test_git_ignores_what_stages_write_and_dvc_keeps_and_nothing_else_of_data(tm
     ignored = [out.replace("${key}", "x") for out in outs]
     kept = [
         "data/label_issues/x.csv",
+        "data/seeds/README.md",
         "data/labels.csv",
         "data/x.dvc",
         "data/x/oak.dvc",

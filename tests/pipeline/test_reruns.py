@@ -1,6 +1,7 @@
 """The contract: a change runs exactly the stages that depend on it."""
 
 import copy
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
 from commands.plan.steps import RUNNING, Plan
 from tests.conftest import CODE, PARAMS, Experiment, Project, clone_of
@@ -221,6 +223,36 @@ def test_a_removed_variant_leaves_nothing_that_the_report_depends_on(project: Pr
     project.write_params(PARAMS)
     project.repro()
     assert (project.folder / "dvc.lock").read_bytes() == lock
+
+
+def test_other_seeds_train_nothing_else_and_scoring_trains_no_seed(project: Project) -> None:
+    before = YAML(typ="safe").load(project.folder / "dvc.lock")["stages"]
+    parameter("seeds.half", {key: PARAMS["variants"]["half"][key] for key in ("start", "inputs")} | {"others": [1]})(
+        project
+    )
+    assert repro_as_planned(project, plan_in(project.folder)).ran == ["seeds@half", *SHOW]
+    after = YAML(typ="safe").load(project.folder / "dvc.lock")["stages"]
+    assert {name: after[name] for name in before if name not in SHOW} == {
+        name: entry for name, entry in before.items() if name not in SHOW
+    }
+    scores = json.loads((project.folder / "metrics" / "seeds" / "half.json").read_text())
+    own = json.loads((project.folder / "metrics" / "half.json").read_text())
+    for split in ("validation", "test"):
+        ends = [scores[split][f"log_loss_{end}"] for end in ("min", "max")]
+        assert own[split]["log_loss"] in ends
+    for shown in ("comparison.md", "report.html"):
+        text = (project.folder / "metrics" / shown).read_text(encoding="utf-8")
+        assert "With several seeds: the mean, and in brackets the least and the greatest" in text
+    with project.params.open(encoding="utf-8") as file:
+        params = YAML(typ="safe").load(file)
+    params["evaluation"]["top_k"] = 3
+    project.write_params(params)
+    assert not [step.stage for step in plan_in(project.folder).steps if step.stage == "seeds@half" and step.reasons]
+    params["seeds"] = {}
+    params["evaluation"] = PARAMS["evaluation"]
+    project.write_params(params)
+    project.repro()
+    assert not (project.folder / "data" / "seeds" / "half.csv").exists()  # so it is in a fresh clone
 
 
 def test_an_error_in_params_runs_nothing(project: Project) -> None:

@@ -274,6 +274,7 @@ EVERYTHING = edited(
         },
         "tensors.lite64.unlike_pretraining": True,
         "cross_validation.half": HALF_AGAIN | {"folds": 3, "repeats": 2, "seed": 1},
+        "seeds.half": HALF_AGAIN | {"others": [0, 2**32 - 1]},
         "label_issues.bottleneck": {"folds": 3, "seed": 1, "C": [0.1]},
     }
 )

@@ -569,6 +569,35 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".inputs: expected 'features/midway', as variants.half has it, got 'tensors/lite64'",
         ),
     ],
+    # seeds
+    "seeds.half": [
+        (HALF_AGAIN, ".others: this key is missing"),
+        (HALF_AGAIN | {"others": [1], "seeds": 3}, ".seeds: unknown key"),
+        (HALF_AGAIN | {"others": 5}, ".others: expected a list, got 5"),
+        (HALF_AGAIN | {"others": []}, ".others: expected 1 or more values, got []"),
+        (HALF_AGAIN | {"others": [1, 2.5]}, ".others.1: expected a whole number, got 2.5"),
+        (HALF_AGAIN | {"others": [-1]}, ".others.0: expected a number not below 0, got -1"),
+        (
+            HALF_AGAIN | {"others": [1, 2, 1]},
+            ".others: the seed 1 is there twice, and would give the same model again: leave one out",
+        ),
+        (
+            HALF_AGAIN | {"others": [1, 0]},
+            ".others: 0 is the seed of variants.half itself, whose scores count in any case: leave it out",
+        ),
+        (
+            HALF_AGAIN | {"others": [1], "start": "backbones/lite0"},
+            ".start: expected 'variants/frozen_head', as variants.half has it, got 'backbones/lite0'",
+        ),
+    ],
+    "seeds.hlf": [(HALF_AGAIN | {"others": [1]}, ": there is no variants.hlf; did you mean 'half'?")],
+    "seeds.frozen_head": [
+        (
+            {"start": "backbones/lite0", "inputs": "features/bottleneck", "others": [1]},
+            ": variants.frozen_head is solved: it has one optimum, the same whatever the seed, so there is no training "
+            "noise to measure: leave seeds.frozen_head out",
+        )
+    ],
     # label_issues
     "label_issues.bottleneck": [
         ({"fold": 5}, ".fold: unknown key; did you mean 'folds'?"),

@@ -268,7 +268,9 @@ def test_where_no_variant_can_be_chosen_none_is_ranked() -> None:
 
 def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("backbones: {}\nfeatures: {}\nvariants: {a: {fit: {}}, b: {fit: {}}}\nlabel_issues: {}")
+    params.write_text(
+        "backbones: {}\nfeatures: {}\nvariants: {a: {fit: {}}, b: {fit: {}}}\nseeds: {}\nlabel_issues: {}"
+    )
     write_manifest(tmp_path / "manifest", [Row("a.png", "x", "test", ""), Row("t.png", "y", "train", "", number=1)])
     for name in ("a", "b"):
         rows = Predictions([f"{name}.png"], np.array([0]), np.array([[0.9, 0.1]]), ["x", "y"])
@@ -279,9 +281,11 @@ def test_predictions_of_different_images_are_not_compared(tmp_path: Path) -> Non
             "backbones",
             "features",
             "variants",
+            "seeds",
             "label_issues",
             tmp_path / "manifest",
             *[tmp_path] * 4,
+            tmp_path / "seeds",
             tmp_path / "issues",
             *[tmp_path] * 4,
         )

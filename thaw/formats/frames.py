@@ -10,6 +10,7 @@ from thaw.errors import UserError
 from thaw.files import DAMAGE, parse_csv
 from thaw.formats.label_issues import LABEL_ISSUE_COLUMNS
 from thaw.formats.manifest import MANIFEST_COLUMNS
+from thaw.formats.metrics import BY_SEED
 from thaw.formats.predictions import FIXED, PROBABILITY
 from thaw.formats.row_file import RowFile
 
@@ -22,13 +23,13 @@ TABLES = (
     ["class", "images", "precision", "recall", "f1"],
     ["images", "confidence", "accuracy", "accuracy_low", "accuracy_high"],
 )
-"""Columns of tables that always have the same; predictions and learning curves begin with some."""
+"""Columns of tables that always have the same; predictions, learning curves and scores by seed begin with some."""
 CURVE = ["step"]
 TEXT = {
     *("path", "label", "split", "sha256", "group", "reason", "class", "actual", "predicted"),
     *("other_path", "other_label", "other_split", "given", "suggested", "suspected"),
 }
-WHOLE = {"number", "images", "distance", "step"}
+WHOLE = {"number", "images", "distance", "step", "seed"}
 """Columns of whole numbers; what is neither is real numbers."""
 
 
@@ -73,7 +74,8 @@ def _table(path: Path) -> pandas.DataFrame:
         table = parse_csv(file)
         names, rows = table.columns, [*table.rows]
     begins = names[: len(FIXED)] == FIXED and all(name.startswith(PROBABILITY) for name in names[len(FIXED) :])
-    if not (names in TABLES or begins or names[:1] == CURVE):
+    begins |= names[:1] == CURVE or names[: len(BY_SEED)] == BY_SEED
+    if not (names in TABLES or begins):
         raise ValueError
     kinds = {name: str if name in TEXT else int if name in WHOLE else float for name in names}
     return pandas.DataFrame(rows, columns=names).astype(kinds)

@@ -16,7 +16,7 @@ Name = Annotated[str, Field(min_length=1)]
 # Where the pipeline and its tools write; data sets are below data/raw.
 WRITTEN = (
     *(f"data/{name}" for name in ("features", "history", "label_issues", "mistakes", "per_class", "predictions")),
-    *("data/reliability", "data/suspected", "data/tensors", "data/validation"),
+    *("data/reliability", "data/seeds", "data/suspected", "data/tensors", "data/validation"),
     *("dvc_plots", "exports", "metrics", "models", ".dvc", ".git", ".thaw"),
 )
 

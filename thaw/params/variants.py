@@ -109,7 +109,8 @@ class Training(Entry):
     """`temperature`: once trained, the logits are divided by one number, by which the validation split has the least
     log loss, so that confidences are what one may expect of them; the predicted classes stay the same."""
     seed: Seed = 0
-    """Seed of the head's first weights, the order of images, and all else that is random."""
+    """Seed of the head's first weights, the order of images, and all else that is random; what of the scores is the
+    seed's, `seeds` tells."""
 
     @field_validator("train_on")
     @classmethod

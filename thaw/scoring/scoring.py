@@ -65,29 +65,35 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
     >>> found.correct, found.accuracy, round(found.accuracy_low, 2), round(found.accuracy_high, 2)
     (3, 0.75, 0.3, 0.95)
     """
-    predicted = probabilities.argmax(axis=1)
-    correct = int((predicted == labels).sum())
-    accuracy = wilson(correct / len(labels), len(labels))
-    f1 = macro_f1(labels, probabilities)
+    predicted, found = probabilities.argmax(axis=1), estimates(labels, probabilities)
+    accuracy, f1 = found["accuracy"], found["macro_f1"]
+    accuracy_bounds = wilson(accuracy, len(labels))
     f1_bounds = wilson(f1, _effective_images(f1, resampled_macro_f1(labels, predicted), len(labels)))
-    by_image = losses(labels, probabilities)
-    loss_bounds = _bootstrap_t(by_image)
+    loss_bounds = _bootstrap_t(losses(labels, probabilities))
     return Scores(
         images=len(labels),
-        correct=correct,
-        accuracy=correct / len(labels),
-        accuracy_low=accuracy[0],
-        accuracy_high=accuracy[1],
-        # The balanced accuracy of scikit-learn, without its warnings of classes that have no image.
-        balanced_accuracy=float(recall_score(labels, predicted, labels=np.unique(labels), average="macro")),
-        macro_f1=f1,
+        correct=int((predicted == labels).sum()),
+        accuracy_low=accuracy_bounds[0],
+        accuracy_high=accuracy_bounds[1],
         macro_f1_low=f1_bounds[0],
         macro_f1_high=f1_bounds[1],
-        log_loss=float(by_image.mean()),
         log_loss_low=loss_bounds[0],
         log_loss_high=loss_bounds[1],
-        calibration_error=calibration_error(labels, probabilities),
+        **found,
     )
+
+
+def estimates(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return the scores of predictions by their names, without intervals; see `score`."""
+    predicted = probabilities.argmax(axis=1)
+    return {
+        "accuracy": int((predicted == labels).sum()) / len(labels),
+        # The balanced accuracy of scikit-learn, without its warnings of classes that have no image.
+        "balanced_accuracy": float(recall_score(labels, predicted, labels=np.unique(labels), average="macro")),
+        "macro_f1": macro_f1(labels, probabilities),
+        "log_loss": float(losses(labels, probabilities).mean()),
+        "calibration_error": calibration_error(labels, probabilities),
+    }
 
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:

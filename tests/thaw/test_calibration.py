@@ -10,9 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from stages.train import calibration
 from stages.train.__main__ import main as train_stage
-from stages.train.calibration import best_temperature, calibrate
 from tests.stages.test_cross_validation import TENSORS, backbone
 from tests.stages.test_cross_validation import rows as row_file
 from tests.thaw.test_training import clusters, small_network
@@ -23,7 +21,9 @@ from thaw.formats.row_file import Origin
 from thaw.networks import models
 from thaw.networks.backend import keras
 from thaw.networks.boundary import prefix
+from thaw.training import calibration
 from thaw.training.batches import Rows
+from thaw.training.calibration import best_temperature, calibrate
 
 SOFTMAX = [{"Dense": {"units": "classes", "activation": "softmax"}}]
 HEADS: dict[str, list[Any]] = {
