@@ -10,7 +10,7 @@ from benchmarks.measuring import Comparison, Measured, in_turn
 from benchmarks.networks import NETWORKS, Network
 from benchmarks.photos import photos
 from benchmarks.project import PIXELS, PRECISIONS, Project, forget, forget_rows
-from thaw.engines.openvino import Precision
+from thaw.engines.engine import Precision
 from thaw.engines.ready import engine
 from thaw.formats.row_file import RowFile
 from thaw.networks.backend import keras

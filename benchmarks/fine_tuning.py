@@ -14,7 +14,7 @@ from benchmarks.networks import LITE0, VGG16, Network
 from benchmarks.project import PRECISIONS
 from stages.features.views import Views
 from thaw.backbones.building import build_backbone
-from thaw.engines.openvino import Precision
+from thaw.engines.engine import Precision
 from thaw.engines.ready import engine
 from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing

@@ -14,7 +14,7 @@ from stages import tensors
 from stages.features import __main__ as features
 from stages.manifest import __main__ as manifest
 from thaw.backbones.building import build_backbone
-from thaw.engines.openvino import Precision
+from thaw.engines.engine import Precision
 from thaw.formats.model_file import BackboneRecord
 from thaw.images.normalization import Normalization
 from thaw.networks import models

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from commands.predict import printable
-from thaw.engines.openvino import Engine, finite
+from thaw.engines.engine import Engine, finite
 from thaw.errors import UserError
 from thaw.files import read_bytes
 from thaw.formats import model_file

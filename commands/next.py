@@ -20,7 +20,7 @@ from thaw.images.reading.archives import Member
 from thaw.threads import on_all_cores
 
 if TYPE_CHECKING:
-    from thaw.engines.openvino import Engine
+    from thaw.engines.engine import Engine
     from thaw.engines.ready import Known
     from thaw.networks.backend import keras
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from thaw.engines.openvino import Engine, finite
+from thaw.engines.engine import Engine, finite
 from thaw.engines.ready import trained
 from thaw.errors import UserError
 from thaw.files import DIGITS, sha256, write_csv

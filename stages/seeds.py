@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from thaw.engines.openvino import Engine, finite
+from thaw.engines.engine import Engine, finite
 from thaw.engines.ready import engine, trained
 from thaw.errors import UserError
 from thaw.files import replacing, sha256

@@ -53,7 +53,7 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
     # TensorFlow takes seconds to import: nobody waits for it to read --help or of a wrong path.
     from commands.classifier import Classifier
     from commands.export.exporting import export_model, run_exported
-    from thaw.engines.openvino import finite
+    from thaw.engines.engine import finite
     from thaw.networks import models
 
     classifier = Classifier(model)

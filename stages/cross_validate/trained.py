@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from stages.cross_validate.solved import Images, solve
+from thaw.engines.engine import finite
 from thaw.engines.keras import KerasEngine
-from thaw.engines.openvino import finite
 from thaw.formats.model_file import ModelRecord
 from thaw.formats.row_file import Values
 from thaw.networks.backend import keras

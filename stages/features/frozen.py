@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thaw.engines import kept
-from thaw.engines.openvino import Engine
+from thaw.engines.engine import Engine
 from thaw.engines.ready import Known, ready
 from thaw.formats.model_file import backbone_of
 from thaw.images.normalization import Normalization

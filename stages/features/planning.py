@@ -9,8 +9,9 @@ import numpy as np
 
 from stages.features.frozen import frozen
 from stages.features.views import Views
+from thaw.engines.engine import Engine, finite
 from thaw.engines.kept import Graph
-from thaw.engines.openvino import Engine, OpenVinoEngine, finite
+from thaw.engines.openvino import OpenVinoEngine
 from thaw.files import sha256
 from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.images.normalization import Normalization

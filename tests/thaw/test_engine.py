@@ -12,8 +12,9 @@ import pytest
 from tests.conftest import Project
 from thaw.backbones import lite
 from thaw.engines.converting import graph_of
+from thaw.engines.engine import Engine
 from thaw.engines.keras import KerasEngine
-from thaw.engines.openvino import Engine, OpenVinoEngine
+from thaw.engines.openvino import OpenVinoEngine
 from thaw.engines.ready import engine
 from thaw.formats.row_file import RowFile
 from thaw.images.normalization import Mode, Normalization

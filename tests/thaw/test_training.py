@@ -17,7 +17,7 @@ from stages.features.views import Views
 from tests.conftest import record
 from tests.thaw.test_logistic import clusters
 from thaw.backbones.building import build_backbone
-from thaw.engines.openvino import finite
+from thaw.engines.engine import finite
 from thaw.engines.ready import trained
 from thaw.errors import UserError
 from thaw.formats.model_file import BackboneRecord

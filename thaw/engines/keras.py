@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from thaw.engines.openvino import Engine, Precision
+from thaw.engines.engine import Engine, Precision
 from thaw.networks.backend import device, float32_is_float32, has_gpu, keras, same_bits
 from thaw.networks.models import in_bfloat16
 

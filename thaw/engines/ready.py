@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thaw.engines import kept
-from thaw.engines.openvino import Engine, OpenVinoEngine, Precision
+from thaw.engines.engine import Engine, Precision
+from thaw.engines.openvino import OpenVinoEngine
 
 if TYPE_CHECKING:
     from thaw.networks.backend import keras

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from thaw.engines.engine import finite
 from thaw.engines.keras import KerasEngine
-from thaw.engines.openvino import finite
 from thaw.networks.backend import keras
 from thaw.networks.boundary import tail
 from thaw.progress import progress_by_rows
