@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from commands.predict import printable
+from commands.output import printable
 from thaw.engines.engine import Engine, finite
 from thaw.errors import UserError
 from thaw.files import read_bytes
@@ -55,7 +55,7 @@ class Classifier:
     def read(self, path: Path | Member) -> np.ndarray | Unreadable:
         """Return a file's image as `pixels` makes it."""
         try:
-            return self.pixels(read_bytes(path))
+            return self.pixels(path.read_bytes() if isinstance(path, Member) else read_bytes(path))
         except OSError as error:
             return Unreadable(path, f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:

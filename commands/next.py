@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commands.predict import path_cell, printable, refuse_folder, text_cell, whole_number, writing_table
+from commands.output import path_cell, printable, refuse_folder, text_cell, writing_table
+from commands.predict import whole_number
 from thaw.errors import UserError
 from thaw.files import sha256
 from thaw.formats.manifest import read_manifest

@@ -1,21 +1,17 @@
 """What images show, by a trained model."""
 
 import argparse
-import csv
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from thaw import errors
-from thaw.errors import UserError
-from thaw.files import replacing
+from commands.output import path_cell, printable, refuse_folder, text_cell, writing_table
 from thaw.images.reading import images_at
 from thaw.images.reading.archives import Member
-from thaw.params.labels import is_formula
 
 TOP = 5
 Show = Callable[[Path | Member, list[tuple[str, float]]], object]
@@ -86,25 +82,6 @@ def _probability(text: str) -> float:
     return value
 
 
-def refuse_folder(out: Path | None) -> None:
-    """Raise a `UserError` if a folder is where a table would be written."""
-    if out and out.is_dir():
-        raise UserError(f"{out}: a folder; give --out the name of a file")
-
-
-@contextmanager
-def writing_table(out: Path, columns: list[str]) -> Iterator[Callable[[Iterable[object]], object]]:
-    """Write a CSV file, whole or not at all, by a function that takes a row."""
-    try:
-        # Names that are not UTF-8 are written byte for byte.
-        with replacing(out) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            yield writer.writerow
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
-
-
 @contextmanager
 def _csv_rows(out: Path, top: int) -> Iterator[Show]:
     """Write a CSV file; probabilities with the nine digits that tell any two float32 apart."""
@@ -128,22 +105,3 @@ def _printer(paths: list[Path | Member], classes: list[str]) -> Show:
         write(f"{printable(path):{longest}}  {shown}")
 
     return show
-
-
-def printable(path: Path | Member) -> str:
-    """Return a path as a terminal can show it, whatever its bytes."""
-    return errors.printable(str(path).encode(errors="backslashreplace").decode()).replace("\n", "\\n")
-
-
-def path_cell(path: Path | Member) -> str:
-    """Return a path as a spreadsheet takes it for a text.
-
-    >>> path_cell(Path("=SUM(1).png"))
-    './=SUM(1).png'
-    """
-    return f"./{path}" if is_formula(str(path)) else str(path)
-
-
-def text_cell(text: str) -> str:
-    """Return a text as a spreadsheet takes it for one: behind an apostrophe where it would be a formula."""
-    return f"'{text}" if is_formula(text) else text

@@ -1,0 +1,50 @@
+"""What commands say of images: tables for spreadsheets, and paths in a terminal."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from thaw import errors
+from thaw.errors import UserError
+from thaw.files import replacing
+from thaw.images.reading.archives import Member
+from thaw.params.labels import is_formula
+
+
+def refuse_folder(out: Path | None) -> None:
+    """Raise a `UserError` if a folder is where a table would be written."""
+    if out and out.is_dir():
+        raise UserError(f"{out}: a folder; give --out the name of a file")
+
+
+@contextmanager
+def writing_table(out: Path, columns: list[str]) -> Iterator[Callable[[Iterable[object]], object]]:
+    """Write a CSV file, whole or not at all, by a function that takes a row."""
+    try:
+        # Names that are not UTF-8 are written byte for byte.
+        with replacing(out) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            yield writer.writerow
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+
+
+def printable(path: Path | Member) -> str:
+    """Return a path as a terminal can show it, whatever its bytes."""
+    return errors.printable(str(path).encode(errors="backslashreplace").decode()).replace("\n", "\\n")
+
+
+def path_cell(path: Path | Member) -> str:
+    """Return a path as a spreadsheet takes it for a text.
+
+    >>> path_cell(Path("=SUM(1).png"))
+    './=SUM(1).png'
+    """
+    return f"./{path}" if is_formula(str(path)) else str(path)
+
+
+def text_cell(text: str) -> str:
+    """Return a text as a spreadsheet takes it for one: behind an apostrophe where it would be a formula."""
+    return f"'{text}" if is_formula(text) else text
