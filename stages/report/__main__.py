@@ -70,7 +70,7 @@ def main(
     Files of entries that params.yaml no longer has are moved out of their folders, so that what this stage depends on
     is the same here and in a fresh clone.
     """
-    tree = {section: read_node(params, section) for section in (backbones, features, variants, label_issues)}
+    tree = {section: read_node(params, section) for section in (backbones, features, variants, seeds, label_issues)}
     entries = tree[variants]
     of_variants = (validation, predictions, histories)
     of_others = ((seed_scores, tree[seeds]), (issues, tree[label_issues]))
