@@ -130,7 +130,7 @@ def test_a_table_by_seed_that_is_none_is_refused(tmp_path: Path) -> None:
         read_seed_scores(path)
     for text in ("", "seed,split\n0,test\n", "split,seed,accuracy\ntest,0\n", "split,seed,accuracy\ntest,x,1\n"):
         path.write_text(text)
-        with pytest.raises(UserError, match=r"v\.csv: not a table of scores by seed; delete it and run `dvc repro`"):
+        with pytest.raises(UserError, match=r"v\.csv: truncated or altered; delete it and run `dvc repro`"):
             read_seed_scores(path)
 
 
