@@ -48,7 +48,7 @@ class Thumbnails:
         Raises:
             UserError: it is not there, or is damaged.
         """
-        with reading(self._path):
+        with reading(f"{self._path}"):  # by its name: while it is written, the file is called otherwise
             member = self._archive.getinfo(f"{digest}.jpg")
             jpeg = self._archive.read(member)
             if member.comment != _seal(digest, jpeg):
