@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from ruamel.yaml import YAML
@@ -85,6 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not worker:
+        _work_in_memory()
         caches = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="thaw-tests-")
         config.add_cleanup(lambda: shutil.rmtree(caches))
         TRIED.mkdir(parents=True, exist_ok=True)
@@ -96,6 +98,15 @@ def pytest_configure(config: pytest.Config) -> None:
         cores = sorted(os.sched_getaffinity(0))
         mine = cores[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
         os.sched_setaffinity(0, mine or cores)
+
+
+def _work_in_memory() -> None:
+    """Have temporary files lie in memory where there is plenty: pipelines take a third less time there."""
+    memory = Path("/dev/shm")
+    plenty = 8 * 2**30
+    if memory.is_dir() and min(shutil.disk_usage(memory).free, psutil.virtual_memory().available) > plenty:
+        os.environ.setdefault("TMPDIR", str(memory))
+        tempfile.tempdir = None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
