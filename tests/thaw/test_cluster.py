@@ -179,7 +179,10 @@ def test_a_node_that_has_another_thaw_or_lacks_packages_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = environment()
-    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"install what .*: Version mismatch: .*Ray: 0\.0 "):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(UserError, match=r"install what .*: Version mismatch: .*Ray: 0\.0 "),
+    ):
         patch.setattr(ray, "__version__", "0.0")
         connected()
     monkeypatch.setattr(clusters, "environment", lambda: {**here, "numpy": "1.0"})

@@ -303,7 +303,7 @@ def _connect(address: str) -> Any:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_oom_retries": str(RETRIES)}
     # What answers, but not as a head does, is asked once and not for minutes; and what is no node of it looks for one.
     os.environ |= {"RAY_gcs_server_port_wait_time_s": "1", "RAY_py_gcs_connect_timeout_s": "5"}
-    os.environ["RAY_gcs_server_request_timeout_seconds"] = "20"
+    os.environ |= {"RAY_gcs_server_request_timeout_seconds": "20"}
     import ray
 
     try:
