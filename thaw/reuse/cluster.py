@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import platform
+import re
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -187,7 +188,8 @@ class Cluster:
                         "and the next run goes on behind the rows that came"
                     ) from None
             except self._ray.exceptions.RayError as error:
-                raise self._failed(f"node {getattr(error, 'ip', 'of the cluster')}", error) from None
+                where = re.search(r"\bip=([\w.:]+)", str(error))  # Ray says it in the traceback's head alone
+                raise self._failed(f"node {where[1]}" if where else "a node", error) from None
 
     def _failed(self, who: str, error: Exception) -> UserError:
         """Return what to say of an error of Ray's, or of one that a node raised."""
