@@ -27,8 +27,6 @@ from thaw.threads import on_all_cores
 
 BATCH = 32
 BATCHES_IN_A_CHUNK = 8
-EVERYWHERE = "integers"
-"""The kind of bits that come of decoding: no processor computes others."""
 Image = tuple[str, bytes | np.ndarray]
 """Where it lies, for messages, and the image as it is stored."""
 
@@ -54,7 +52,7 @@ def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Pla
     store = RowStore(made_of, shape, np.dtype(np.uint8))
     cluster = connected()
     if cluster:
-        cluster.use(partial(decoder, wanted), EVERYWHERE)
+        cluster.use(partial(decoder, wanted), decoder(wanted)[0])
     size, where = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", cluster or f"{os.cpu_count()} CPU cores"
     announce(f"{entry}: {len(rows)} images to {size}, on {where}; {store.count(index.keys)} were decoded before")
     made_with = {
@@ -64,10 +62,7 @@ def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Pla
 
     def compute(missing: np.ndarray) -> Iterator[np.ndarray]:
         images = [rows[number] for number in missing]
-        most = rows_at_a_time(store.row_bytes, BATCH)
-        if cluster:
-            return cluster.stream(chunks(folder, images, BATCHES_IN_A_CHUNK * most))
-        return decode_all(folder, images, wanted, most)
+        return cluster.stream(chunks(folder, images, wanted)) if cluster else decode_all(folder, images, wanted)
 
     return Plan(index.keys, store, compute), index, Origin(made_with)
 
@@ -86,8 +81,8 @@ def index_of(rows: list[Row]) -> Index:
     )
 
 
-def decode_all(folder: Path, rows: list[Row], tensors: Tensors, most: int) -> Iterator[np.ndarray]:
-    """Yield the pixels of each row's image, in order, decoded on all cores, `most` at a time.
+def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.ndarray]:
+    """Yield the pixels of each row's image, in order, decoded on all cores, some at a time.
 
     Yields:
         uint8 arrays (images, height, width, 3), RGB.
@@ -96,12 +91,13 @@ def decode_all(folder: Path, rows: list[Row], tensors: Tensors, most: int) -> It
         UserError: a file is not what it was when the manifest was written.
     """
     decoded = on_all_cores(lambda row: decode(found_at(folder, row.path), source_of(folder, row), tensors), rows)
-    while batch := list(islice(decoded, most)):
+    while batch := list(islice(decoded, batch_of(tensors))):
         yield np.stack(batch)
 
 
-def chunks(folder: Path, rows: list[Row], most: int) -> Iterator[list[Image]]:
-    """Yield the images of rows as they are stored: what a node of a cluster decodes; some megabytes, `most` images."""
+def chunks(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[list[Image]]:
+    """Yield the images of rows as they are stored, some megabytes at a time: what a node of a cluster decodes."""
+    most = BATCHES_IN_A_CHUNK * batch_of(tensors)
     chunk: list[Image] = []
     size = 0
     for path, source in on_all_cores(lambda row: (found_at(folder, row.path), source_of(folder, row)), rows):
@@ -115,8 +111,17 @@ def chunks(folder: Path, rows: list[Row], most: int) -> Iterator[list[Image]]:
 
 
 def decoder(tensors: Tensors) -> tuple[str, Callable[[list[Image]], np.ndarray]]:
-    """Return what a node of a cluster does with a chunk; the same bits on every machine, see `pixels`."""
-    return EVERYWHERE, lambda chunk: np.stack([decode(path, source, tensors) for path, source in chunk])
+    """Return what a node of a cluster does with a chunk, and before it what decides on pixels, on any processor."""
+    from thaw.images import decoding  # the node's: a stage's own names are sent with what they stand for here
+
+    kind = ", ".join(f"{library} {number}" for library, number in decoding.DECODER.items())
+    return kind, lambda chunk: np.stack([decode(path, source, tensors) for path, source in chunk])
+
+
+def batch_of(tensors: Tensors) -> int:
+    """Return how many images are decoded at a time."""
+    height, width = tensors.pixels
+    return rows_at_a_time(height * width * 3, BATCH)
 
 
 def source_of(folder: Path, row: Row) -> bytes | np.ndarray:

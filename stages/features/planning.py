@@ -68,9 +68,8 @@ def planned(params: Path, entry: str, tensors: Path, backbone: Path) -> tuple[Pl
 
     def compute(missing: np.ndarray) -> Iterator[np.ndarray]:
         batches = views.batches(missing)
-        chunk_bytes = wanted.batch_size * max(store.row_bytes, 4 * height * width * 3)
-        rows = cluster.stream(batches, chunk_bytes) if cluster else engine.stream(batches)
-        return finite(rows, backbone)
+        batch_bytes = wanted.batch_size * height * width * 3 * (4 if wanted.views > 1 else 1)
+        return finite(cluster.stream(batches, batch_bytes) if cluster else engine.stream(batches), backbone)
 
     return Plan(views.keys, store, compute), images.index.with_views("train", wanted.views), origin
 

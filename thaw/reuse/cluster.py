@@ -9,11 +9,13 @@ import importlib.util
 import logging
 import os
 import platform
+import re
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import distributions
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -24,17 +26,24 @@ from thaw.reuse.fingerprint import fingerprint
 ADDRESS, ANY = "THAW_CLUSTER", "THAW_CLUSTER_ANY"
 """Where the cluster is: `auto`, or the head's host and port. And whether nodes are used that compute other bits."""
 INSTALL = "python -m pip install --constraint constraints.txt --editable '.[cluster]'"
+HINTS = {
+    "Version mismatch": f"install what constraints.txt says on all machines, by `{INSTALL}`: ",
+    "No node info found": "this machine is no node of it: `ray start --address=HOST:6379 --num-cpus=0` joins it: ",
+}
+"""What to do, by words of what Ray says."""
 STAGES = ("stages.features", "stages.tensors")
 """Whose code nodes run."""
 PACKAGES = {"cykooz-resizer", "jax", "keras", "keras-hub", "numpy", "openvino", "pillow", "ray", "tensorflow"}
 """Whose versions decide on bits."""
 CHUNK_BYTES = 4 * 2**20
-MOST_BYTES = 2**30
-"""Of all chunks that are under way."""
+MOST_BYTES = 2 * 2**30
+"""Of all chunks that are under way; they are in Ray's memory on this machine."""
 RETRIES = 5
 """Times that a chunk is computed again because its node or its process was lost."""
 PATIENCE = 60.0
 """Seconds for a node to say what it has."""
+REASON = 400
+"""Characters of what Ray says."""
 LOOK = 5.0
 """Seconds without a result until it is looked whether any node is left."""
 
@@ -69,7 +78,6 @@ class Cluster:
 
     def __init__(self, address: str):
         self._ray, self._address = _connect(address), address
-        self.takes_any = os.environ.get(ANY, "0") not in ("", "0")
         self.nodes = [
             Node(
                 one["NodeID"],
@@ -85,6 +93,11 @@ class Cluster:
     @property
     def gpus(self) -> int:
         return sum(node.gpus for node in self.nodes)
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether nodes are used that compute other bits than this machine."""
+        return os.environ.get(ANY, "0") not in ("", "0")
 
     def use(self, make: Make, kind: str, on_gpu: bool = False) -> list[str]:
         """Have nodes make what computes, and settle on those that compute the bits of this machine.
@@ -175,15 +188,16 @@ class Cluster:
                         "and the next run goes on behind the rows that came"
                     ) from None
             except self._ray.exceptions.RayError as error:
-                raise self._failed("a node", error) from None
+                where = re.search(r"\bip=([\w.:]+)", str(error))  # Ray says it in the traceback's head alone
+                raise self._failed(f"node {where[1]}" if where else "a node", error) from None
 
     def _failed(self, who: str, error: Exception) -> UserError:
         """Return what to say of an error of Ray's, or of one that a node raised."""
         cause = getattr(error, "cause", None)
         if isinstance(cause, UserError):
             return UserError(str(cause))
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = f"{type(cause).__name__}: {cause}" if cause else f"{type(error).__name__}: {lines[0] if lines else ''}"
+        what = cause or error
+        reason = shorten(f"{type(what).__name__}: {what}", REASON)
         return UserError(f"{ADDRESS}={self._address}: {who} failed: {reason}")
 
     def _remote(self, function: Callable[..., Any], nodes: list[Node], retries: int, whole: bool) -> Any:
@@ -240,12 +254,13 @@ def examined(here: dict[str, str], boxed: list[Any]) -> tuple[str | None, str]:
 def _look() -> Callable[..., Any]:
     """Return a function that Ray sends with its code, and not by its name: a node may have no Thaw."""
 
+    install = f"install this commit by `{INSTALL}`"
+
     def look(here: dict[str, str], boxed: list[Any]) -> tuple[str | None, str]:
         try:
             from thaw.reuse.cluster import examined
         except ImportError as error:
-            what = f"cannot import {error.name}; there, install Thaw into the Python that runs `ray start`"
-            return f"{what}: python -m pip install --constraint constraints.txt --editable '.[cluster]'", ""
+            return f"cannot import {error.name}: there, {install}, into the Python that runs `ray start`", ""
         return examined(here, boxed)
 
     return look
@@ -288,6 +303,9 @@ def _connect(address: str) -> Any:
             ) from None
     # As everything here, it reports to nobody. And a chunk that never fits into a node's memory is not tried for ever.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_task_oom_retries": str(RETRIES)}
+    # What answers, but not as a head does, is asked once and not for minutes; and what is no node of it looks for one.
+    os.environ |= {"RAY_gcs_server_port_wait_time_s": "1", "RAY_py_gcs_connect_timeout_s": "5"}
+    os.environ |= {"RAY_gcs_server_request_timeout_seconds": "20"}
     import ray
 
     try:
@@ -297,9 +315,8 @@ def _connect(address: str) -> Any:
         raise UserError(f"{ADDRESS}={address}: no cluster is there: {str(error).splitlines()[0]} ({hint})") from None
     except Exception as error:  # Ray raises nearly everything
         reason = " ".join(str(error).split())
-        if "ersion mismatch" in reason:
-            reason += f"; install what constraints.txt says on both: `{INSTALL}`"
-        raise UserError(f"{ADDRESS}={address}: {reason}") from None
+        hint = next((hint for words, hint in HINTS.items() if words in reason), "")
+        raise UserError(f"{ADDRESS}={address}: {hint}{reason}") from None
     return ray
 
 
