@@ -36,6 +36,7 @@ SEAL = re.compile(r"(?:of (\S+) )?(?:by ([0-9a-f]{64}) )?sha256:([0-9a-f]{64})")
 
 T = TypeVar("T")
 OUTERMOST = "a run"
+SMALL = 2**20
 _written: set[Path] = set()
 """Files that a run has written so far."""
 _watched: dict[str, tuple[Callable[[], object], object]] = {}
@@ -181,10 +182,13 @@ def require_unchanged() -> None:
 
 
 def _identity(path: Path) -> object:
-    """Return by what a file, or what is in a folder, is known without reading it; None if nothing is there."""
+    """Return by what a file, or what is in a folder, is known; None if nothing is there.
+
+    That is the content of a small file, which may be saved again as it was, and the age of all others.
+    """
     try:
         if not path.is_dir():
-            return _stamp(path)
+            return sha256(path) if path.stat().st_size <= SMALL else _stamp(path)
         stamps = hashlib.sha256()
         for file in files_below(path)[0]:
             stamps.update(f"{file}\0{_stamp(file)}\n".encode(errors="surrogateescape"))
