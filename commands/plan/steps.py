@@ -244,7 +244,7 @@ class _Planning:
             found = load_yaml(str(entries[-1])) if entries else None
         except (DvcException, ValueError):  # DVC, too, takes a damaged one for none
             return None
-        return dict(found) if found and lock.is_entry(found) else None
+        return dict(found) if found and lock.is_entry(found) and "outs" in found else None
 
     def _dependency(self, dep: Output) -> str | None:
         """Return the hash that a dependency will have; None if that is not known, or it is not here."""
