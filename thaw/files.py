@@ -150,12 +150,11 @@ def unchanged(paths: Iterable[Path]) -> Iterator[None]:
         for path in paths:
             watch_path(path)
         yield
-        try:
-            require_unchanged()
-        except UserError:
-            for path in run.written.intersection(paths):
-                path.unlink(missing_ok=True)
-            raise
+        require_unchanged()
+    except UserError:
+        for path in run.written.intersection(paths) if _has_changed() else ():
+            path.unlink(missing_ok=True)
+        raise
     finally:
         _runs.remove(run)
 
@@ -189,6 +188,14 @@ def require_unchanged() -> None:
                 f"{name}: changed while it was in use, so that nothing is written; put it back as it was, or leave it "
                 "as it is, and run `dvc repro` again"
             )
+
+
+def _has_changed() -> bool:
+    try:
+        require_unchanged()
+    except UserError:
+        return True
+    return False
 
 
 def _identity(path: Path) -> object:
