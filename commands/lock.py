@@ -78,16 +78,17 @@ def _entries_of(content: bytes, name: str) -> dict[str, Any]:
         tree = parse_yaml(content.decode(), name) or {}
     except ParseError as error:
         ours = f"git checkout --ours {LOCK} metrics data/label_issues"
-        raise UserError(f"{error}; after a merge: `{ours}`, `dvc repro --pull`") from None
+        told = " ".join(str(error).split())
+        raise UserError(f"{told}; after a merge: `{ours}`, `dvc repro --pull`") from None
     except Exception:  # YAML's reader lets through what int(), date() and others raise, too
         tree = None
     entries = tree.get("stages") or {} if isinstance(tree, dict) else None
-    if not isinstance(entries, dict) or not all(map(_is_entry, entries.values())):
+    if not isinstance(entries, dict) or not all(map(is_entry, entries.values())):
         raise UserError(f"{name}: not what DVC writes; `git checkout HEAD {LOCK}` restores it")
     return dict(entries)
 
 
-def _is_entry(entry: Any) -> bool:
+def is_entry(entry: Any) -> bool:
     """Say whether something is what DVC writes of a stage."""
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
         return False

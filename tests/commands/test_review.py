@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
-from commands import review
+from commands import lock, review
 from tests.conftest import ROOT, Project
 from thaw.errors import UserError
 from thaw.formats.label_issues import LabelIssue, write_label_issues
@@ -129,6 +129,25 @@ def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
 def here(reviewed: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(reviewed.folder)
     return reviewed
+
+
+@pytest.mark.slow
+def test_a_damaged_copy_in_dvcs_cache_is_named(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """DVC takes it for what it was."""
+    path = "data/predictions/half.csv"
+    (stored,) = (here.folder / ".dvc" / "cache").rglob(
+        lock.hashes(lock.stages_now()["evaluate@half"], "outs")[path][2:]
+    )
+    content = stored.read_bytes()
+    stored.chmod(0o644)
+    try:
+        stored.write_bytes(content.replace(b"0.8", b"0.7", 1))
+        review.main("before")
+        told = f"The predictions were not compared: {stored.resolve()}: DVC's copy of {path} is damaged; delete it"
+        assert told in capsys.readouterr().out
+    finally:
+        stored.write_bytes(content)
+        stored.chmod(0o444)
 
 
 def interval(correct: int, images: int = len(IMAGES)) -> str:
