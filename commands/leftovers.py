@@ -8,6 +8,7 @@ killed at that moment leaves them empty or cut off, and no command of DVC runs u
 import json
 import os
 import re
+import sqlite3
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -37,12 +38,12 @@ def remove_leftovers() -> None:
 
     A dvc.lock is moved; one in which a merge left conflicts is for a person to mend.
     """
-    if _is_cut_off():
-        with suppress(lockfile.LockError), closing(lockfile.LockFile(str(GUARD))):
-            if _is_cut_off():
-                RWLOCK.unlink()
-                print(f"{RWLOCK}: removed; it was cut off by a command that was killed", flush=True)
     with complaining(), Repo() as repo:
+        if _is_cut_off():
+            with suppress(lockfile.LockError), closing(lockfile.LockFile(str(GUARD))):
+                if _is_cut_off():
+                    RWLOCK.unlink()
+                    print(f"{RWLOCK}: removed; it was cut off by a command that was killed", flush=True)
         forget_index(repo)
         with suppress(LockError), repo.lock:  # who changes what follows holds that
             for path in _cut_off_runs(repo):
@@ -61,7 +62,7 @@ def damaged(repo: Repo) -> list[str]:
 
 def forget_index(repo: Repo) -> None:
     """Have DVC list anew what is to be pushed and pulled: a list that was cut off counts as whole."""
-    with suppress(LockError), repo.lock:
+    with suppress(LockError, sqlite3.Error), repo.lock:  # who pushes or pulls holds that
         repo.drop_data_index()
 
 
