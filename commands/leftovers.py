@@ -31,6 +31,9 @@ KEPT = TEMPORARY / LOCK
 RUN = re.compile("[0-9a-f]{64}")
 """The name of a file in the run cache."""
 CONFLICT = "<<<<<<< "
+RESULTS = ("data", "metrics", "models")
+UNFINISHED = re.compile(r"\.[\w-]{22}\.tmp")
+"""What DVC calls a file until it is whole."""
 
 
 def remove_leftovers() -> None:
@@ -46,7 +49,7 @@ def remove_leftovers() -> None:
                     print(f"{RWLOCK}: removed; it was cut off by a command that was killed", flush=True)
         forget_index(repo)
         with suppress(LockError), repo.lock:  # who changes what follows holds that
-            for path in _cut_off_runs(repo):
+            for path in [*_cut_off_results(), *_cut_off_runs(repo)]:
                 with suppress(OSError):
                     path.rmdir() if path.is_dir() else path.unlink()
             if _is_lock_damaged(repo):
@@ -75,6 +78,12 @@ def _is_cut_off() -> bool:
     except ValueError:
         return True
     return not (isinstance(content, dict) and content.keys() <= {"read", "write"})
+
+
+def _cut_off_results() -> list[Path]:
+    """Return what DVC had begun to copy from its cache; in folders that are results, DVC removes it by itself."""
+    found = [path for top in RESULTS for pattern in (".*.tmp", "*/.*.tmp") for path in Path(top).glob(pattern)]
+    return [path for path in found if UNFINISHED.fullmatch(path.name)]
 
 
 def _cut_off_runs(repo: Repo) -> list[Path]:
