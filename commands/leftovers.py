@@ -8,6 +8,7 @@ killed at that moment leaves them empty or cut off, and no command of DVC runs u
 import json
 import os
 import re
+import sqlite3
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -30,6 +31,9 @@ KEPT = TEMPORARY / LOCK
 RUN = re.compile("[0-9a-f]{64}")
 """The name of a file in the run cache."""
 CONFLICT = "<<<<<<< "
+RESULTS = ("data", "metrics", "models")
+UNFINISHED = re.compile(r"\.[\w-]{22}\.tmp")
+"""What DVC calls a file until it is whole."""
 
 
 def remove_leftovers() -> None:
@@ -37,15 +41,15 @@ def remove_leftovers() -> None:
 
     A dvc.lock is moved; one in which a merge left conflicts is for a person to mend.
     """
-    if _is_cut_off():
-        with suppress(lockfile.LockError), closing(lockfile.LockFile(str(GUARD))):
-            if _is_cut_off():
-                RWLOCK.unlink()
-                print(f"{RWLOCK}: removed; it was cut off by a command that was killed", flush=True)
     with complaining(), Repo() as repo:
+        if _is_cut_off():
+            with suppress(lockfile.LockError), closing(lockfile.LockFile(str(GUARD))):
+                if _is_cut_off():
+                    RWLOCK.unlink()
+                    print(f"{RWLOCK}: removed; it was cut off by a command that was killed", flush=True)
         forget_index(repo)
         with suppress(LockError), repo.lock:  # who changes what follows holds that
-            for path in _cut_off_runs(repo):
+            for path in [*_cut_off_results(), *_cut_off_runs(repo)]:
                 with suppress(OSError):
                     path.rmdir() if path.is_dir() else path.unlink()
             if _is_lock_damaged(repo):
@@ -61,7 +65,7 @@ def damaged(repo: Repo) -> list[str]:
 
 def forget_index(repo: Repo) -> None:
     """Have DVC list anew what is to be pushed and pulled: a list that was cut off counts as whole."""
-    with suppress(LockError), repo.lock:
+    with suppress(LockError, sqlite3.Error), repo.lock:  # who pushes or pulls holds that
         repo.drop_data_index()
 
 
@@ -74,6 +78,12 @@ def _is_cut_off() -> bool:
     except ValueError:
         return True
     return not (isinstance(content, dict) and content.keys() <= {"read", "write"})
+
+
+def _cut_off_results() -> list[Path]:
+    """Return what DVC had begun to copy from its cache; in folders that are results, DVC removes it by itself."""
+    found = [path for top in RESULTS for pattern in (".*.tmp", "*/.*.tmp") for path in Path(top).glob(pattern)]
+    return [path for path in found if UNFINISHED.fullmatch(path.name)]
 
 
 def _cut_off_runs(repo: Repo) -> list[Path]:

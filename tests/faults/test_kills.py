@@ -161,6 +161,7 @@ def kill_often(
         named = [what for what, is_so in fault.items() if is_so]
         how = f"{kill.name}, {'ended before' if killed.code == 0 else 'killed'}"
         tried(name, how, ", ".join(named) or "recovered")
+        print(f"{name}: {how} after {part * whole.seconds:.1f} s: {', '.join(named) or 'recovered'}", flush=True)
         if named:
             faults.append(
                 (number, kill.name, part, killed.code, {what: fault[what] for what in named}, killed.text[-3000:])

@@ -126,7 +126,13 @@ def test_a_run_that_was_not_noted_to_its_end_does_not_stop_the_next(toy: Project
     other.with_name(".cut.tmp").write_bytes(other.read_bytes()[:100])
     with opened(toy) as repo:
         assert "cannot be read" in check_leftovers(repo).text
+    begun, mine = (toy.folder / "data" / "history" / name for name in (f".{'x' * 22}.tmp", ".mine.tmp"))
+    begun.parent.mkdir(parents=True)
+    for path in (begun, mine):
+        path.touch()
     remove_leftovers()
+    assert not begun.exists()
+    assert mine.exists()
     assert list(one.parents[2].glob("*/*/*")) == [other]
     with opened(toy) as repo:
         assert check_leftovers(repo).state is State.OK
