@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from thaw.errors import UserError
-from thaw.files import watch
+from thaw.files import read_bytes, watch
 
 
 class Entry(BaseModel):
@@ -40,7 +40,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing, is no YAML, or is no mapping.
     """
     try:
-        tree = YAML(typ="safe", pure=True).load(path.read_bytes().decode("utf-8-sig"))
+        tree = YAML(typ="safe", pure=True).load(read_bytes(path).decode("utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy one from recipes/ or restore it with git") from None
     except OSError as error:
