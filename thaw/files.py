@@ -160,8 +160,9 @@ def temporary_folder() -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         if error.errno in OF_WRITING or error.filename is None:
-            error.filename, error.filename2 = f"the folder for temporary files, {tempfile.gettempdir()}", None
-            _note_room(error, Path(tempfile.gettempdir()), None)
+            place = tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")
+            error.filename, error.filename2 = f"{place}, the folder for temporary files", None
+            _note_room(error, Path(place), None)
             error.add_note("TMPDIR can name another one")
         raise
 

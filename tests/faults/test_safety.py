@@ -127,8 +127,8 @@ def config_of(*layers: dict[str, Any]) -> bytes:
     return json.dumps({**tree, "config": config, "build_config": {"input_shape": [None, 4]}}).encode()
 
 
-def layer(name: str, module: str = "keras.layers", **config: Any) -> dict[str, Any]:
-    return {"module": module, "class_name": name, "config": {"name": "one", **config}, "registered_name": None}
+def layer(kind: str, /, place: str = "keras.layers", **config: Any) -> dict[str, Any]:
+    return {"module": place, "class_name": kind, "config": {"name": "one", **config}, "registered_name": None}
 
 
 def function(name: str, module: str) -> dict[str, Any]:
@@ -141,7 +141,7 @@ CONFIGS: dict[str, bytes] = {
     "a Lambda": config_of(INPUT, layer("Lambda", function={"class_name": "__lambda__", "config": CODE})),
     "a saved model": config_of(INPUT, layer("TFSMLayer", filepath="/tmp", call_endpoint="serve")),
     "a module of Torch": config_of(INPUT, layer("TorchModuleWrapper", module="gAQu")),
-    "a system call": config_of(INPUT, layer("system", module="os", command="touch ran")),
+    "a system call": config_of(INPUT, layer("system", place="os", command="touch ran")),
     "a function of Keras": config_of(INPUT, layer("Dense", units=2, activation=function("get_file", "keras.utils"))),
     "eval": config_of(INPUT, layer("Dense", units=2, activation=function("eval", "builtins"))),
     "more weights than the file has": config_of(INPUT, layer("Dense", units=2**40)),

@@ -30,6 +30,9 @@ class Entry(BaseModel):
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """A seed of random numbers that NumPy, scikit-learn and Keras all take: from 0 to below 2**32."""
 
+MOST_BYTES = 10**7
+"""Of a params file, which has some thousand."""
+
 E = TypeVar("E", bound=Entry)
 
 
@@ -40,7 +43,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing, is no YAML, or is no mapping.
     """
     try:
-        tree = YAML(typ="safe", pure=True).load(read_bytes(path).decode("utf-8-sig"))
+        tree = YAML(typ="safe", pure=True).load(read_bytes(path, MOST_BYTES).decode("utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy one from recipes/ or restore it with git") from None
     except OSError as error:
