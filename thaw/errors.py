@@ -24,7 +24,9 @@ def explained(error: OSError) -> str:
     'data/manifest.csv: Permission denied; give permission there, then run it again'
     """
     is_of_no_file = error.filename is None and error.errno in REMEDIES  # whatever writes a file names it
-    return ": ".join(filter(None, [error.filename or is_of_no_file * "standard output or error", reasons(error)]))
+    return ": ".join(
+        filter(None, [str(error.filename or "") or is_of_no_file * "standard output or error", reasons(error)])
+    )
 
 
 def reasons(error: OSError) -> str:
