@@ -29,7 +29,7 @@ def require_valid_params() -> None:
     Raises:
         UserError: its message lists every error.
     """
-    if PIPELINE.is_file() and CHECK in PIPELINE.read_text(encoding="utf-8"):
+    if PIPELINE.is_file() and CHECK.encode() in PIPELINE.read_bytes():
         check_params(PARAMS)
         _require_files(Path(read_yaml(PARAMS)["dataset"]["path"]))
 
@@ -69,7 +69,7 @@ def complaining() -> Iterator[None]:
 def stages_now() -> dict[str, Any]:
     """Return the entries of dvc.lock by stage; none if there is no such file."""
     path = Path(LOCK)
-    return _entries_of(path.read_text(encoding="utf-8"), LOCK) if path.exists() else {}
+    return _entries_of(path.read_bytes(), LOCK) if path.exists() else {}
 
 
 def stages_at(rev: str) -> dict[str, Any]:
@@ -81,18 +81,34 @@ def stages_at(rev: str) -> dict[str, Any]:
     text = git.file_at(git.require_commit(rev), LOCK)
     if text is None:
         raise UserError(f"{rev}: has no {LOCK}; name a commit in which `dvc repro` had run")
-    return _entries_of(text.decode(), f"{rev}:{LOCK}")
+    return _entries_of(text, f"{rev}:{LOCK}")
 
 
-def _entries_of(text: str, name: str) -> dict[str, Any]:
+def _entries_of(content: bytes, name: str) -> dict[str, Any]:
     try:
-        tree = parse_yaml(text, name) or {}
+        tree = parse_yaml(content.decode(), name) or {}
     except ParseError as error:
         ours = f"git checkout --ours {LOCK} metrics data/label_issues"
-        raise UserError(f"{error}; after a merge: `{ours}`, `dvc repro --pull`") from None
-    if not isinstance(tree, dict):
+        told = " ".join(str(error).split())
+        raise UserError(f"{told}; after a merge: `{ours}`, `dvc repro --pull`") from None
+    except Exception:  # YAML's reader lets through what int(), date() and others raise, too
+        tree = None
+    entries = tree.get("stages") or {} if isinstance(tree, dict) else None
+    if not isinstance(entries, dict) or not all(map(is_entry, entries.values())):
         raise UserError(f"{name}: not what DVC writes; `git checkout HEAD {LOCK}` restores it")
-    return dict(tree.get("stages") or {})
+    return dict(entries)
+
+
+def is_entry(entry: Any) -> bool:
+    """Say whether something is what DVC writes of a stage."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
+        return False
+    files = [one for kind in ("deps", "outs") for one in entry.get(kind) or []]
+    are_files = all(
+        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("path", "md5")) for one in files
+    )
+    params = entry.get("params") or {}
+    return are_files and isinstance(params, dict) and all(isinstance(one, dict) for one in params.values())
 
 
 def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:

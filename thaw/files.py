@@ -3,7 +3,6 @@
 import csv
 import errno
 import hashlib
-import io
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NoReturn, TypeVar
 
 from thaw.errors import UserError
@@ -49,12 +49,9 @@ DAMAGE = (
 ZEROS = "sha256:" + "0" * 64
 SEAL = re.compile(r"(?:of (\S+) )?(?:by ([0-9a-f]{64}) )?sha256:([0-9a-f]{64})")
 
+SMALL = 2**20
+"""Bytes of a file that is known by its content, not by its age: it may be saved again as it was."""
 T = TypeVar("T")
-OUTERMOST = "a run"
-_written: set[Path] = set()
-"""Files that a run has written so far."""
-_watched: dict[str, tuple[Callable[[], object], object]] = {}
-"""What a run has read, by what it is called: how to look at it, and what was seen; empty where none is under way."""
 
 
 def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -207,6 +204,19 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
         return file.read(found.st_size)
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What a process has read and written."""
+
+    watched: dict[str, tuple[Callable[[], object], object]]
+    """By what it is called: how to look at it, and what was seen."""
+    written: set[Path]
+
+
+_runs: list[_Run] = []
+"""That which is under way, if any."""
+
+
 @contextmanager
 def unchanged(paths: Iterable[Path]) -> Iterator[None]:
     """Make it an error if what is read in the block is not the same at its end, and remove what it wrote of `paths`.
@@ -220,28 +230,28 @@ def unchanged(paths: Iterable[Path]) -> Iterator[None]:
     Raises:
         UserError: something has changed.
     """
+    run = _Run({}, set())
+    _runs.append(run)
     paths = [*paths]
     try:
-        _watched[OUTERMOST] = (bool, False)
         for path in paths:
             watch_path(path)
         yield
         try:
             require_unchanged()
         except UserError:
-            for path in _written.intersection(paths):
+            for path in run.written.intersection(paths):
                 path.unlink(missing_ok=True)
             raise
     finally:
-        _watched.clear()
-        _written.clear()
+        _runs.remove(run)
 
 
 def watch(name: str, look: Callable[[], T]) -> T:
     """Return what is seen; inside of `unchanged`, it has to be the same at the end. None is nothing to watch."""
     seen = look()
-    if _watched and seen is not None:
-        _watched[name] = look, seen
+    for run in _runs if seen is not None else ():
+        run.watched[name] = look, seen
     return seen
 
 
@@ -253,13 +263,14 @@ def watch_path(path: Path) -> None:
 
 def unwatch(path: Path) -> None:
     """Leave a file or folder out of what is watched, as one that the process itself writes."""
-    _watched.pop(str(path), None)
-    _written.add(path)
+    for run in _runs:
+        run.watched.pop(str(path), None)
+        run.written.add(path)
 
 
 def require_unchanged() -> None:
     """Raise a `UserError` if something that is watched is not as it was."""
-    for name, (look, seen) in _watched.items():
+    for name, (look, seen) in [watched for run in _runs for watched in run.watched.items()]:
         if look() != seen:
             raise UserError(
                 f"{name}: changed while it was in use, so that nothing is written; put it back as it was, or leave it "
@@ -268,10 +279,10 @@ def require_unchanged() -> None:
 
 
 def _identity(path: Path) -> object:
-    """Return by what a file, or what is in a folder, is known without reading it; None if nothing is there."""
+    """Return by what a file, or what is in a folder, is known; None if nothing is there."""
     try:
         if not path.is_dir():
-            return _stamp(path)
+            return sha256(path) if path.stat().st_size <= SMALL else _stamp(path)
         stamps = hashlib.sha256()
         for file in files_below(path)[0]:
             stamps.update(f"{file}\0{_stamp(file)}\n".encode(errors="surrogateescape"))
@@ -306,15 +317,19 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable[str]], by:
     oak,
     fig,
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    of = title(path)
-    writer.writerow([*columns, f"{f'of {of} ' if of else ''}{f'by {by} ' if by else ''}{ZEROS}"])
-    before, _, behind = text.getvalue().rpartition(ZEROS)
-    writer.writerows([*row, ""] for row in rows)
-    content = text.getvalue()
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    write_text(path, f"{before}sha256:{digest}{behind}{content[len(before + ZEROS + behind) :]}")
+    content, of = hashlib.sha256(), title(path)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+
+        def write(text: str) -> None:
+            content.update(text.encode())
+            file.write(text.encode())
+
+        writer = csv.writer(SimpleNamespace(write=write), lineterminator="\n")
+        writer.writerow([*columns, f"{f'of {of} ' if of else ''}{f'by {by} ' if by else ''}{ZEROS}"])
+        place = file.tell() - len("0" * 64 + "\n")
+        writer.writerows([*row, ""] for row in rows)
+        file.seek(place)
+        file.write(content.hexdigest().encode())
 
 
 @dataclass(frozen=True)
@@ -386,7 +401,7 @@ def reading_csv(path: Path, is_bound: bool = False) -> Iterator[Table]:
 
 
 def title(path: Path) -> str:
-    """Return which file of the project a path in its folder names, so that no other can be taken for it.
+    """Return which of a project's files of one kind a path in its folder names, so that no other is taken for it.
 
     Elsewhere, files can be called anything.
 
@@ -395,7 +410,7 @@ def title(path: Path) -> str:
     """
     first, *inner = Path(os.path.relpath(path)).with_suffix("").parts or ("",)
     is_named = first == "data" or (first == "models" and inner[:1] in (["backbones"], ["variants"]))
-    return "/".join(inner) if is_named else ""
+    return "/".join(inner) if is_named and len(inner) > 1 else ""
 
 
 def require_title(path: Path, found: str) -> None:

@@ -24,7 +24,8 @@ def run(stage: Callable[..., None]) -> None:
     """Call `stage` with the command line's arguments, one `--name value` for each of its parameters.
 
     A parameter annotated `Path` gets a `Path`, every other one the text itself; one with a default may be left out.
-    What it reads must not change meanwhile: that is an error, behind which nothing is left of what it wrote.
+    What it reads, and its code, must not change meanwhile: that is an error, behind which nothing is left of what it
+    wrote.
     A `UserError` ends the process with status 1 and its message alone, and so does what the system refuses, such as to
     write on a full disk; Ctrl-C with status 130 and without a word. How long a success took is kept; see `durations`.
     """
@@ -36,10 +37,16 @@ def run(stage: Callable[..., None]) -> None:
     with in_terminal():
         arguments = vars(parser.parse_args())
         refuse_special(arguments.values())
-        with unchanged(value for value in arguments.values() if isinstance(value, Path)):
+        with unchanged([*(value for value in arguments.values() if isinstance(value, Path)), *_code()]):
             stage(**arguments)
         with suppress(OSError):  # without it, only estimates are lost
             _keep_duration(_age())
+
+
+def _code() -> list[Path]:
+    """Return the files of the project's modules that are loaded."""
+    found = [(name.partition(".")[0], getattr(module, "__file__", None)) for name, module in [*sys.modules.items()]]
+    return [Path(os.path.relpath(file)) for room, file in found if file and room in ("stages", "thaw", "__main__")]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dvc.dependency import ParamsDependency
+from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 from dvc.stage import Stage
@@ -239,7 +240,11 @@ class _Planning:
         key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
         folder = Path(self._repo.stage_cache.cache_dir, key[:2], key)
         entries = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
-        return dict(load_yaml(str(entries[-1]))) if entries else None
+        try:
+            found = load_yaml(str(entries[-1])) if entries else None
+        except (DvcException, ValueError):  # DVC, too, takes a damaged one for none
+            return None
+        return dict(found) if lock.is_entry(found) else None
 
     def _dependency(self, dep: Output) -> str | None:
         """Return the hash that a dependency will have; None if that is not known, or it is not here."""

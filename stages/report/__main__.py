@@ -78,17 +78,13 @@ def main(
     standing = Standing(
         validation={name: score(one.labels, one.probabilities) for name, one in held_out.items() if one.paths},
         test={name: score(one.labels, one.probabilities) for name, one in read.items()},
-        unranked={
-            name: reason for name, one in held_out.items() if (reason := _why_unranked(name, entries, bool(one.paths)))
-        },
+        unranked=_unranked(held_out, entries),
     )
     order = standing.order
     announce(f"report: {', '.join(order)}")
     blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, standing)
-    models = {name: read[name].model for name in entries}
-    if other := next((name for name in entries if held_out[name].model != models[name]), None):
-        raise UserError(f"{validation / other}.csv: by another model than {predictions / other}.csv; run `dvc repro`")
-    curves = {name: read_history(histories / f"{name}.csv", models[name]) for name in entries}
+    _require_models(validation, held_out, read)
+    curves = {name: read_history(histories / f"{name}.csv", read[name].model) for name in entries}
     contents = Contents(
         comparison=blocks,
         standing=standing,
@@ -136,6 +132,15 @@ def _read_predictions(
     return read
 
 
+def _require_models(folder: Path, found: dict[str, Predictions], wanted: dict[str, Predictions]) -> None:
+    """Raise a `UserError` if predictions are by other models than other ones."""
+    for name in found:
+        if found[name].model != wanted[name].model:
+            raise UserError(
+                f"{folder / name}.csv: by another model than the predictions of test images; run `dvc repro`"
+            )
+
+
 def _read_issues(path: Path, manifest: Path, images: list[Row]) -> list[LabelIssue]:
     """Return label issues, all of images and labels that a manifest has."""
     labels = {(row.path, row.label) for row in images}
@@ -143,6 +148,12 @@ def _read_issues(path: Path, manifest: Path, images: list[Row]) -> list[LabelIss
     if any((one.path, one.given) not in labels for one in issues):
         raise UserError(f"{path}: of other images than {manifest}; run `dvc repro`")
     return issues
+
+
+def _unranked(held_out: dict[str, Predictions], variants: dict[str, Any]) -> dict[str, str]:
+    """Return the variants that cannot be chosen by the validation split, and why."""
+    reasons = {name: _why_unranked(name, variants, bool(one.paths)) for name, one in held_out.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _why_unranked(name: str, variants: dict[str, Any], is_validated: bool) -> str | None:
@@ -187,6 +198,8 @@ def _pinned(constraints: Path) -> dict[str, str]:
     except UnicodeDecodeError:
         raise UserError(f"{constraints}: not UTF-8; restore it with git") from None
     found = dict(line.split("==", 1) for line in lines if "==" in line)
+    if not found.keys() & {*PACKAGES}:
+        raise UserError(f"{constraints}: pins none of {', '.join(PACKAGES)}; restore it with git")
     return {package: found[package] for package in PACKAGES if package in found}
 
 

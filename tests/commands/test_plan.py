@@ -152,9 +152,17 @@ def test_what_is_planned_is_what_runs(name: str, project: Project) -> None:
 @pytest.mark.slow
 def test_what_ran_before_comes_from_the_run_cache(project: Project) -> None:
     width(2)(project)
-    assert actions() == {"letters": "runs", "sorted@up": "may run", "sorted@down": "may run", "all": "may run"}
+    nothing_cached = {"letters": "runs", "sorted@up": "may run", "sorted@down": "may run", "all": "may run"}
+    assert actions() == nothing_cached
     repro_as_planned(project, plan_in(Path()))
     width(1)(project)
+    entries = {path: path.read_bytes() for path in Path(".dvc/cache/runs").rglob("*") if path.is_file()}
+    for damaged in (b"", b"[", b"cmd: echo", b"\xff"):
+        for path in entries:
+            path.write_bytes(damaged)
+        assert actions() == nothing_cached
+    for path, content in entries.items():
+        path.write_bytes(content)
     cached = "from DVC's cache"
     # DVC's run cache has nothing of a stage that git keeps the result of.
     assert actions() == {"letters": cached, "sorted@up": cached, "sorted@down": cached, "all": "runs"}

@@ -1,5 +1,6 @@
 """`thaw review`, on a project whose stages copy predictions that the tests make up."""
 
+import contextlib
 import json
 import subprocess
 from dataclasses import asdict
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
-from commands import review
+from commands import lock, review
 from tests.conftest import ROOT, Project
 from thaw.errors import UserError
 from thaw.formats.label_issues import LabelIssue, write_label_issues
@@ -51,7 +52,9 @@ def git(folder: Path, *arguments: str) -> None:
 def suspect(project: Project, *numbers: int) -> None:
     """Make up a table in which the labels of some images are suspected, and that of another is not."""
     issues = [LabelIssue(IMAGES[number], "oak", "pine", 0.1, number != 39) for number in (*numbers, 39)]
-    write_label_issues(project.folder / "given" / "issues.csv", issues)
+    with contextlib.chdir(project.folder):  # of which a table says which of its files it is
+        write_label_issues(Path("data/label_issues/bottleneck.csv"), issues)
+        Path("data/label_issues/bottleneck.csv").replace("given/issues.csv")
 
 
 def give(project: Project, wrong: dict[str, set[int]], digests: dict[str, str] | None = None) -> None:
@@ -109,6 +112,25 @@ def reviewed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
 def here(reviewed: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(reviewed.folder)
     return reviewed
+
+
+@pytest.mark.slow
+def test_a_damaged_copy_in_dvcs_cache_is_named(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """DVC takes it for what it was."""
+    path = "data/predictions/half.csv"
+    (stored,) = (here.folder / ".dvc" / "cache").rglob(
+        lock.hashes(lock.stages_now()["evaluate@half"], "outs")[path][2:]
+    )
+    content = stored.read_bytes()
+    stored.chmod(0o644)
+    try:
+        stored.write_bytes(content.replace(b"0.8", b"0.7", 1))
+        review.main("before")
+        told = f"The predictions were not compared: {stored.resolve()}: DVC's copy of {path} is damaged; delete it"
+        assert told in capsys.readouterr().out
+    finally:
+        stored.write_bytes(content)
+        stored.chmod(0o444)
 
 
 def interval(correct: int, images: int = len(IMAGES)) -> str:

@@ -13,6 +13,8 @@ from tests.faults.conftest import Tried
 from tests.faults.damages import DAMAGES, RANDOM, SEED
 from thaw import stage
 from thaw.engines import kept
+from thaw.errors import UserError
+from thaw.files import unchanged, write_text
 from thaw.networks.backend import keras
 from thaw.reuse.folder import FOLDER, rows_folder
 from thaw.reuse.row_store import RowStore
@@ -109,6 +111,21 @@ def test_checkpoints(folder: Path, network: keras.Model, is_full: bool, tried: T
     shutil.copy(other, path)
     assert Checkpoint(path.parent, "1").epochs == 0
     tried("checkpoints", "swapped", "harmless")
+
+
+def test_a_training_whose_inputs_change_can_go_on(folder: Path, network: keras.Model, tried: Tried) -> None:
+    inputs, model = folder / "inputs.h5", folder / "model.keras"
+    inputs.write_bytes(b"rows")
+    checkpoint = Checkpoint(folder / "one", "1")
+    checkpoint.set_model(network)
+    with pytest.raises(UserError, match=f"^{inputs}: changed"), unchanged([inputs, model]):
+        checkpoint.on_epoch_end(2)
+        write_text(model, "trained")
+        inputs.write_bytes(b"other")
+        checkpoint.discard()
+    assert not model.exists()
+    assert Checkpoint(folder / "one", "1").epochs == 3
+    tried("inputs of a training", "changed", "named")
 
 
 def test_a_state_of_another_kind_is_ignored(folder: Path, network: keras.Model, tried: Tried) -> None:

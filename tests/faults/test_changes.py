@@ -4,11 +4,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.faults.conftest import Tried
-from thaw.files import write_text
+from thaw.files import SMALL, write_text
 from thaw.params.dataset import Dataset
 from thaw.params.reading import read_entry, read_node
 from thaw.stage import run
@@ -40,6 +41,8 @@ def replaced(path: Path) -> None:
     other.replace(path)
 
 
+MODULE = Path("stages_of_mine.py")
+"""Stands for a module of the project."""
 CHANGES: dict[str, tuple[Callable[[], object], str]] = {
     "its entry edited": (lambda: edited(Path("params.yaml"), "seed: 0", "seed: 1"), "params.yaml: dataset: changed"),
     "its entry gone": (lambda: edited(Path("params.yaml"), "dataset:", "data:"), "params.yaml: dataset: there is no"),
@@ -53,6 +56,9 @@ CHANGES: dict[str, tuple[Callable[[], object], str]] = {
     "an image replaced": (lambda: replaced(IMAGE), "images: changed"),
     "a file changed": (lambda: back_dated(Path("input.h5")), "input.h5: changed"),
     "a file replaced": (lambda: replaced(Path("input.h5")), "input.h5: changed"),
+    "a large file changed": (lambda: back_dated(Path("large.h5")), "large.h5: changed"),
+    "a large file replaced": (lambda: replaced(Path("large.h5")), "large.h5: changed"),
+    "code edited": (lambda: MODULE.write_text("value = 2\n"), f"{MODULE}: changed"),
     "a file removed": (lambda: Path("input.h5").unlink(), "input.h5: changed"),
 }
 HARMLESS: dict[str, Callable[[], object]] = {
@@ -60,6 +66,8 @@ HARMLESS: dict[str, Callable[[], object]] = {
     "another entry edited": lambda: edited(Path("params.yaml"), "variants:", "variants: {}\nother:"),
     "a comment": lambda: edited(Path("params.yaml"), "dataset:", "# mine\ndataset:"),
     "what a desktop leaves": lambda: Path("images/oak/.DS_Store").write_bytes(b"1"),
+    "code saved again": lambda: MODULE.write_text("value = 1\n"),
+    "a small file saved again": lambda: Path("input.h5").write_bytes(b"rows"),
     "another file": lambda: Path("input.txt").write_text("1"),
 }
 
@@ -72,13 +80,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number in (1, 2):
         IMAGE.with_name(f"{number}.png").write_bytes(b"%d image" % number)
     Path("input.h5").write_bytes(b"rows")
+    Path("large.h5").write_bytes(bytes(SMALL + 1))
+    MODULE.write_text("value = 1\n")
+    monkeypatch.setitem(sys.modules, "stages.mine", SimpleNamespace(__file__=str(MODULE.resolve())))
     return tmp_path
 
 
 def started(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object], with_section: bool) -> object:
     """Run a stage during which something changes, and return with what the process ends; None if it succeeds."""
 
-    def stage(params: Path, entry: str, folder: Path, inputs: Path, table: Path, more: Path) -> None:
+    def stage(params: Path, entry: str, folder: Path, inputs: Path, large: Path, table: Path, more: Path) -> None:
         read_entry(params, entry, Dataset)
         if with_section:
             read_node(params, "variants")
@@ -87,13 +98,8 @@ def started(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object], with_
         change()
         write_text(more, "whole")
 
-    paths = {
-        "params": "params.yaml",
-        "folder": "images",
-        "inputs": "input.h5",
-        "table": "table.csv",
-        "more": "more.csv",
-    }
+    paths = {"params": "params.yaml", "folder": "images", "inputs": "input.h5", "large": "large.h5"}
+    paths |= {"table": "table.csv", "more": "more.csv"}
     words = [word for name, path in paths.items() for word in (f"--{name}", path)]
     monkeypatch.setattr(sys, "argv", ["stage", *words, "--entry", "dataset"])
     try:

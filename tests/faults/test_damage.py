@@ -1,6 +1,7 @@
 """Damaged files: whoever reads one names it before use, or does as if nothing had happened."""
 
 import contextlib
+import hashlib
 import importlib
 import io
 import random
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dvc.cli import main as dvc_main
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -28,9 +30,11 @@ from tests.faults.damages import (
     SEED,
     Damage,
     emptied,
+    flipped,
     other_text,
     truncated,
 )
+from tests.toy import dvc
 from thaw.files import SEAL
 from thaw.stage import run
 
@@ -298,3 +302,45 @@ def test_a_damaged_file_is_named_or_harmless(
         if outcome not in ("named", "harmless"):
             wrong.append(f"{how}: {outcome}")
     assert not wrong, "\n".join(wrong)
+
+
+PULLED = ("data/manifest.csv", "data/thumbnails.zip", "data/features/bottleneck.h5", "models/variants/half.keras")
+
+
+def test_what_a_remote_has_damaged_is_named(
+    commands: Commands, finished: Project, is_full: bool, tried: Tried, tmp_path: Path
+) -> None:
+    """DVC pulls it, and takes it for what it was."""
+    chance = random.Random(SEED)
+    chosen = [artifact for artifact in ARTIFACTS if artifact.path in PULLED and artifact.reader != NEXT]
+    chosen = chosen if is_full else chance.sample(chosen, 1)
+    paths = sorted({artifact.path for artifact in chosen})
+    store, remote = finished.folder / ".dvc" / "cache", tmp_path / "remote"
+    dvc(finished, "remote", "add", "--quiet", "--local", "--default", "damaged", str(remote))
+    try:
+        dvc(finished, "push", "--quiet", *paths)
+        wrong = []
+        for artifact in chosen:
+            path = finished.folder / artifact.path
+            content, name = path.read_bytes(), hashlib.md5(path.read_bytes()).hexdigest()
+            mine, theirs = (folder / "files" / "md5" / name[:2] / name[2:] for folder in (store, remote))
+            for damage in (flipped, truncated, emptied) if is_full else (flipped,):
+                theirs.chmod(0o644)
+                theirs.write_bytes(damage(content, chance))
+                path.unlink()
+                mine.unlink(missing_ok=True)
+                with contextlib.chdir(finished.folder):
+                    dvc_main(["pull", "--quiet", artifact.path])
+                found = commands.run(artifact.reader, checks=artifact.path in CHECKED)
+                path.unlink(missing_ok=True)
+                path.write_bytes(content)
+                outcome = came_of(artifact, found, commands)
+                tried(f"pulled {artifact.path}", damage.__name__, outcome.partition(":")[0])
+                if outcome not in ("named", "harmless"):
+                    wrong.append(f"{artifact.path} {damage.__name__}: {outcome}")
+                mine.unlink(missing_ok=True)
+                mine.parent.mkdir(parents=True, exist_ok=True)
+                mine.write_bytes(content)
+        assert not wrong, "\n".join(wrong)
+    finally:
+        dvc(finished, "remote", "remove", "--quiet", "--local", "damaged")

@@ -688,7 +688,7 @@ def test_both_stages_write_the_images_of_a_folder(params, folder):
     assert [row["split"] for row in rows] == ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
     assert {row["path"] for row in rows} == {f"{label}/{number}.png" for label in CLASSES for number in range(5)}
     with (params.parent / "skipped.csv").open(encoding="utf-8", newline="") as file:
-        assert [*csv.reader(file)][1:] == [['oak/again, "quoted" bäume.png', "the same bytes as oak/3.png"]]
+        assert [*csv.reader(file)][1:] == [['oak/again, "quoted" bäume.png', "the same bytes as oak/3.png", ""]]
     tensors = RowFile(params.parent / "small.h5")
     assert [path.decode() for path in tensors.index.paths] == [row["path"] for row in rows]
     assert [key.decode() for key in tensors.index.keys] == [row["sha256"] for row in rows]
@@ -723,7 +723,8 @@ def test_the_manifest_stage_lists_what_it_skips(params, folder):
         (folder / "oak" / name).touch()
     outcome = run_manifest(params, folder)
     assert outcome.returncode == 0, outcome.stderr
-    assert (params.parent / "skipped.csv").read_text() == "path,reason\noak/bad.png,the file has no bytes\n"
+    _, *skipped = (params.parent / "skipped.csv").read_text().splitlines()
+    assert skipped == ["oak/bad.png,the file has no bytes,"]
     assert "10 images of 2 classes: 6 for train, 2 for validation, 2 for test; 1 left out" in outcome.stdout
     assert "1 file ignored: hidden, or left behind by desktops" in outcome.stdout
 

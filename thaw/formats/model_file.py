@@ -95,7 +95,10 @@ def _read(path: Path) -> tuple[Record, dict[str, str]]:
     """Read what a model's file says about the model, and the digests of the rest."""
     with reading(path), zipfile.ZipFile(path) as archive:
         if RECORD not in archive.namelist():
-            raise UserError(f"{path}: not a model that Thaw wrote, for there is no {RECORD} inside")
+            raise UserError(
+                f"{path}: not a model that Thaw wrote, for there is no {RECORD} inside; one that is damaged, "
+                "`dvc repro` makes anew once it is deleted"
+            )
         content = stored(archive, RECORD)
         tree: dict[str, Any] = json.loads(content)
         seal = tree.pop("seal")

@@ -1,5 +1,6 @@
 """`dataset`: where the images are, and how they are split."""
 
+import hashlib
 import os
 import posixpath
 from itertools import permutations
@@ -109,6 +110,11 @@ class Dataset(Entry):
     compared."""
     split: Split
     """What each image is for."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what a manifest is made by; where no image is bad, what is done with those changes nothing."""
+        return hashlib.sha256(self.model_dump_json(exclude={"on_bad_image"}).encode()).hexdigest()
 
     @field_validator("path")
     @classmethod

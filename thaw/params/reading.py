@@ -1,6 +1,5 @@
 """Reading entries of params.yaml. The schema of each section is a module of this package."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -20,11 +19,6 @@ class Entry(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what it says."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
