@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "say what images show, by a trained model",
     "next": "say which images are the most worth labelling next",
     "export": "write a trained model in another format",
+    "pack": "write a data set of many files as a few archives, for DVC",
     "repro": "run the pipeline, independent stages side by side",
 }
 """Each is the module of that name, which is imported only when it is called."""

@@ -13,6 +13,7 @@ from thaw.errors import UserError
 from thaw.files import read_bytes
 from thaw.formats import model_file
 from thaw.images.decoding import UnreadableImageError, pixels
+from thaw.images.reading.archives import Member
 from thaw.progress import progress
 from thaw.threads import on_all_cores
 
@@ -23,7 +24,7 @@ IMAGES_AT_A_TIME = 32
 class Unreadable:
     """A file that shows no image, and why."""
 
-    path: Path
+    path: Path | Member
     reason: str
 
 
@@ -51,25 +52,27 @@ class Classifier:
         height, width = self.usage["pixels"]
         return pixels(source, height, width, self.usage["resize"], self.usage["interpolation"])
 
-    def read(self, path: Path) -> np.ndarray | Unreadable:
+    def read(self, path: Path | Member) -> np.ndarray | Unreadable:
         """Return a file's image as `pixels` makes it."""
         try:
-            return self.pixels(read_bytes(path))
+            return self.pixels(read_bytes(path) if isinstance(path, Path) else path.read_bytes())
         except OSError as error:
             return Unreadable(path, f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:
             return Unreadable(path, str(error))
 
-    def classify(self, engine: Engine, paths: Iterable[Path]) -> Iterator[tuple[Path, np.ndarray] | Unreadable]:
+    def classify(
+        self, engine: Engine, paths: Iterable[Path | Member]
+    ) -> Iterator[tuple[Path | Member, np.ndarray] | Unreadable]:
         """Yield what files show: the path and the engine's row, such as class probabilities, or why there is none.
 
         The images come in order, only some are read ahead.
 
         Args:
             engine: runs the model.
-            paths: files.
+            paths: files, there or in archives.
         """
-        readable: deque[Path] = deque()
+        readable: deque[Path | Member] = deque()
         unreadable: list[Unreadable] = []
 
         def batches() -> Iterator[np.ndarray]:
@@ -95,8 +98,8 @@ class Classifier:
 
 
 def classified(
-    classifier: Classifier, engine: Engine, paths: list[Path], unreadable: list[Unreadable]
-) -> Iterator[tuple[Path, np.ndarray]]:
+    classifier: Classifier, engine: Engine, paths: list[Path | Member], unreadable: list[Unreadable]
+) -> Iterator[tuple[Path | Member, np.ndarray]]:
     """Yield what files show, as `Classifier.classify` does, under a progress bar; what shows none is collected."""
     none: list[int] = []
     with progress(none, len(paths), "predicting") as bar:

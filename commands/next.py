@@ -1,6 +1,7 @@
 """`thaw next`: which images are the most worth labelling next."""
 
 import argparse
+import hashlib
 import heapq
 import sys
 from contextlib import redirect_stdout
@@ -11,8 +12,11 @@ import numpy as np
 
 from commands.predict import path_cell, printable, refuse_folder, text_cell, whole_number, writing_table
 from thaw.errors import UserError
-from thaw.files import files_at, sha256
+from thaw.files import sha256
 from thaw.formats.manifest import read_manifest
+from thaw.images.decoding import UnreadableImageError
+from thaw.images.reading import images_at
+from thaw.images.reading.archives import Member
 from thaw.threads import on_all_cores
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ MANIFEST = Path("data/manifest.csv")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("images", type=Path, nargs="+", help="files without labels, or folders of them")
+    parser.add_argument("images", type=Path, nargs="+", help="files without labels, or folders or archives of them")
     parser.add_argument(
         "--model", type=Path, required=True, help="a variant's model, such as models/variants/frozen_head.keras"
     )
@@ -42,7 +46,7 @@ def main(images: list[Path], model: Path, count: int, out: Path | None) -> None:
     Each comes with the class that the model suggests, and how sure it is. Images that data/manifest.csv has are left
     out, and so are further copies of a file. Files that show no image are listed at the end, with exit status 1.
     """
-    paths = files_at(images)
+    paths = images_at(images)
     refuse_folder(out)
     new = _new(paths)
     # Nobody waits for these to be imported to read --help or of a wrong path.
@@ -125,10 +129,10 @@ def with_embedding(path: Path) -> "Engine":
     return ready(kept.place("thaw.engines.converting", sha256(path), "with embedding"), build)[0]
 
 
-def _new(paths: list[Path]) -> list[Path]:
+def _new(paths: list[Path | Member]) -> list[Path | Member]:
     """Return files that the manifest does not have, of copies the first; say how many were left out."""
     known = {row.sha256 for row in read_manifest(MANIFEST)} if MANIFEST.exists() else set()
-    first: dict[str, Path] = {}
+    first: dict[str, Path | Member] = {}
     has = 0
     for path, digest in on_all_cores(lambda path: (path, _digest(path)), paths):
         if digest in known:
@@ -142,15 +146,15 @@ def _new(paths: list[Path]) -> list[Path]:
     return list(first.values())
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path | Member) -> str:
     """Return the SHA-256 of a file; of one that cannot be read, which the reader of images will tell, its path."""
     try:
-        return sha256(path)
-    except OSError:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, UnreadableImageError):
         return str(path)
 
 
-def _show(chosen: list[tuple[Path, str, float]], out: Path | None) -> None:
+def _show(chosen: list[tuple[Path | Member, str, float]], out: Path | None) -> None:
     if out:
         with writing_table(out, ["path", "class", "confidence"]) as write:
             for path, name, confidence in chosen:

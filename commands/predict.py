@@ -12,18 +12,20 @@ from tqdm import tqdm
 
 from thaw import errors
 from thaw.errors import UserError
-from thaw.files import files_at, replacing
+from thaw.files import replacing
+from thaw.images.reading import images_at
+from thaw.images.reading.archives import Member
 from thaw.params.labels import is_formula
 
 TOP = 5
-Show = Callable[[Path, list[tuple[str, float]]], object]
+Show = Callable[[Path | Member, list[tuple[str, float]]], object]
 """A function that takes an image's path and its most probable classes, each with its probability."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("model", type=Path, help="a variant's model, such as models/variants/full.keras")
-    parser.add_argument("images", type=Path, nargs="+", help="files, or folders of them")
+    parser.add_argument("images", type=Path, nargs="+", help="files, or folders or archives of them")
     parser.add_argument("--out", type=Path, help="the CSV file to write; without it, a table is printed")
     parser.add_argument(
         "--top", type=whole_number, default=TOP, metavar="K", help=f"classes for each image; {TOP} by default"
@@ -41,7 +43,7 @@ def main(model: Path, images: list[Path], out: Path | None, top: int, unsure: fl
 
     Files that show no image are listed at the end, with exit status 1.
     """
-    paths = files_at(images)
+    paths = images_at(images)
     refuse_folder(out)
     # Nobody waits for these to be imported to read --help or of a wrong path.
     from commands.classifier import Classifier, Unreadable, classified, refuse_unreadable
@@ -116,24 +118,24 @@ def _csv_rows(out: Path, top: int) -> Iterator[Show]:
         )
 
 
-def _printer(paths: list[Path], classes: list[str]) -> Show:
+def _printer(paths: list[Path | Member], classes: list[str]) -> Show:
     """Return what prints a line for an image."""
     write = tqdm.write if sys.stdout.isatty() else print  # above the progress bar, where that stands between
     longest, widest = max(len(str(path)) for path in paths), max(map(len, classes))
 
-    def show(path: Path, best: list[tuple[str, float]]) -> None:
+    def show(path: Path | Member, best: list[tuple[str, float]]) -> None:
         shown = "  ".join(f"{name:{widest}} {probability:6.1%}" for name, probability in best)
         write(f"{printable(path):{longest}}  {shown}")
 
     return show
 
 
-def printable(path: Path) -> str:
+def printable(path: Path | Member) -> str:
     """Return a path as a terminal can show it, whatever its bytes."""
     return errors.printable(str(path).encode(errors="backslashreplace").decode()).replace("\n", "\\n")
 
 
-def path_cell(path: Path) -> str:
+def path_cell(path: Path | Member) -> str:
     """Return a path as a spreadsheet takes it for a text.
 
     >>> path_cell(Path("=SUM(1).png"))

@@ -13,7 +13,7 @@ from thaw.formats.row_file import Index, Origin
 from thaw.formats.row_writer import writing
 from thaw.images.decoding import DECODER, UnreadableImageError, pixels
 from thaw.images.normalization import Normalization
-from thaw.images.reading import read_image
+from thaw.images.reading import found_at, read_image
 from thaw.params.reading import read_entry
 from thaw.params.tensors import Tensors
 from thaw.progress import progress_by_rows
@@ -73,16 +73,15 @@ def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.n
     height, width = tensors.pixels
 
     def decode(row: Row) -> np.ndarray:
-        path = folder / row.path
         try:
             digest, source = read_image(folder, row.path)
             if digest != row.sha256:
                 raise UnreadableImageError("changed since the manifest was written")
             return pixels(source, height, width, tensors.resize, tensors.interpolation)
         except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+            raise UserError(f"{found_at(folder, row.path)}: cannot be read: {error.strerror}") from None
         except (UnreadableImageError, IndexError) as error:
-            raise UserError(f"{path}: {error}; run `dvc repro` to list the images anew") from None
+            raise UserError(f"{found_at(folder, row.path)}: {error}; run `dvc repro` to list the images anew") from None
 
     decoded = on_all_cores(decode, rows)
     while batch := list(islice(decoded, rows_at_a_time(height * width * 3, BATCH))):

@@ -8,6 +8,7 @@ from dvc.repo import Repo
 
 from commands import lock
 from thaw.formats.manifest import read_manifest
+from thaw.images.reading import contents
 
 MANIFEST = Path("data/manifest.csv")
 
@@ -44,7 +45,7 @@ def sizes(repo: Repo, params: dict[str, Any], row_bytes: dict[str, int]) -> Size
 def _image_counts(repo: Repo, dataset: str) -> tuple[int, int] | None:
     """Return how many images there are, and how many of them are for training.
 
-    By the manifest; before there is one, they are taken to be the data set's files, all for training.
+    By the manifest; before there is one, they are taken to be the data set's files, also in archives, all for training.
     """
     if MANIFEST.exists():
         rows = read_manifest(MANIFEST)
@@ -52,4 +53,6 @@ def _image_counts(repo: Repo, dataset: str) -> tuple[int, int] | None:
     path = lock.spelled(dataset)
     outs = [out for out in repo.index.outs if lock.spelled(out.fs_path) == path]
     found = [out.meta.nfiles for out in outs if out.meta and out.meta.nfiles]
+    if found and Path(dataset).is_dir():
+        found = [len(contents(Path(dataset)).files)]
     return (found[0], found[0]) if found else None

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thaw.errors import UserError, reasons
-from thaw.files import files_at, write_text
+from thaw.files import write_text
+from thaw.images.reading import images_at
+from thaw.images.reading.archives import Member
 
 if TYPE_CHECKING:
     from commands.classifier import Classifier
@@ -47,7 +49,7 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
     ending = ENDINGS[format]
     out = out or Path("exports") / (model.stem + (ending or f"_{format}"))
     _require(format, out)
-    files = files_at(images)[:MOST_IMAGES] if images else []
+    files = images_at(images)[:MOST_IMAGES] if images else []
     # TensorFlow takes seconds to import: nobody waits for it to read --help or of a wrong path.
     from commands.classifier import Classifier
     from commands.export.exporting import export_model, run_exported
@@ -97,7 +99,7 @@ def _require(format: str, out: Path) -> None:
         raise UserError(f"{out}: there is something else of that name; give --out another one")
 
 
-def _pixels_of(classifier: "Classifier", files: list[Path]) -> np.ndarray:
+def _pixels_of(classifier: "Classifier", files: list[Path | Member]) -> np.ndarray:
     from commands.classifier import Unreadable
 
     pixels = []

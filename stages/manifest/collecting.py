@@ -13,7 +13,7 @@ from thaw.errors import UserError
 from thaw.formats.manifest import Row
 from thaw.formats.thumbnails import THUMBNAIL_SIDE, Thumbnails, thumbnail
 from thaw.images.decoding import UnreadableImageError, decode, used_bits
-from thaw.images.reading import read_image
+from thaw.images.reading import found_at, read_image
 from thaw.params.dataset import Dataset
 from thaw.progress import progress
 from thaw.threads import on_all_cores
@@ -87,7 +87,7 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
             first[one.digest] = kept
             repeated.append(Skipped(left.file.path, f"the same bytes as {kept.file.path}"))
     if bad and dataset.on_bad_image == "fail":
-        shown = "".join(f"\n  {folder / one.path}: {one.reason}" for one in bad[:SHOWN])
+        shown = "".join(f"\n  {found_at(folder, one.path)}: {one.reason}" for one in bad[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         raise UserError(
             f"files that cannot be used: {len(bad)}{shown}{more}\n"

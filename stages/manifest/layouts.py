@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.files import files_below, is_ignored, refuse
 from thaw.formats.manifest import SPLITS
-from thaw.images.reading import ROW_MARK, open_array
+from thaw.images.decoding import UnreadableImageError
+from thaw.images.reading import ROW_MARK, Contents, contents, found_at, open_array, read_file
+from thaw.images.reading.archives import is_archive
 from thaw.params.dataset import Dataset
 from thaw.params.labels import alike, is_formula, unreadable
 
@@ -70,11 +71,12 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
         UserError: nothing is where the layout says, or there are labels, splits or names that cannot be.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; dataset.path in params.yaml names the folder that holds the images")
-    below, ignored = files_below(folder)
-    _require_tracked(ignored)
-    files = [one.relative_to(folder).as_posix() for one in below]
-    images, beside, used = _labelled(folder, files, dataset)
+        found = "an archive, no folder" if folder.exists() and is_archive(folder.name) else "no such folder"
+        raise UserError(f"{folder}: {found}; dataset.path in params.yaml names the folder that holds the images")
+    inside = contents(folder)
+    _require_tracked(inside.ignored)
+    files = inside.files
+    images, beside, used = _labelled(inside, dataset)
     classes = {image.label for image in images}
     if len(classes) < 2:
         found = f"only {classes.pop()!r}" if classes else "none"
@@ -83,29 +85,33 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     if dataset.split.method == "given":
         _require_splits(folder, images, dataset)
     notes = [*_doubtful(images)] if dataset.layout == "class_folders" and dataset.split.folders is None else []
+    if inside.archives:
+        count = f"{len(inside.archives)} archive{'s' * (len(inside.archives) != 1)}"
+        notes.append(
+            f"{count} read as if unpacked in place, such as {inside.archives[0].relative_to(folder).as_posix()!r}"
+        )
     unnamed = sorted({*files} - used - {image.path for image in images} - {one.path for one in beside})
     if unnamed:
         by = {"csv": LABELS_CSV, "npy": "the layout npy"}.get(dataset.layout, "dataset.split.folders")
         notes.append(f"{_count_of(unnamed)} not used: {by} does not name them, such as {unnamed[0]!r}")
-    if ignored:
-        shown = min(ignored).relative_to(folder).as_posix()
+    if ignored := {*(one.relative_to(folder).as_posix() for one in inside.ignored), *inside.hidden()}:
         notes.append(
             f"{_count_of(ignored)} ignored: hidden, or left behind by desktops, network storage or tools, "
-            f"such as {shown!r}"
+            f"such as {min(ignored)!r}"
         )
     return Listing(
         sorted(images, key=lambda image: image.path), beside, list(dataset.classes or sorted(classes)), notes
     )
 
 
-def _labelled(folder: Path, files: list[str], dataset: Dataset) -> tuple[list[Labelled], list[Skipped], set[str]]:
+def _labelled(inside: Contents, dataset: Dataset) -> tuple[list[Labelled], list[Skipped], set[str]]:
     """Return a data set's images, the files that are none, and the files that say what others are or hold them."""
     if dataset.layout == "csv":
-        return *_labels_csv(folder, files), {LABELS_CSV}
+        return *_labels_csv(inside), {LABELS_CSV}
     if dataset.layout == "npy":
         arrays = {f"{split}_{kind}.npy" for split in SPLITS for kind in ("images", "labels")}
-        return _arrays(folder, dataset), [], arrays
-    return *_folders(folder, files, dataset), set()
+        return _arrays(inside, dataset), [], arrays
+    return *_folders(inside, dataset), set()
 
 
 def _require_listed(folder: Path, classes: set[str], listed: list[str]) -> None:
@@ -214,8 +220,9 @@ def require_whole_groups(folder: Path, images: Iterable[tuple[str, Labelled]]) -
         )
 
 
-def _folders(folder: Path, files: list[str], dataset: Dataset) -> tuple[list[Labelled], list[Skipped]]:
+def _folders(inside: Contents, dataset: Dataset) -> tuple[list[Labelled], list[Skipped]]:
     """List class folders, or files that begin with a class's number; in one folder, or in one for each split."""
+    folder = inside.folder
     given = dataset.split.folders
     parts = (
         {"": None}
@@ -226,14 +233,14 @@ def _folders(folder: Path, files: list[str], dataset: Dataset) -> tuple[list[Lab
     beside: list[Skipped] = []
     places: dict[str, str] = {}
     if given is None:
-        _refuse_splits(folder)
+        _refuse_splits(inside)
     for name, split in parts.items():
-        if not (folder / name).is_dir():
+        if not inside.is_folder(name):
             raise UserError(f"{folder / name}: no such folder; dataset.split.folders names it")
         found, others = (
-            _class_folders(folder, files, name, split)
+            _class_folders(inside, name, split)
             if dataset.classes is None
-            else _prefixed(folder, name, split, dataset.classes)
+            else _prefixed(inside, name, split, dataset.classes)
         )
         images += found
         beside += others
@@ -251,9 +258,9 @@ def _below(name: str, inside: str) -> str:
     return (PurePosixPath(name) / inside).as_posix()
 
 
-def _refuse_splits(folder: Path) -> None:
+def _refuse_splits(inside: Contents) -> None:
     """Raise a UserError if the folders that would be classes are those of splits."""
-    names = [one.name for one in _entries(folder) if one.is_dir()]
+    names = [name for name, is_folder in inside.entries("").items() if is_folder]
     splits = {name: split for name in names if (split := _split_of(name))}
     plain = {split for name, split in splits.items() if name.lower() in SPLIT_WORDS}
     if len(plain) < 2 and (len(splits) < len(names) or len({*splits.values()}) < 2):
@@ -264,7 +271,7 @@ def _refuse_splits(folder: Path) -> None:
     folders = ", ".join(f"{split}: {found.get(split, '...')}" for split in SPLITS if split in found or split == "train")
     share = "" if "validation" in found else ", validation: 0.2"
     raise UserError(
-        f"{folder}: {', '.join(splits)} are folders of splits, not of classes; you probably mean "
+        f"{inside.folder}: {', '.join(splits)} are folders of splits, not of classes; you probably mean "
         f"dataset.split: {{method: given, folders: {{{folders}}}{share}}}"
     )
 
@@ -274,25 +281,25 @@ def _split_of(name: str) -> str | None:
     return next((SPLIT_WORDS[word] for word in re.findall("[a-z]+", name.lower()) if word in SPLIT_WORDS), None)
 
 
-def _class_folders(
-    folder: Path, files: list[str], name: str, split: str | None
-) -> tuple[list[Labelled], list[Skipped]]:
+def _class_folders(inside: Contents, name: str, split: str | None) -> tuple[list[Labelled], list[Skipped]]:
     """List the files of class folders, those in folders inside of them too."""
-    inside = _entries(folder / name)
-    classes = [one.name for one in inside if one.is_dir()]
+    entries = inside.entries(name)
+    classes = [one for one, is_folder in entries.items() if is_folder]
     beside = [
-        Skipped(_below(name, one.name), "it lies beside the class folders, so it has no class")
-        for one in inside
-        if not one.is_dir()
+        Skipped(_below(name, one), "it lies beside the class folders, so it has no class")
+        for one, is_folder in entries.items()
+        if not is_folder
     ]
     if not classes:
-        raise UserError(f"{folder / name}: expected a folder for each class, found none{_other_layout(inside)}")
+        raise UserError(
+            f"{inside.folder / name}: expected a folder for each class, found none{_other_layout([*entries])}"
+        )
     of_class: dict[str, list[PurePosixPath]] = {label: [] for label in classes}
-    for path in map(PurePosixPath, files):
+    for path in map(PurePosixPath, inside.files):
         if path.is_relative_to(name) and (below := path.relative_to(name)).name != below.as_posix():
             of_class[below.parts[0]].append(below)
     for label, found in of_class.items():
-        _require_images(folder, name, label, split, found, len(classes) == 1)
+        _require_images(inside.folder, name, label, split, found, len(classes) == 1)
     return [
         Labelled(_below(name, one.as_posix()), label, split) for label, found in of_class.items() for one in found
     ], beside
@@ -322,12 +329,12 @@ def _require_images(
         )
     if is_only_class and len(folders) > 1 and all(len(one.parts) > 2 for one in found):
         key = f"dataset.path: {place}" if split is None else f"dataset.split.folders.{split}: {_below(name, label)}"
-        raise UserError(f"{folder / name}: the only folder is {label!r}, and classes seem to be in there: set {key}")
+        mend = f"set {key}" if split or place.is_dir() else "unpack it, and pack that folder by `thaw pack`"
+        raise UserError(f"{folder / name}: the only folder is {label!r}, and classes seem to be in there: {mend}")
 
 
-def _other_layout(inside: list[Path]) -> str:
+def _other_layout(names: list[str]) -> str:
     """Return what to do where there are files instead of class folders."""
-    names = [one.name for one in inside]
     if LABELS_CSV in names:
         return f"; to read {LABELS_CSV}, set dataset.layout: csv"
     if "train_images.npy" in names:
@@ -337,13 +344,15 @@ def _other_layout(inside: list[Path]) -> str:
     return "; if this is the folder of one class, dataset.path is the folder that it is in" if names else ""
 
 
-def _prefixed(folder: Path, name: str, split: str | None, classes: list[str]) -> tuple[list[Labelled], list[Skipped]]:
+def _prefixed(
+    inside: Contents, name: str, split: str | None, classes: list[str]
+) -> tuple[list[Labelled], list[Skipped]]:
     """List files whose names begin with a class's number and an underscore."""
     images, beside = [], []
-    for one in _entries(folder / name):
-        path = _below(name, one.name)
-        number = re.match(r"(\d{1,9})_", one.name)
-        if not one.is_file() and not one.is_symlink():
+    for one, is_folder in inside.entries(name).items():
+        path = _below(name, one)
+        number = re.match(r"(\d{1,9})_", one)
+        if is_folder:
             beside.append(Skipped(path, "a folder, where files named <class number>_... are expected"))
         elif number is None:
             beside.append(Skipped(path, "its name does not begin with a class's number and _"))
@@ -356,10 +365,11 @@ def _prefixed(folder: Path, name: str, split: str | None, classes: list[str]) ->
     return images, beside
 
 
-def _labels_csv(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Skipped]]:
+def _labels_csv(inside: Contents) -> tuple[list[Labelled], list[Skipped]]:
     """Read `labels.csv`: the columns path and label, and perhaps split and group."""
+    folder, files = inside.folder, inside.files
     path = folder / LABELS_CSV
-    table = _read_table(path, files)
+    table = _read_table(inside)
     _require_cells(folder, path, table)
     # Some systems keep names in another of Unicode's forms than tables do.
     there = {_composed(one): one for one in files} | {one: one for one in files}
@@ -370,8 +380,8 @@ def _labels_csv(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Sk
     is_listed = table["name"].isin(files)
     beside = []
     for line, name in table.loc[~is_listed, ["line", "name"]].itertuples(index=False):
-        if not (folder / name).is_file():
-            raise UserError(f"{path}:{line}: {folder / name}: no such file{_respelled(folder, name)}")
+        if not inside.is_file(name):
+            raise UserError(f"{path}:{line}: {folder / name}: no such file{_respelled(inside, name)}")
         reason = "names it, but it is hidden, or left behind by other programs"
         beside.append(Skipped(name, f"line {line} of {LABELS_CSV} {reason}"))
     listed = table[is_listed]
@@ -382,18 +392,21 @@ def _labels_csv(folder: Path, files: list[str]) -> tuple[list[Labelled], list[Sk
     return images, beside
 
 
-def _read_table(path: Path, files: list[str]) -> "DataFrame":
+def _read_table(inside: Contents) -> "DataFrame":
     """Read `labels.csv`; what cannot be read becomes a `UserError`."""
     from stages.manifest.tables import read_table  # imports pandas, which no other layout has to wait for
 
+    path = inside.folder / LABELS_CSV
     try:
-        return read_table(path)
+        return read_table(path, read_file(inside.folder, LABELS_CSV))
     except FileNotFoundError:
-        tables = [one for one in files if one.lower().endswith((".csv", ".tsv")) and "/" not in one]
+        tables = [one for one in inside.files if one.lower().endswith((".csv", ".tsv")) and "/" not in one]
         hint = f"; {tables[0]} would have to be named so" if tables else ""
         raise UserError(f"{path}: no such file; the layout csv reads paths and labels from it{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnreadableImageError as error:
+        raise UserError(f"{found_at(inside.folder, LABELS_CSV)}: {error}") from None
 
 
 def _require_cells(folder: Path, path: Path, table: "DataFrame") -> None:
@@ -424,21 +437,22 @@ def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _respelled(folder: Path, name: str) -> str:
+def _respelled(inside: Contents, name: str) -> str:
     """Return how a path has to be written that has a slash of Windows or spaces around it."""
     respelled = name.strip().replace("\\", "/")
-    return f"; write {respelled!r}" if respelled != name and (folder / respelled).is_file() else ""
+    return f"; write {respelled!r}" if respelled != name and inside.is_file(respelled) else ""
 
 
-def _arrays(folder: Path, dataset: Dataset) -> list[Labelled]:
+def _arrays(inside: Contents, dataset: Dataset) -> list[Labelled]:
     """List the images of `<split>_images.npy` with the labels of `<split>_labels.npy`."""
+    folder = inside.folder
     images: list[Labelled] = []
     labels: dict[str, np.ndarray] = {}
     for split in SPLITS:
-        path = folder / f"{split}_labels.npy"
-        if split == "validation" and not path.exists() and not (folder / f"{split}_images.npy").exists():
+        names = [f"{split}_{kind}.npy" for kind in ("labels", "images")]
+        if split == "validation" and not any(map(inside.is_file, names)):
             continue
-        labels[split] = _label_numbers(path, folder / f"{split}_images.npy")
+        labels[split] = _label_numbers(folder, *names)
     least = min((int(part.min()) for part in labels.values() if len(part)), default=0)
     highest = max((int(part.max()) for part in labels.values() if len(part)), default=-1)
     count = len(dataset.classes) if dataset.classes else highest + 1
@@ -455,9 +469,10 @@ def _arrays(folder: Path, dataset: Dataset) -> list[Labelled]:
     return images
 
 
-def _label_numbers(labels: Path, images: Path) -> np.ndarray:
+def _label_numbers(folder: Path, of_labels: str, of_images: str) -> np.ndarray:
     """Return the numbers of the classes, ints (images,), of an array of images that can be read."""
-    numbers, pixels = open_array(labels), open_array(images)
+    numbers, pixels = open_array(folder, of_labels), open_array(folder, of_images)
+    labels, images = found_at(folder, of_labels), found_at(folder, of_images)
     if numbers.dtype.kind not in "iu" or numbers.shape not in ((numbers.size,), (numbers.size, 1)):
         raise UserError(
             f"{labels}: expected whole numbers of shape (n,), got {numbers.dtype} {numbers.shape}{_mended(numbers)}"
@@ -481,11 +496,3 @@ def _mended(labels: np.ndarray) -> str:
     if labels.dtype.kind in "USO":
         return "; save numbers, and list the names in dataset.classes"
     return "; save labels.astype(int)" if labels.ndim == 1 else ""
-
-
-def _entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, sorted; hidden files and what desktops leave behind left out."""
-    try:
-        return sorted(one for one in folder.iterdir() if not is_ignored(one.name))
-    except OSError as error:
-        refuse(error)

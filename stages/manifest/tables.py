@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas
 
 from thaw.errors import UserError
-from thaw.files import read_bytes
 
 NEEDED = {"path", "label"}
 OPTIONAL = {"split": None, "group": ""}
@@ -16,7 +15,7 @@ OPTIONAL = {"split": None, "group": ""}
 SEPARATORS = ",;\t|"
 
 
-def read_table(path: Path) -> pandas.DataFrame:
+def read_table(path: Path, content: bytes) -> pandas.DataFrame:
     r"""Read a table: UTF-8, or UTF-16 with a byte order mark, with commas, semicolons, tabs or bars between values.
 
     Each value is the text that stands there, also where that reads as a number, a date or a missing value. It is not
@@ -28,13 +27,10 @@ def read_table(path: Path) -> pandas.DataFrame:
 
     Raises:
         UserError: the file is no such table.
-        OSError: it cannot be read.
 
-    >>> written = Path("labels.csv").write_text("path;label\n1.png;NA\n2.png;007\n")
-    >>> read_table(Path("labels.csv"))[["line", "label"]].values.tolist()
+    >>> read_table(Path("labels.csv"), b"path;label\n1.png;NA\n2.png;007\n")[["line", "label"]].values.tolist()
     [[2, 'NA'], [3, '007']]
     """
-    content = read_bytes(path)
     encoding = "UTF-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "UTF-8"
     try:
         text = content.decode(encoding).removeprefix("\ufeff")

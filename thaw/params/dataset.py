@@ -96,8 +96,9 @@ class Split(Entry):
 
 class Dataset(Entry):
     path: str = Field(pattern=r'^[^-"$`\\\p{C}][^"$`\\\p{C}]*$')
-    """The folder of the images, none that the pipeline writes to. dvc.yaml puts it between double quotes in a shell
-    command: it cannot hold `"`, `$`, a backtick, a backslash or control characters, nor begin with `-`."""
+    """The folder of the images, none that the pipeline writes to. Archives in it, `*.zip` and `*.tar`, are read as if
+    they were unpacked where they are (docs/archives.md). dvc.yaml puts it between double quotes in a shell command: it
+    cannot hold `"`, `$`, a backtick, a backslash or control characters, nor begin with `-`."""
     layout: Literal["class_folders", "label_prefix", "csv", "npy"]
     """`class_folders`: one folder per class. `label_prefix`: files named `<class id>_…`. `csv`: a table `labels.csv`.
     `npy`: arrays `train_images.npy` and so on."""
