@@ -12,6 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu)
 	@git rev-parse --git-dir >/dev/null 2>&1 || git init --quiet || dvc config --local core.no_scm true
 	python -m stages.check --params params.yaml
+	python -m commands.leftovers
 	python -m $(if $(JOBS),commands repro --jobs $(JOBS),dvc repro)
 
 test: .venv/installed-dev
@@ -50,17 +51,28 @@ upgrade:
 	git checkout HEAD $$(git ls-tree -r --name-only HEAD $(OWN) data/label_issues)
 	@! git rev-parse --quiet --verify MERGE_HEAD >/dev/null || git commit --no-edit
 
-.venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	python -m pip install --quiet --no-compile --constraint constraints.txt --editable .
+# An installation that was killed looks whole to pip, but may lack files: all of it is made anew. One that fails takes
+# back what it has begun.
+define install
+touch .venv/unfinished
+python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.$(1)' || { rm .venv/unfinished; false; }
+rm .venv/unfinished
+endef
+CLEAR = @[ ! -e .venv/unfinished ] || find .venv -mindepth 1 ! -path .venv/unfinished -delete
+
+.venv/installed: pyproject.toml constraints.txt $(wildcard .venv/unfinished)
+	$(CLEAR)
+	mkdir -p .venv && touch .venv/unfinished && $(PYTHON) -m venv .venv
+	$(call install)
 	touch $@
 
 .venv/installed-gpu: .venv/installed
-	python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[gpu]'
+	$(call install,[gpu])
 	touch $@
 
 # With all that the pipeline needs: in one go, which takes half the time of one after the other.
-.venv/installed-dev: pyproject.toml constraints.txt
-	[ -d .venv ] || $(PYTHON) -m venv .venv
-	python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+.venv/installed-dev: pyproject.toml constraints.txt $(wildcard .venv/unfinished)
+	$(CLEAR)
+	[ -e .venv/pyvenv.cfg ] || { mkdir -p .venv && touch .venv/unfinished && $(PYTHON) -m venv .venv; }
+	$(call install,[dev])
 	touch .venv/installed $@

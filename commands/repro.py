@@ -2,20 +2,27 @@
 
 import argparse
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Lock
 
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.utils.serialize import load_yaml, modify_yaml
 
+from commands.leftovers import remove_leftovers
 from commands.lock import LOCK, complaining, require_valid_params
 from thaw.errors import UserError
+from thaw.files import replacing
+from thaw.stage import PATIENCE, STARTED_BY
 
 PAUSE = 3
 """Seconds until a file that another of DVC's processes reads or writes is tried again."""
@@ -35,25 +42,29 @@ def main(jobs: int) -> None:
     Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one.
     """
     require_valid_params()
+    remove_leftovers()
     with complaining():
         needs, changed = _stages()
     before = _in_lock()
     gpus = visible_gpus()
     ran: set[str] = set()
+    commands = Commands()
 
     def run(stage: str, place: int) -> bool:
         if stage not in changed and not needs[stage] & ran:
             return True
         ran.add(stage)
-        return _run(stage, {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {})
+        environment = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {}
+        return commands.run([*DVC, "--single-item", stage], environment, f"{stage}: ")
 
     try:
-        failed = side_by_side(needs, jobs, run)
+        failed = side_by_side(needs, jobs, run, commands.end)
     finally:
         _sort_lock(before, list(needs))
     if failed:
         raise UserError(f"failed: {', '.join(failed)}; what DVC says of it stands above, behind the stage's name")
-    if subprocess.run(DVC).returncode:  # finds nothing to do, unless something changed in the meantime
+    # Finds nothing to do, unless something changed in the meantime.
+    if side_by_side({"": set()}, 1, lambda *_: commands.run(DVC, {}, ""), commands.end):
         raise UserError("`dvc repro` failed; what it says of it stands above")
 
 
@@ -71,13 +82,19 @@ def _stages() -> tuple[dict[str, set[str]], set[str]]:
             time.sleep(PAUSE)
 
 
-def side_by_side(needs: Mapping[str, set[str]], jobs: int, run: Callable[[str, int], bool]) -> list[str]:
+def side_by_side(
+    needs: Mapping[str, set[str]],
+    jobs: int,
+    run: Callable[[str, int], bool],
+    end: Callable[[], None] = lambda: None,
+) -> list[str]:
     """Run stages, each behind those that it needs, and several at a time; first those with the most stages behind them.
 
     Args:
         needs: for each stage, those that it needs, which come before it.
         jobs: how many at a time.
         run: takes a stage and its place, from 0 to jobs - 1; returns whether it succeeded.
+        end: ends what runs, when this process has to end.
 
     Returns:
         The stages that failed; behind the first, no other is started.
@@ -91,20 +108,24 @@ def side_by_side(needs: Mapping[str, set[str]], jobs: int, run: Callable[[str, i
     failed: list[str] = []
     running: dict[Future[bool], tuple[str, int]] = {}
     with ThreadPoolExecutor(jobs) as pool:
-        while True:
-            unfinished = {*waiting, *(stage for stage, _ in running.values())}
-            ready = [stage for stage, needed in waiting.items() if not needed & unfinished]
-            for stage in ready[: len(places)] if not failed else []:
-                del waiting[stage]
-                place = places.pop(0)
-                running[pool.submit(run, stage, place)] = stage, place
-            if not running:
-                return failed
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                stage, place = running.pop(future)
-                places.append(place)
-                if not future.result():
-                    failed.append(stage)
+        try:
+            while True:
+                unfinished = {*waiting, *(stage for stage, _ in running.values())}
+                ready = [stage for stage, needed in waiting.items() if not needed & unfinished]
+                for stage in ready[: len(places)] if not failed else []:
+                    del waiting[stage]
+                    place = places.pop(0)
+                    running[pool.submit(run, stage, place)] = stage, place
+                if not running:
+                    return failed
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    stage, place = running.pop(future)
+                    places.append(place)
+                    if not future.result():
+                        failed.append(stage)
+        except BaseException:  # Ctrl-C, or SIGTERM
+            end()
+            raise
 
 
 def visible_gpus() -> list[str]:
@@ -115,30 +136,65 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
-def _run(stage: str, environment: dict[str, str]) -> bool:
-    """Run one stage by DVC, again while another process has its files, and show what it prints behind its name."""
-    environment = os.environ | environment | {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-    while True:
-        command = [*DVC, "--single-item", stage]
-        lines = []
-        with subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.append(line)
-                if line.strip():
-                    print(f"{stage}: {line}", end="", flush=True)
-        if not process.returncode:
-            return True
-        if not any(text in line for text in BUSY for line in lines):
-            return False
-        time.sleep(PAUSE)
+class Commands:
+    """DVC's commands that run, all of which end with this process.
+
+    Each is the first of a group of processes, so that Ctrl-C and signals reach it and its stage from here alone.
+    """
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._ended = Event()
+        self._starting = Lock()
+
+    def run(self, command: Sequence[str], environment: dict[str, str], name: str) -> bool:
+        """Run a command, again while another process has its files; show what it prints, each line behind a name.
+
+        Returns:
+            Whether it succeeded.
+        """
+        settings = {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+        settings |= {STARTED_BY: str(os.getpid())}
+        while True:
+            with self._starting:
+                if self._ended.is_set():
+                    return False
+                process = subprocess.Popen(
+                    command,
+                    env=os.environ | environment | settings,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    encoding="utf-8",
+                    errors="replace",
+                    process_group=0,
+                )
+                self._running.add(process)
+            lines = []
+            with process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    lines.append(line)
+                    if line.strip():
+                        print(f"{name}{line}", end="", flush=True)
+            self._running.discard(process)
+            if not process.returncode:
+                return True
+            is_busy = any(text in line for text in BUSY for line in lines)
+            if not is_busy or self._ended.wait(PAUSE):
+                return False
+
+    def end(self) -> None:
+        """End what runs as Ctrl-C does, and after some time by force; nothing is started any more."""
+        with self._starting:
+            self._ended.set()
+        for number in (signal.SIGINT, signal.SIGKILL):
+            for process in self._running.copy():
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+            until = time.monotonic() + PATIENCE
+            while self._running and time.monotonic() < until:
+                time.sleep(0.05)
 
 
 def _in_lock() -> list[str]:
@@ -151,9 +207,11 @@ def _sort_lock(before: list[str], plan: list[str]) -> None:
     there = _in_lock()
     new = [stage for stage in plan if stage in there and stage not in before]
     if there != [*before, *new]:
-        with modify_yaml(LOCK) as lock:
-            for stage in new:
-                lock["stages"][stage] = lock["stages"].pop(stage)
+        with replacing(Path(LOCK)) as temporary:
+            shutil.copy(LOCK, temporary)
+            with modify_yaml(temporary) as lock:
+                for stage in new:
+                    lock["stages"][stage] = lock["stages"].pop(stage)
 
 
 def _jobs(text: str) -> int:

@@ -2,7 +2,7 @@
 
 The tests run real `dvc repro`, whose stages each start an interpreter that imports Keras. A server imports the
 third-party packages once, none of the project's own modules, and forks for each command; a stage then runs
-in its own process, from its own files, with its own arguments, as always.
+in its own process, from its own files, with its own arguments, as always; signals to whoever asked for it reach it.
 """
 
 import gc
@@ -10,17 +10,23 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 # A shell starts the interpreter, since a path with a space cannot stand behind #!; to Python, its line is a text.
 CLIENT = """#!/bin/sh
 '''exec' "{python}" -IS "$0" "$@"
 '''
-import json, os, socket, sys
+import json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: server.sendall(bytes([number])))
     request = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [len(request).to_bytes(8, "little")], [0, 1, 2])
     server.sendall(request)
@@ -87,7 +93,7 @@ def _answer(connection: socket.socket) -> None:
         os.environ.clear()
         os.environ.update(environment)
         sys.path[0] = folder
-        sys.argv = [module, *arguments]
+        sys.argv = ["-m", *arguments]
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
             code = 0
@@ -101,9 +107,20 @@ def _answer(connection: socket.socket) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    Thread(target=_forward, args=(connection, child), daemon=True).start()
     _, status = os.waitpid(child, 0)
-    connection.sendall(os.waitstatus_to_exitcode(status).__abs__().to_bytes(1, "little"))
+    with suppress(OSError):  # who asked for it may have been killed
+        connection.sendall(os.waitstatus_to_exitcode(status).__abs__().to_bytes(1, "little"))
     os._exit(0)
+
+
+def _forward(connection: socket.socket, child: int) -> None:
+    """Send a process the signals that whoever asked for it gets, and SIGKILL where that was killed."""
+    with suppress(OSError):
+        while number := connection.recv(1):
+            os.kill(child, number[0])
+    with suppress(OSError):
+        os.kill(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":

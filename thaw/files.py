@@ -6,16 +6,21 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn, TypeVar
+
+import psutil
 
 from thaw.errors import UserError
 
@@ -52,6 +57,9 @@ SEAL = re.compile(r"(?:of (\S+) )?(?:by ([0-9a-f]{64}) )?sha256:([0-9a-f]{64})")
 SMALL = 2**20
 """Bytes of a file that is known by its content, not by its age: it may be saved again as it was."""
 T = TypeVar("T")
+UNFINISHED = re.compile(r"\..*\.(?P<system>[0-9a-f]{8})-(?P<process>[0-9]+)\.partial(\..*)?", re.DOTALL)
+"""What is not yet whole is named so: by the system and the process that write it."""
+A_DAY = 24 * 60 * 60
 
 
 def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -115,7 +123,8 @@ def refuse(error: OSError) -> NoReturn:
 def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
-    Nobody ever sees a half-written file: when the block fails, `path` is what it was before.
+    Nobody ever sees a half-written file: when the block fails, `path` is what it was before. What killed processes left
+    unfinished in the same folder is removed.
 
     Args:
         path: where to.
@@ -129,20 +138,22 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
     >>> Path("note.txt").read_text()
     'whole'
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-        unwatch(path)
+        temporary = path.with_name(f".{path.stem}{unfinished(path.parent)}{path.suffix}")
+        try:
+            yield temporary
+            temporary.replace(path)
+            unwatch(path)
+        finally:
+            with suppress(OSError):  # what forbids to remove it forbade to write it, which is told
+                temporary.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno in OF_WRITING or error.filename in map(str, (temporary, path, path.parent)):
+        place = Path(str(error.filename))
+        if error.errno in OF_WRITING or place in (path, path.parent) or UNFINISHED.fullmatch(place.name):
             error.filename, error.filename2 = str(path), None
             _note_room(error, path.parent, needed)
         raise
-    finally:
-        with suppress(OSError):  # what forbids to remove it forbade to write it, which is told
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -294,6 +305,42 @@ def _identity(path: Path) -> object:
 def _stamp(path: Path) -> tuple[int, ...]:
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def unfinished(folder: Path) -> str:
+    """Return the end of a name for what is not yet whole, once what killed processes left in the folder is removed."""
+    _remove_unfinished(folder.absolute())
+    return f".{_system()}-{os.getpid()}.partial"
+
+
+@cache
+def _remove_unfinished(folder: Path) -> None:
+    """Remove, once in a process, what nobody finishes any more.
+
+    Of processes of other machines and containers, whose numbers mean nothing here, that is what was not written to for
+    a day.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not (named := UNFINISHED.fullmatch(entry.name)):
+                continue
+            is_ours = named["system"] == _system() and not psutil.pid_exists(int(named["process"]))
+            with suppress(OSError):
+                if not is_ours and time.time() - entry.stat(follow_symlinks=False).st_mtime < A_DAY:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    Path(entry).unlink()
+
+
+@cache
+def _system() -> str:
+    """Return what the processes that can see each other have in common: the machine, and the container."""
+    container = ""
+    with suppress(OSError):
+        container = str(Path("/proc/self/ns/pid").readlink())
+    return f"{zlib.crc32(f'{socket.gethostname()} {container}'.encode()):08x}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,12 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
+from typing import Any, NoReturn
 
 import psutil
 
 from thaw.errors import UserError, explained, printable
 from thaw.files import unchanged
 from thaw.reuse.folder import project_folder
+
+STARTED_BY = "THAW_STARTED_BY"
+"""The number of the process that runs the pipeline, where that is not the one that starts the stage."""
+PATIENCE = 10
+"""Seconds that a process has to clean up when it is told to end."""
 
 
 def run(stage: Callable[..., None]) -> None:
@@ -27,7 +34,8 @@ def run(stage: Callable[..., None]) -> None:
     What it reads, and its code, must not change meanwhile: that is an error, behind which nothing is left of what it
     wrote.
     A `UserError` ends the process with status 1 and its message alone, and so does what the system refuses, such as to
-    write on a full disk; Ctrl-C with status 130 and without a word. How long a success took is kept; see `durations`.
+    write on a full disk; Ctrl-C with status 130 and SIGTERM with 143, both without a word. A stage that DVC runs ends
+    with it. How long a success took is kept; see `durations`.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(stage))
     for parameter in inspect.signature(stage).parameters.values():
@@ -35,6 +43,7 @@ def run(stage: Callable[..., None]) -> None:
         is_needed = parameter.default is parameter.empty
         parser.add_argument(f"--{parameter.name.replace('_', '-')}", type=kind, required=is_needed)
     with in_terminal():
+        _end_with(_starters())
         arguments = vars(parser.parse_args())
         refuse_special(arguments.values())
         with unchanged([*(value for value in arguments.values() if isinstance(value, Path)), *_code()]):
@@ -58,8 +67,10 @@ def in_terminal() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is in a shell script's background
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _leave}
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as SIGINT is in a shell script's background
+            signal.signal(number, handler)
     try:
         yield
         sys.stdout.flush()
@@ -73,8 +84,57 @@ def in_terminal() -> Iterator[None]:
     except MemoryError as error:
         sys.exit(f"error: not enough memory: {error or 'let fewer processes run at a time'}")
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again does not want to wait
         sys.exit(130)
+    finally:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is handler:  # whoever presses it again does not want to wait
+                signal.signal(number, signal.SIG_DFL)
+
+
+def _leave(number: int, frame: Any) -> NoReturn:
+    """End the process so that what it has begun is taken back."""
+    sys.exit(128 + number)
+
+
+def _starters() -> list[psutil.Process]:
+    """Return the processes behind which nobody waits for this stage: DVC, which started it, and who started that.
+
+    Of a stage that a person started, there are none.
+    """
+    if "DVC_STAGE" not in os.environ:
+        return []
+    try:
+        parent = psutil.Process().parent()
+        if parent and parent.name() == Path(os.environ.get("SHELL") or "sh").name:
+            parent = parent.parent()
+        first = [psutil.Process(int(os.environ[STARTED_BY]))] if STARTED_BY in os.environ else []
+    except psutil.NoSuchProcess:
+        sys.exit(128 + signal.SIGTERM)
+    return [*first, parent] if parent else first
+
+
+def _end_with(starters: list[psutil.Process]) -> None:
+    """End this process soon after one of others has ended, as it does where DVC is killed.
+
+    Nobody would wait for it, and the next run would begin the same stage beside it.
+    """
+
+    def watch() -> None:
+        while all(map(_runs, starters)):
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)  # library code in which no signal is handled may take long
+        os._exit(128 + signal.SIGTERM)
+
+    if starters:
+        Thread(target=watch, daemon=True).start()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def refuse_special(paths: Iterable[object]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from commands import lock
+from commands import leftovers, lock
 from commands.doctor.findings import Finding, State, checked
 from commands.doctor.machine import (
     check_environment,
@@ -17,7 +17,7 @@ from commands.doctor.machine import (
     starting_keras,
 )
 from commands.doctor.rehashing import rehash
-from commands.doctor.remotes import check_pushed, check_remote, check_secrets
+from commands.doctor.remotes import check_pushed, check_remote, check_secrets, complete_remote
 from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
 from commands.doctor.sizes import sizes
 from stages.check.checking import check_params
@@ -27,15 +27,18 @@ from thaw.params.reading import read_yaml
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--rehash", action="store_true", help="hash every object in DVC's cache, and name the damaged")
+    parser.add_argument(
+        "--complete-remote", action="store_true", help="send the remote the files that its folders lack, first"
+    )
 
 
-def main(rehash: bool = False) -> None:
+def main(rehash: bool = False, complete_remote: bool = False) -> None:
     """Say whether machine, data and remote are in order, and how to mend what is not.
 
     The status is 1 if there is an error.
     """
     has_error = False
-    for finding in examine(rehash):
+    for finding in examine(rehash, complete_remote):
         command = f": `{finding.command}`" if finding.command else ""
         print(f"{finding.state:8} {finding.about}: {finding.text}{command}", flush=True)
         has_error |= finding.state is State.ERROR
@@ -43,16 +46,18 @@ def main(rehash: bool = False) -> None:
         raise SystemExit(1)
 
 
-def examine(objects: bool = False) -> Iterator[Finding]:
+def examine(objects: bool = False, complete: bool = False) -> Iterator[Finding]:
     """Yield what is found in the project in the current folder.
 
     Args:
         objects: hash those in DVC's cache, too.
+        complete: send the remote what its folders lack.
     """
     with starting_keras() as keras, lock.opened() as repo:
         yield checked("Python", check_python)
         yield checked("packages", check_packages)
         yield checked("environment", check_environment)
+        yield checked("locks", lambda: check_leftovers(repo))
         pipeline = checked("pipeline", lambda: check_pipeline(repo))
         yield pipeline
         if pipeline.state is State.OK:
@@ -65,6 +70,8 @@ def examine(objects: bool = False) -> Iterator[Finding]:
         remote = checked("remote", lambda: check_remote(repo))
         yield remote
         if remote.state is pipeline.state is State.OK:
+            if complete:
+                yield checked("completed", lambda: complete_remote(repo))
             yield checked("pushed", lambda: check_pushed(repo))
         if objects and pipeline.state is State.OK:
             yield from rehash(repo)
@@ -73,6 +80,17 @@ def examine(objects: bool = False) -> Iterator[Finding]:
         if pipeline.state is State.OK and loaded.state is not State.ERROR:
             yield checked("memory", lambda: check_memory(params, sizes(repo, params, row_bytes)))
             yield checked("disk", lambda: check_disk(repo, sizes(repo, params, row_bytes)))
+
+
+def check_leftovers(repo: Repo) -> Finding:
+    """Find out whether a killed command has left what stops all others; forget what one had noted to push or pull."""
+    leftovers.forget_index(repo)
+    if damaged := leftovers.damaged(repo):
+        text = (
+            f"{' and '.join(damaged)} cannot be read, as where a command of DVC was killed: none runs until it is gone"
+        )
+        return Finding("locks", State.ERROR, text, "python -m commands.leftovers")
+    return Finding("locks", State.OK, "no killed command has left what stops others")
 
 
 def check_pipeline(repo: Repo) -> Finding:

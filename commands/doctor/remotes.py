@@ -1,5 +1,6 @@
 """Whether teammates get what is computed here: DVC's remote, and what is in it."""
 
+import json
 import os
 import re
 import socket
@@ -18,6 +19,8 @@ from dvc.data_cloud import Remote
 from dvc.fs import HTTPFileSystem, LocalFileSystem, RemoteMissingDepsError
 from dvc.repo import Repo
 from dvc_data.hashfile.db import HashFileDB
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.transfer import transfer
 
 from commands import git
 from commands.doctor.findings import Finding, State, first_names
@@ -32,6 +35,8 @@ ANSWERS_IN = 10
 """Seconds in which a remote has to answer."""
 LISTS_IN = 30
 """Seconds in which a remote has to say what it has."""
+FILES_A_SECOND = 1000
+"""How many more it has to know of in each second more."""
 T = TypeVar("T")
 
 
@@ -141,38 +146,84 @@ def _write_probe(remote: Remote) -> None:
 
 
 def check_pushed(repo: Repo) -> Finding:
-    """Find out whether the remote has the results that dvc.lock names, and the run cache."""
+    """Find out whether the remote has the results that dvc.lock names, all files of folders, and the run cache."""
     name = default_remote(repo)
-    wanted = {
-        out.hash_info.value: str(out)
-        for out in repo.index.outs
-        if out.use_cache and out.can_push and out.hash_info and not out.stage.is_repo_import
-    }
+    wanted = _results(repo)
     try:
         remote = repo.cloud.get_remote()
         there = within(LISTS_IN, lambda: existing(remote, list(wanted)))
+        lacking = _lacking(repo, remote, {oid: wanted[oid] for oid in there})
         # DVC keeps no run cache on servers that cannot list files.
         runs = set() if isinstance(remote.fs, HTTPFileSystem) else _runs(repo.cache.legacy)
         missing_runs = runs - within(LISTS_IN, lambda: _runs(remote.legacy_odb)) if runs else runs
     except UserError as error:
         return Finding("pushed", State.ERROR, f"{name} does not say what it has: {error}")
-    missing = [oid for oid in wanted if oid not in there]
-    cache = repo.cache.local
-    nowhere = sorted(wanted[oid] for oid in missing if not Path(cache.oid_to_path(oid)).exists())
+    missing = {oid: wanted[oid] for oid in wanted if oid not in there}
+    elsewhere = sorted(path for oid, path in {**missing, **lacking}.items() if not _is_here(repo, oid))
     text = f"{name} has {len(wanted) - len(missing)} of {len(wanted)} results"
     if runs:
         text += f", and {len(runs) - len(missing_runs)} of the {len(runs)} runs in the run cache"
-    if nowhere:
-        text += f"; {len(nowhere)} are not here either ({first_names(nowhere)}): who has them has to push them"
-    if len(missing) > len(nowhere) or missing_runs:
+    if lacking:
+        text += f"; {len(lacking)} files of its folders are missing there ({first_names(sorted(lacking.values()))})"
+    if elsewhere:
+        text += f"; {len(elsewhere)} are not here either ({first_names(elsewhere)}): who has them has to push them"
+    if lacking:  # DVC takes them to be there, so that a push leaves them out and a pull fails
+        return Finding("pushed", State.ERROR, text, "thaw doctor --complete-remote")
+    if len(missing) > len(elsewhere) or missing_runs:
         return Finding("pushed", State.WARNING, text, "dvc push --run-cache" if runs else "dvc push")
-    return Finding("pushed", State.WARNING if nowhere else State.OK, text)
+    return Finding("pushed", State.WARNING if elsewhere else State.OK, text)
+
+
+def complete_remote(repo: Repo) -> Finding:
+    """Send the files that folders in the remote lack, as they do where a push was killed.
+
+    Of a folder, DVC pushes the list of its files last, and takes all of them to be there where that is.
+    """
+    remote, wanted = repo.cloud.get_remote(), _results(repo)
+    there = within(LISTS_IN, lambda: existing(remote, list(wanted)))
+    lacking = [oid for oid in _lacking(repo, remote, {oid: wanted[oid] for oid in there}) if _is_here(repo, oid)]
+    cache = repo.cache.local
+    # Without DVC's index of the remote, which says that they are there.
+    sent = transfer(cache, remote.odb, {HashInfo(cache.hash_name, oid) for oid in lacking})
+    state = State.ERROR if sent.failed else State.OK
+    return Finding("completed", state, f"{len(sent.transferred)} of {len(lacking)} files that are here were sent")
+
+
+def _results(repo: Repo) -> dict[str, str]:
+    """Return the results that belong into the remote: their paths by their objects' names."""
+    return {
+        out.hash_info.value: str(out)
+        for out in repo.index.outs
+        if out.use_cache and out.can_push and out.hash_info and not out.stage.is_repo_import
+    }
+
+
+def _is_here(repo: Repo, oid: str) -> bool:
+    return Path(repo.cache.local.oid_to_path(oid)).exists()
+
+
+def _lacking(repo: Repo, remote: Remote, results: dict[str, str]) -> dict[str, str]:
+    """Return the files of folders that a remote has not, though it has their list: their paths by their objects' names.
+
+    Raises:
+        UserError: the remote does not answer.
+    """
+    files: dict[str, str] = {}
+    for oid, folder in results.items():
+        if oid.endswith(".dir"):
+            odb = repo.cache.local if _is_here(repo, oid) else remote.odb
+            listing = json.loads(within(LISTS_IN, partial(odb.fs.cat_file, odb.oid_to_path(oid))))
+            files |= {one["md5"]: f"{folder}/{one['relpath']}" for one in listing}
+    there = within(LISTS_IN + len(files) / FILES_A_SECOND, lambda: existing(remote, list(files))) if files else ()
+    return {oid: path for oid, path in files.items() if oid not in there}
 
 
 def existing(remote: Remote, oids: list[str]) -> set[str]:
-    """Return which objects a remote has; of a folder that is pushed, the list of files comes last."""
-    paths = [remote.odb.oid_to_path(oid) for oid in oids]
-    return {oid for oid, is_there in zip(oids, remote.fs.exists(paths), strict=True) if is_there}
+    """Return which objects a remote has, asked for one by one or, where that takes fewer questions, by listing it."""
+    odb = remote.odb
+    if isinstance(remote.fs, LocalFileSystem):  # of which DVC would hash them
+        return {oid for oid in oids if Path(odb.oid_to_path(oid)).exists()}
+    return set(odb.oids_exist(oids))
 
 
 def _runs(store: HashFileDB) -> set[tuple[str, ...]]:

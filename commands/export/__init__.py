@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thaw.errors import UserError, reasons
-from thaw.files import write_text
+from thaw.files import unfinished, write_text
 from thaw.images.reading import images_at
 from thaw.images.reading.archives import Member
 
@@ -62,7 +62,7 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
     (expected,) = finite([network.predict(pixels, verbose=0)], model)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=out.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=".", suffix=unfinished(out.parent), dir=out.parent) as folder:
             written = Path(folder) / out.name
             try:
                 export_model(network, model, format, written)

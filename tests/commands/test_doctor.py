@@ -472,6 +472,7 @@ def test_the_command_says_all_of_it_and_fails_where_there_is_an_error(toy: Proje
         "Python",
         "packages",
         "environment",
+        "locks",
         "pipeline",
         "OpenVINO",
         "memory",

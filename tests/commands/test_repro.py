@@ -2,17 +2,21 @@
 
 import copy
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
 from commands.repro import side_by_side, visible_gpus
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Project
+from tests.toy import dvc
 
 NEEDS: dict[str, set[str]] = {
     "pixels": set(),
@@ -140,6 +144,33 @@ def test_two_at_a_time_write_the_lock_that_one_after_the_other_write(tmp_path: P
     assert "Traceback" not in text
     assert "Running stage 'start'" not in text  # had not changed
     assert "Running stage 'compare'" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_nothing_goes_on_behind_a_pipeline_that_is_ended(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """Though the signal reaches only the first process; of one that is killed, the stages notice that by themselves."""
+    stage = "import time; from thaw.stage import run; run(lambda: (open('${key}.begun', 'w'), time.sleep(99)))"
+    train = {"foreach": {"a": 0, "b": 0}, "do": {"cmd": f'{sys.executable} -c "{stage}"', "outs": ["${key}.txt"]}}
+    write_pipeline(tmp_path, {"train": train})
+    dvc(Project(tmp_path, Path(sys.executable).parent), "init", "--quiet", "--no-scm")
+    command = [sys.executable, "-m", "commands", "repro", "--jobs", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (tmp_path / "output").open("w+") as output:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
+        while process.poll() is None and len(list(tmp_path.glob("*.begun"))) < 2:
+            time.sleep(0.05)
+        behind = psutil.Process(process.pid).children(recursive=True)
+        assert len(behind) >= 4, (tmp_path / "output").read_text()
+        process.send_signal(number)
+        assert process.wait() == code
+    assert psutil.wait_procs(behind, timeout=15)[1] == []
+    assert "Traceback" not in (tmp_path / "output").read_text()
+    if number == signal.SIGTERM:
+        return
+    # The next run is not kept from beginning.
+    write_pipeline(tmp_path, {"train": {**train, "do": {"cmd": "echo 1 > ${key}.txt", "outs": ["${key}.txt"]}}})
+    assert repro(tmp_path, "commands", "repro", "--jobs", "2")[0] == 0
 
 
 def test_outside_of_a_project_dvcs_message_is_shown(tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""What DVC's commands leave behind when they are killed as they write it, and what then stops every other command.
+
+DVC writes its list of locks and dvc.lock in place, and makes a folder in its run cache before the file in it. Who is
+killed at that moment leaves them empty or cut off, and no command of DVC runs until somebody removes them;
+`python -m commands.leftovers` does, before `make repro` starts DVC. See docs/upstream.md.
+"""
+
+import json
+import os
+import re
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+from dvc.dvcfile import Lockfile
+from dvc.lock import LockError
+from dvc.repo import Repo
+from dvc.utils.serialize import EncodingError
+from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+from zc import lockfile
+
+from commands.lock import LOCK, complaining
+from thaw.stage import in_terminal
+
+TEMPORARY = Path(".dvc/tmp")
+RWLOCK = TEMPORARY / "rwlock"
+"""Which files DVC's commands are reading and writing; who changes it holds `GUARD`."""
+GUARD = TEMPORARY / "rwlock.lock"
+KEPT = TEMPORARY / LOCK
+RUN = re.compile("[0-9a-f]{64}")
+"""The name of a file in the run cache."""
+CONFLICT = "<<<<<<< "
+
+
+def remove_leftovers() -> None:
+    """Remove what a killed command has left damaged, unless a command is at work on it.
+
+    A dvc.lock is moved; one in which a merge left conflicts is for a person to mend.
+    """
+    with complaining(), Repo() as repo:
+        if _is_cut_off():
+            with suppress(lockfile.LockError), closing(lockfile.LockFile(str(GUARD))):
+                if _is_cut_off():
+                    RWLOCK.unlink()
+                    print(f"{RWLOCK}: removed; it was cut off by a command that was killed", flush=True)
+        forget_index(repo)
+        with suppress(LockError), repo.lock:  # who changes what follows holds that
+            for path in _cut_off_runs(repo):
+                with suppress(OSError):
+                    path.rmdir() if path.is_dir() else path.unlink()
+            if _is_lock_damaged(repo):
+                Path(LOCK).replace(KEPT)
+                print(f"{LOCK}: cut off by a command that was killed; moved to {KEPT}, and written anew", flush=True)
+
+
+def damaged(repo: Repo) -> list[str]:
+    """Return the files that `remove_leftovers` would remove."""
+    files = [*([str(RWLOCK)] if _is_cut_off() else []), *([LOCK] if _is_lock_damaged(repo) else [])]
+    return [*files, *(os.path.relpath(path) for path in _cut_off_runs(repo))]
+
+
+def forget_index(repo: Repo) -> None:
+    """Have DVC list anew what is to be pushed and pulled: a list that was cut off counts as whole."""
+    with suppress(LockError, sqlite3.Error), repo.lock:  # who pushes or pulls holds that
+        repo.drop_data_index()
+
+
+def _is_cut_off() -> bool:
+    """Say whether DVC's list of locks is there and cannot be read."""
+    try:
+        content = json.loads(RWLOCK.read_bytes())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return not (isinstance(content, dict) and content.keys() <= {"read", "write"})
+
+
+def _cut_off_runs(repo: Repo) -> list[Path]:
+    """Return what in DVC's run cache was not written to its end: files first, then the folders that have no others.
+
+    In a cache that projects share, somebody else may be writing what is not a minute old.
+    """
+    cache = Path(repo.cache.legacy.path)
+    age = 0 if cache.is_relative_to(repo.root_dir) else 60
+    found = []
+    with suppress(OSError):  # others remove files, too
+        for folder in cache.glob("runs/*/*"):
+            entries = list(folder.iterdir())
+            cut_off = [path for path in entries if not RUN.fullmatch(path.name)]
+            for path in [*cut_off, *([folder] if len(cut_off) == len(entries) else [])]:
+                if time.time() - path.stat().st_mtime >= age:
+                    found.append(path)
+    return found
+
+
+def _is_lock_damaged(repo: Repo) -> bool:
+    """Say whether dvc.lock is there and is none."""
+    try:
+        return not isinstance(Lockfile(repo, LOCK).load().get("stages", {}), dict)
+    except (YAMLSyntaxError, YAMLValidationError, EncodingError):
+        return CONFLICT not in Path(LOCK).read_text(encoding="utf-8", errors="replace")
+
+
+if __name__ == "__main__":
+    with in_terminal():
+        remove_leftovers()

@@ -1,0 +1,246 @@
+"""What killed processes leave: it is removed by whoever comes next, and nobody else's is."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from dvc_data.index import DataIndex
+from zc.lockfile import LockFile
+
+from commands.doctor import check_leftovers
+from commands.doctor.findings import State
+from commands.doctor.remotes import check_pushed, complete_remote
+from commands.leftovers import remove_leftovers
+from tests.conftest import ROOT, Project
+from tests.toy import commit, copied, dvc, git, make_toy, opened, results
+from thaw import files
+from thaw.files import A_DAY, unfinished, write_text
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return make_toy(tmp_path_factory.mktemp("toy") / "project")
+
+
+@pytest.fixture
+def toy(made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project that a test may do anything to; what it pushes goes to a folder beside it."""
+    project = copied(made, tmp_path / "project")
+    (tmp_path / "store").mkdir()
+    dvc(project, "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    monkeypatch.chdir(project.folder)
+    return project
+
+
+def test_what_nobody_finishes_any_more_is_removed(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    ours, here = unfinished(tmp_path / "elsewhere"), files._system()
+    other = f"{int(here, 16) ^ 1:08x}"
+    kept = [
+        tmp_path / name
+        for name in (f".a{ours}.csv", f".a.{other}-{dead.pid}.partial.csv", ".a.partial.csv", f"a.{here}-1.partial")
+    ]
+    gone = [tmp_path / f".a.b.{here}-{dead.pid}.partial{suffix}" for suffix in ("", ".csv", ".new\nline")]
+    gone += [tmp_path / f".old.{other}-1.partial", tmp_path / f".export.{here}-{dead.pid}.partial"]
+    for path in [*kept, *gone[:-1]]:
+        path.write_text("half")
+    (gone[-1] / "model").mkdir(parents=True)
+    os.utime(gone[-2], (0, time.time() - A_DAY - 1))
+    write_text(tmp_path / "b.csv", "whole")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "b.csv"])
+
+
+STAGE = "import time; from thaw.stage import run; run(lambda: (print('begun', flush=True), time.sleep(60)))"
+STARTER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STAGE!r}])"
+
+
+@pytest.mark.parametrize(("starter", "ends"), [("DVC_STAGE", True), ("NOBODY", False)])
+def test_a_stage_ends_with_dvc_but_not_with_a_shell(starter: str, ends: bool) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), starter: "train"}
+    with subprocess.Popen([sys.executable, "-c", STARTER], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (stage,) = psutil.Process(process.pid).children()
+        process.kill()
+        process.wait()
+        gone, going = psutil.wait_procs([stage], timeout=10 if ends else 2)
+        for one in going:
+            one.kill()
+    assert bool(gone) == ends
+
+
+def test_a_stage_whose_pipeline_is_gone_does_not_begin() -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "train", "THAW_STARTED_BY": str(dead.pid)}
+    done = subprocess.run([sys.executable, "-c", STAGE], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, b"", b"")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"write": {"/a": {"pid"'])
+def test_a_list_of_locks_that_was_cut_off_is_removed_unless_somebody_writes_it(toy: Project, content: bytes) -> None:
+    rwlock = toy.folder / ".dvc" / "tmp" / "rwlock"
+    rwlock.write_bytes(content)
+    guard = LockFile(str(rwlock.with_name("rwlock.lock")))
+    remove_leftovers()
+    assert rwlock.read_bytes() == content
+    guard.close()
+    with opened(toy) as repo:
+        found = check_leftovers(repo)
+    assert (found.state, found.command) == (State.ERROR, "python -m commands.leftovers")
+    assert found.text.startswith(".dvc/tmp/rwlock cannot be read")
+    remove_leftovers()
+    assert not rwlock.exists()
+    rwlock.write_text('{"write": {}, "read": {}}')
+    remove_leftovers()
+    assert rwlock.exists()
+
+
+def test_a_lock_that_was_cut_off_anywhere_is_written_anew(toy: Project) -> None:
+    lock, whole, sound = toy.folder / "dvc.lock", (toy.folder / "dvc.lock").read_bytes(), results(toy)
+    for end in (0, len(b"schema: '2.0'\nstages:\n"), len(whole) // 2, len(whole) - 40):
+        lock.write_bytes(whole[:end])
+        remove_leftovers()
+        dvc(toy, "repro", "--quiet")
+        assert lock.read_bytes() == whole, end
+        assert results(toy) == sound
+    conflict = b"<<<<<<< HEAD\n" + whole
+    lock.write_bytes(conflict)
+    remove_leftovers()
+    assert lock.read_bytes() == conflict
+
+
+def test_a_run_that_was_not_noted_to_its_end_does_not_stop_the_next(toy: Project) -> None:
+    whole, sound = (toy.folder / "dvc.lock").read_bytes(), results(toy)
+    (toy.folder / "dvc.lock").unlink()
+    (one, other) = (toy.folder / ".dvc" / "cache" / "runs").glob("*/*/*")
+    one.unlink()
+    other.with_name(".cut.tmp").write_bytes(other.read_bytes()[:100])
+    with opened(toy) as repo:
+        assert "cannot be read" in check_leftovers(repo).text
+    remove_leftovers()
+    assert list(one.parents[2].glob("*/*/*")) == [other]
+    with opened(toy) as repo:
+        assert check_leftovers(repo).state is State.OK
+    dvc(toy, "repro", "--quiet")
+    assert (toy.folder / "dvc.lock").read_bytes() == whole
+    assert results(toy) == sound
+
+
+def kill_while_collecting(command: str, entries: int, monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    """Have a push or pull of DVC end as it notes what to send or fetch, behind some entries."""
+    left = [entries]
+    write = DataIndex.__setitem__
+
+    def write_or_end(self: DataIndex, key: tuple[str, ...], value: object) -> None:
+        if key and key[0] in ("push", "fetch"):
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        write(self, key, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DataIndex, "__setitem__", write_or_end)
+        with pytest.raises(AssertionError):
+            dvc(project, command)
+
+
+def test_a_push_that_was_killed_as_it_listed_what_to_send_is_mended(
+    toy: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = 12
+    (toy.folder / "more").mkdir()
+    for number in range(20):
+        (toy.folder / "more" / f"{number}.txt").write_text(str(number))
+    dvc(toy, "add", "--quiet", "more")
+    commit(toy)
+    kill_while_collecting("push", entries, monkeypatch, toy)
+    dvc(toy, "push")
+    with opened(toy) as repo:
+        check_leftovers(repo)
+        found = check_pushed(repo)
+    assert found.state is State.ERROR
+    assert re.search(r"; \d+ files of its folders are missing there \(more/", found.text)
+    assert found.command == "thaw doctor --complete-remote"
+    with opened(toy) as repo:
+        assert complete_remote(repo).state is State.OK
+        found = check_pushed(repo)
+    dvc(toy, *(found.command or "").split()[1:])
+    with opened(toy) as repo:
+        assert check_pushed(repo).state is State.OK
+
+    clone = Project(tmp_path / "clone", toy.python)
+    git(tmp_path, "clone", str(toy.folder), str(clone.folder))
+    dvc(clone, "remote", "add", "--local", "--default", "store", str(tmp_path / "store"))
+    kill_while_collecting("pull", entries, monkeypatch, clone)
+    with opened(clone) as repo:
+        check_leftovers(repo)
+    dvc(clone, "pull")
+    assert results(clone) == results(toy)
+
+
+def test_files_that_only_others_have_are_named(toy: Project, tmp_path: Path) -> None:
+    dvc(toy, "push", "--quiet")
+    sound = results(toy)
+    lost = next(path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.read_text() == "two\n")
+    lost.unlink()
+    for path in (toy.folder / ".dvc" / "cache" / "files").rglob("*"):
+        if path.is_file() and path.read_text() == "two\n":
+            path.unlink()
+    with opened(toy) as repo:
+        found = check_pushed(repo)
+    assert found.state is State.ERROR
+    assert "1 files of its folders are missing there (folder/2.txt)" in found.text
+    assert "1 are not here either (folder/2.txt): who has them has to push them" in found.text
+    assert results(toy) == sound
+
+
+PYTHON = """#!/bin/sh
+case "$2" in
+  venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && : > "$3/pyvenv.cfg" ;;
+  pip)
+    [ -e .venv/half ] && { touch .venv/found_half; exit 0; }
+    touch .venv/half
+    [ -e fast ] || { touch waiting; sleep 60; }
+    mv .venv/half .venv/whole
+    [ ! -e fail ] ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("target", ["installed", "installed-dev"])
+def test_an_installation_that_was_killed_is_made_anew(target: str, tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    command = ["make", f".venv/{target}", f"PYTHON={python}"]
+    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not (tmp_path / "waiting").exists():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / ".venv" / target).exists()
+    (tmp_path / "fast").touch()
+    for _ in range(2):  # the second time, there is nothing to do
+        subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+        assert sorted(path.name for path in (tmp_path / ".venv").iterdir() if path.is_file()) == sorted(
+            {"pyvenv.cfg", "whole", "installed", target}
+        )
+    # One that fails takes back what it has begun, and what was there stays.
+    os.utime(tmp_path / "constraints.txt", (time.time() + 5, time.time() + 5))
+    (tmp_path / "fail").touch()
+    (tmp_path / ".venv" / "mine").touch()
+    assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode
+    (tmp_path / "fail").unlink()
+    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    assert (tmp_path / ".venv" / "mine").exists()
