@@ -31,10 +31,11 @@ def require_valid_params() -> None:
     """
     if PIPELINE.is_file() and CHECK.encode() in PIPELINE.read_bytes():
         check_params(PARAMS)
-        _require_files(Path(read_yaml(PARAMS)["dataset"]["path"]))
+        require_files(Path(read_yaml(PARAMS)["dataset"]["path"]))
 
 
-def _require_files(folder: Path) -> None:
+def require_files(folder: Path) -> None:
+    """Refuse a folder in which DVC would wait for ever for what it reads."""
     for parent, _, names in os.walk(folder):
         for path in (Path(parent, name) for name in names):
             if path.exists() and not path.is_file():
