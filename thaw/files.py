@@ -470,7 +470,7 @@ def require_title(path: Path, found: str) -> None:
 def reading(path: Path | str) -> Iterator[None]:
     """Make a `UserError` of what is raised of a stage's file that is missing, cannot be read, or is damaged."""
     try:
-        if isinstance(path, Path):
+        if isinstance(path, Path) and path.exists():
             require_regular(path)
         yield
     except FileNotFoundError:

@@ -50,6 +50,8 @@ class Thumbnails:
         """
         with reading(self._path):
             member = self._archive.getinfo(f"{digest}.jpg")
+            if member.compress_type != zipfile.ZIP_STORED:  # of which nobody knows how large it becomes
+                raise ValueError
             jpeg = self._archive.read(member)
             if member.comment != _seal(digest, jpeg):
                 raise ValueError
