@@ -55,7 +55,7 @@ class Classifier:
     def read(self, path: Path | Member) -> np.ndarray | Unreadable:
         """Return a file's image as `pixels` makes it."""
         try:
-            return self.pixels(path.read_bytes() if isinstance(path, Member) else read_bytes(path))
+            return self.pixels(read_bytes(path) if isinstance(path, Path) else path.read_bytes())
         except OSError as error:
             return Unreadable(path, f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:

@@ -20,7 +20,7 @@ from dvc.utils.serialize import EncodingError
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 from zc import lockfile
 
-from commands.lock import LOCK, complaining
+from commands.lock import LOCK, complaining, require_valid_params
 from thaw.stage import in_terminal
 
 TEMPORARY = Path(".dvc/tmp")
@@ -114,4 +114,5 @@ def _is_lock_damaged(repo: Repo) -> bool:
 
 if __name__ == "__main__":
     with in_terminal():
+        require_valid_params()
         remove_leftovers()

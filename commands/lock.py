@@ -14,6 +14,7 @@ from dvc.utils.serialize import ParseError, parse_yaml
 from commands import git
 from stages.check.checking import check_params
 from thaw.errors import UserError
+from thaw.params.reading import read_yaml
 
 LOCK = "dvc.lock"
 PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
@@ -23,11 +24,22 @@ CHECK = f"python -m stages.check --params {PARAMS}"
 def require_valid_params() -> None:
     """Check params.yaml as the pipeline's stages do, before DVC reads dvc.yaml, which stops at the first error.
 
+    And look for what is no file among the images: DVC, which hashes all that is there, would read it for ever.
+
     Raises:
         UserError: its message lists every error.
     """
     if PIPELINE.is_file() and CHECK.encode() in PIPELINE.read_bytes():
         check_params(PARAMS)
+        require_files(Path(read_yaml(PARAMS)["dataset"]["path"]))
+
+
+def require_files(folder: Path) -> None:
+    """Refuse a folder in which DVC would wait for ever for what it reads."""
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if path.exists() and not path.is_file():
+                raise UserError(f"{path}: a pipe, socket or device, which DVC would read for ever; remove it")
 
 
 @contextmanager

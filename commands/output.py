@@ -28,7 +28,7 @@ def writing_table(out: Path, columns: list[str]) -> Iterator[Callable[[Iterable[
             writer.writerow(columns)
             yield writer.writerow
     except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{out}: cannot be written: {errors.reasons(error)}") from None
 
 
 def printable(path: Path | Member) -> str:

@@ -1,5 +1,7 @@
 """Tables as Markdown, or as text in columns."""
 
+import re
+
 from tabulate import tabulate
 
 
@@ -22,4 +24,5 @@ def table_lines(header: list[str], rows: list[list[str]], markdown: bool) -> lis
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", "<br>")
+    """Return a text that Markdown shows as it is."""
+    return re.sub(r"[\\`*\[\]<>&|]", r"\\\g<0>", text).replace("\n", "<br>")

@@ -1,6 +1,5 @@
 """The embedded data set: scikit-learn's handwritten digits as PNG files in class folders."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from thaw.files import unwatch
+from thaw.files import unfinished, unwatch
 from thaw.stage import announce, run
 
 BRIGHTEST = 16
@@ -19,7 +18,7 @@ def main(folder: Path) -> None:
     digits = load_digits()
     announce(f"digits: writing {len(digits.images)} images of handwritten digits to {folder}")
     unwatch(folder)
-    written = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    written = folder.with_name(f".{folder.name}{unfinished(folder.parent)}")
     try:
         for number, (values, label) in enumerate(zip(digits.images, digits.target, strict=True)):
             path = written / str(label) / f"{number:04}.png"

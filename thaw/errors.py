@@ -23,9 +23,16 @@ def explained(error: OSError) -> str:
     >>> explained(PermissionError(errno.EACCES, "Permission denied", "data/manifest.csv"))
     'data/manifest.csv: Permission denied; give permission there, then run it again'
     """
+    is_of_no_file = error.filename is None and error.errno in REMEDIES  # whatever writes a file names it
+    return ": ".join(
+        filter(None, [str(error.filename or "") or is_of_no_file * "standard output or error", reasons(error)])
+    )
+
+
+def reasons(error: OSError) -> str:
+    """Return what `explained` says, without the place."""
     reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
-    parts = [reason, *getattr(error, "__notes__", ()), REMEDIES.get(error.errno or 0, "")]
-    return f"{error.filename or 'a file'}: {'; '.join(filter(None, parts))}"
+    return "; ".join(filter(None, [reason, *getattr(error, "__notes__", ()), REMEDIES.get(error.errno or 0)]))
 
 
 def printable(text: str) -> str:

@@ -33,9 +33,6 @@ IGNORED = {
 # Copies that editors keep, what DVC says of data beside them, where Windows has a download from: also as WSL writes it.
 IGNORED_ENDS = ("~", ".dvc", ":zone.identifier", "\uf03azone.identifier")
 
-UNFINISHED = re.compile(r"\..*\.(?P<system>[0-9a-f]{8})-(?P<process>[0-9]+)\.partial(\..*)?", re.DOTALL)
-"""What is not yet whole is named so: by the system and the process that write it."""
-A_DAY = 24 * 60 * 60
 LARGEST_FILE = 2**30
 """Bytes of a file that is read whole, such as an image: what has more is refused before memory is taken for it."""
 KINDS = {
@@ -60,6 +57,9 @@ SEAL = re.compile(r"(?:of (\S+) )?(?:by ([0-9a-f]{64}) )?sha256:([0-9a-f]{64})")
 SMALL = 2**20
 """Bytes of a file that is known by its content, not by its age: it may be saved again as it was."""
 T = TypeVar("T")
+UNFINISHED = re.compile(r"\..*\.(?P<system>[0-9a-f]{8})-(?P<process>[0-9]+)\.partial(\..*)?", re.DOTALL)
+"""What is not yet whole is named so: by the system and the process that write it."""
+A_DAY = 24 * 60 * 60
 
 
 def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -138,20 +138,22 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
     >>> Path("note.txt").read_text()
     'whole'
     """
-    temporary = path.with_name(f".{path.stem}{unfinished(path.parent)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-        unwatch(path)
+        temporary = path.with_name(f".{path.stem}{unfinished(path.parent)}{path.suffix}")
+        try:
+            yield temporary
+            temporary.replace(path)
+            unwatch(path)
+        finally:
+            with suppress(OSError):  # what forbids to remove it forbade to write it, which is told
+                temporary.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno in OF_WRITING or error.filename in map(str, (temporary, path, path.parent)):
+        place = Path(str(error.filename))
+        if error.errno in OF_WRITING or place in (path, path.parent) or UNFINISHED.fullmatch(place.name):
             error.filename, error.filename2 = str(path), None
             _note_room(error, path.parent, needed)
         raise
-    finally:
-        with suppress(OSError):  # what forbids to remove it forbade to write it, which is told
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -166,8 +168,9 @@ def temporary_folder() -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         if error.errno in OF_WRITING or error.filename is None:
-            error.filename, error.filename2 = f"the folder for temporary files, {tempfile.gettempdir()}", None
-            _note_room(error, Path(tempfile.gettempdir()), None)
+            place = tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")
+            error.filename, error.filename2 = f"{place}, the folder for temporary files", None
+            _note_room(error, Path(place), None)
             error.add_note("TMPDIR can name another one")
         raise
 
@@ -474,7 +477,7 @@ def require_title(path: Path, found: str) -> None:
 def reading(path: Path | str) -> Iterator[None]:
     """Make a `UserError` of what is raised of a stage's file that is missing, cannot be read, or is damaged."""
     try:
-        if isinstance(path, Path):
+        if isinstance(path, Path) and path.exists():
             require_regular(path)
         yield
     except FileNotFoundError:

@@ -80,8 +80,6 @@ def in_terminal() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        # Whatever writes a file names it.
-        error.filename = error.filename or "standard output or error"
         sys.exit(f"error: {printable(explained(error))}")
     except MemoryError as error:
         sys.exit(f"error: not enough memory: {error or 'let fewer processes run at a time'}")

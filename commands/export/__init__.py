@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thaw.errors import UserError
+from thaw.errors import UserError, reasons
 from thaw.files import unfinished, write_text
 from thaw.images.reading import images_at
 from thaw.images.reading.archives import Member
@@ -84,7 +84,7 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
             for one in sorted(Path(folder).iterdir(), key=lambda one: one == written):  # the model comes last
                 one.replace(out.parent / one.name)
     except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{out}: cannot be written: {reasons(error)}") from None
     print(f"{out}: differs from {model} by up to {difference:.1e} in a probability, on {len(pixels)} images")
 
 

@@ -116,7 +116,7 @@ def outcome(name: str, data: bytes, folder: Path) -> str:
             path.unlink(missing_ok=True)
             path.write_bytes(data)
             reading._mapped.cache_clear()
-            rows = open_array(path)
+            rows = open_array(folder, path.name)
             if rows.ndim not in (3, 4) or rows.dtype.kind not in "uf":
                 return "refused"
             source = read_image(folder, "mutated.npy#0")[1] if len(rows) else np.zeros((1, 1), np.uint8)

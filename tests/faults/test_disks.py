@@ -4,14 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests import warm_python
 from tests.conftest import ROOT, draw_trees, named
 from tests.faults.conftest import Tried
 
+Done = subprocess.CompletedProcess[str]
 CAN_MOUNT = (
     sys.platform == "linux"
     and subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
@@ -95,23 +98,36 @@ OUTPUTS = {
 
 @dataclass(frozen=True)
 class Bench:
-    """A folder in which every stage has run."""
+    """A folder in which the stages have run, with a Python that has mounts of its own."""
 
     folder: Path
     python: Path
+    server: int
+    """The process that has these mounts."""
 
-    def stage(self, name: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a stage, behind commands of a shell that have mounts of their own."""
+    def stage(self, name: str, place: str = "", mount: str = "", **environment: str) -> Done:
+        """Run a stage where a place is mounted as a shell's commands do it; what it writes must stay as it was."""
         module, *_ = name.split()
-        arguments = [str(self.python / "python"), "-m", f"stages.{module}", *named(module, *STAGES[name])]
-        return self.run(arguments, before, **environment)
+        command = [str(self.python / "python"), "-m", f"stages.{module}", *named(module, *STAGES[name])]
+        return self.run(command, place, mount, places_of(name), **environment)
 
-    def run(self, arguments: list[str], before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        shell = ["unshare", "--mount", "sh", "-ec", f'{before}\nexec "$@"', "sh", *arguments] if before else arguments
+    def run(self, command: list[str], place: str = "", mount: str = "", kept: Iterable[str] = (), **more: str) -> Done:
+        script = f"""\
+        cd "{self.folder}"
+        kept="{" ".join(kept) if place else ""}" place="{place}" code=0 before=$(mktemp -d)
+        trap '[ -z "$place" ] || umount "$place"; rm -rf "$before"' EXIT
+        for one in $kept; do mkdir -p $one $before/$one; cp -a $one/. $before/$one/; done
+        {mount}
+        "$@" || code=$?
+        for one in $kept; do diff -r --exclude .filling $before/$one $one >&2 || code=99; done
+        exit $code
+        """
+        inside = ["nsenter", f"--mount=/proc/{self.server}/ns/mnt", "sh", "-ec", script, "sh"]
+        cache = {"PYTHONPATH": str(ROOT), "THAW_CACHE": str(self.folder / ".thaw")}
         return subprocess.run(
-            shell,
+            [*inside, *command],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "THAW_CACHE": str(self.folder / ".thaw"), **environment},
+            env={**os.environ, **cache, **more},
             capture_output=True,
             text=True,
             timeout=300,
@@ -128,19 +144,20 @@ class Bench:
 def first_bytes(folder: str, count: int) -> str:
     """Return commands after which a folder has what it had, and room for some more bytes."""
     return (
-        f"mkdir -p {folder} /tmp/kept.$$ && cp -a {folder}/. /tmp/kept.$$/\n"
+        f"mkdir -p {folder} /tmp/kept.$$\ncp -a {folder}/. /tmp/kept.$$/\n"
         f"size=$(( $(du -sk /tmp/kept.$$ | cut -f 1) * 1024 + 65536 + {count} ))\n"
-        f"mount -t tmpfs -o size=$size tmpfs {folder} && cp -a /tmp/kept.$$/. {folder}/ && rm -r /tmp/kept.$$\n"
+        f"mount -t tmpfs -o size=$size tmpfs {folder}\ncp -a /tmp/kept.$$/. {folder}/\nrm -r /tmp/kept.$$\n"
         f"room=$(( $(df --output=avail -B 1 {folder} | tail -n 1) - {count} ))\n"
+        "[ $room -lt 100000000 ]  # it is the small disk that is filled\n"
         f"head -c $room /dev/zero > {folder}/.filling || true\n"
     )
 
 
 def read_only(folder: str) -> str:
-    return f"mkdir -p {folder} && mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}\n"
+    return f"mkdir -p {folder}\nmount --bind {folder} {folder}\nmount -o remount,bind,ro {folder}\n"
 
 
-def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> str:
+def assert_one_line(done: Done, *words: str) -> str:
     """Assert that a process ended with one line that says where and why; return the line."""
     lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("error: ")]
     assert done.returncode == 1, (done.returncode, done.stdout[-500:], done.stderr[-2000:])
@@ -153,55 +170,38 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> str:
     return lines[0]
 
 
-AFTER = """\
-"$@" || code=$?
-for place in $PLACES; do diff -r --exclude .filling /tmp/before.$$/$place $place >&2 || code=99; done
-exit ${code:-0}
-"""
-
-
 def places_of(stage: str) -> list[str]:
     """Return the folders into which a stage writes."""
     return sorted({str(Path(one).parent) for one in STAGES[stage][-OUTPUTS[stage] :]})
 
 
-def refused(bench: Bench, name: str, place: str, make: str, **environment: str) -> str:
-    """Run a stage where a place takes nothing; what was there must stay. Return the line that it ends with."""
-    module, *_ = name.split()
-    arguments = [str(bench.python / "python"), "-m", f"stages.{module}", *named(module, *STAGES[name])]
-    places = " ".join(places_of(name))
-    script = (
-        f"PLACES='{places}'\nmkdir -p /tmp/before.$$\n"
-        "for place in $PLACES; do mkdir -p $place /tmp/before.$$/$place; cp -a $place/. /tmp/before.$$/$place/; done\n"
-        f'trap "rm -rf /tmp/before.$$" EXIT\n{make}\ncode=0\n{AFTER}'
-    )
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-ec", script, "sh", *arguments],
-        cwd=bench.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "THAW_CACHE": str(bench.folder / ".thaw"), **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return assert_one_line(done)
-
-
-WITHOUT_KERAS = ["digits", "manifest", "tensors"]
+WITHOUT_KERAS = ["manifest", "tensors"]
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory, plain: Path, is_full: bool) -> Bench:
+def bench(tmp_path_factory: pytest.TempPathFactory, is_full: bool) -> Iterator[Bench]:
     """A folder in which the stages have run: all of them in the long form, else those that need no Keras."""
-    folder = tmp_path_factory.mktemp("bench")
+    folder, python, address = (
+        tmp_path_factory.mktemp("bench"),
+        tmp_path_factory.mktemp("python"),
+        f"disks-{os.getpid()}",
+    )
     (folder / "params.yaml").write_text(PARAMS)
     shutil.copy(ROOT / "constraints.txt", folder)
     draw_trees(folder / "data" / "raw" / "images")
-    made = Bench(folder, plain)
-    for name in STAGES if is_full else WITHOUT_KERAS:
-        done = made.stage(name)
-        assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
-    return made
+    command = ["unshare", "--mount", sys.executable]
+    command += [warm_python.__file__, f"@{address}"] if is_full else ["-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        if is_full:
+            warm_python.write_client(python, f"\0{address}")
+        made = Bench(folder, python if is_full else Path(sys.executable).parent, server.pid)
+        for name in each(is_full):
+            done = made.stage(name)
+            assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
+        yield made
+        server.kill()
 
 
 def each(is_full: bool) -> list[str]:
@@ -214,7 +214,7 @@ class TestStages:
         for name in each(is_full):
             for place in places_of(name):
                 for room in (0, 5000) if is_full else (5000 * (name == "tensors"),):
-                    line = refused(bench, name, place, first_bytes(place, room))
+                    line = assert_one_line(bench.stage(name, place, first_bytes(place, room)))
                     assert place in line, (name, line)
                     assert "No space left on device" in line, (name, line)
                     assert "make room" in line, (name, line)
@@ -223,7 +223,7 @@ class TestStages:
     def test_a_place_that_cannot_be_written_is_told_in_a_line(self, bench: Bench, is_full: bool, tried: Tried) -> None:
         for name in each(is_full) if is_full else ["tensors"]:
             for place in places_of(name):
-                line = refused(bench, name, place, read_only(place))
+                line = assert_one_line(bench.stage(name, place, read_only(place)))
                 assert place in line, (name, line)
                 assert "Read-only file system" in line, (name, line)
                 tried(f"stage {name}", "read-only", "named")
@@ -233,8 +233,11 @@ class TestStages:
             pytest.skip("needs Keras")
         (bench.folder / "tmp").mkdir(exist_ok=True)
         for name in ("backbone", "features", "train", "train half"):
-            shutil.rmtree(bench.folder / ".thaw")  # so that nothing is kept of how OpenVINO has a network
-            line = refused(bench, name, "tmp", first_bytes("tmp", 8192), TMPDIR=str(bench.folder / "tmp"))
+            shutil.rmtree(
+                bench.folder / ".thaw", ignore_errors=True
+            )  # so that nothing is kept of how OpenVINO has a network
+            done = bench.stage(name, "tmp", first_bytes("tmp", 8192), TMPDIR=str(bench.folder / "tmp"))
+            line = assert_one_line(done)
             assert "TMPDIR" in line, (name, line)
             tried(f"stage {name}", "full TMPDIR", "named")
 
@@ -245,7 +248,9 @@ class TestStages:
             for is_there in (True, False):
                 if not is_there:
                     shutil.rmtree(bench.folder / ".thaw", ignore_errors=True)
-                done = bench.stage(name, first_bytes(".thaw", 0) if how == "full" else read_only(".thaw"))
+                (bench.folder / ".thaw").mkdir(exist_ok=True)
+                mount = first_bytes(".thaw", 0) if how == "full" else read_only(".thaw")
+                done = bench.stage(name, ".thaw", mount)
                 assert done.returncode == 0, (name, done.stderr[-2000:])
                 assert "Traceback" not in done.stderr
                 tried(f"stage {name}", f"{how} cache", "the same bytes")
@@ -274,7 +279,8 @@ class TestCommands:
         }
         for name, call in calls.items():
             for how, make in {"full": first_bytes("place", 0), "read-only": read_only("place")}.items():
-                done = bench.run(call, make)
+                (bench.folder / "place").mkdir(exist_ok=True)
+                done = bench.run(call, "place", make)
                 line = assert_one_line(done, "place")
                 assert line, name
                 tried(f"thaw {name}", how, "named")

@@ -19,9 +19,11 @@ import pytest
 from PIL import Image
 
 from commands.classifier import Classifier, Unreadable
+from commands.lock import require_files
 from tests.conftest import ROOT, named
 from tests.faults.conftest import Tried
 from tests.faults.fuzzing import corpus, encoded, mutated
+from thaw.errors import UserError
 from thaw.images.decoding import SCANS, UnreadableImageError, decode
 from thaw.images.reading import read_image
 
@@ -215,7 +217,12 @@ class TestOddFiles:
             for name in names:
                 assert isinstance(classifier.read(tmp_path / "images" / name), Unreadable)
 
-    def test_a_file_that_has_grown_since_is_read_up_to_its_size(self, tmp_path: Path) -> None:
+    def test_dvc_is_not_left_to_read_them(self, data_set: Path) -> None:
+        require_files(data_set)
+        with special(data_set / "pine"), pytest.raises(UserError, match="which DVC would read for ever"):
+            require_files(data_set)
+
+    def test_a_file_that_is_too_large_to_be_an_image_is_not_read(self, tmp_path: Path) -> None:
         with pytest.raises(OSError, match="more than 1,073,741,824 bytes"):
             with (tmp_path / "endless.png").open("wb") as file:
                 file.truncate(2**30 + 1)

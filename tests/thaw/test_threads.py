@@ -1,11 +1,13 @@
 """thaw.threads: order, bounds, errors, and that work does go on meanwhile."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from thaw.threads import ahead, on_all_cores
+from thaw.threads import Budget, ahead, on_all_cores
 
 PATIENCE = 60
 """Seconds until a thread that never comes counts as missing."""
@@ -100,3 +102,23 @@ def test_two_items_are_worked_on_at_the_same_time(monkeypatch: pytest.MonkeyPatc
         return item
 
     assert list(on_all_cores(meet, range(8))) == list(range(8))
+
+
+def test_all_threads_together_take_no_more_than_there_is() -> None:
+    budget, taken, most = Budget(10), 0, 0
+    lock = threading.Lock()
+
+    def take(count: int) -> None:
+        nonlocal taken, most
+        with budget.taking(count):
+            with lock:
+                taken += min(count, 10)
+                most = max(most, taken)
+            time.sleep(0.001)
+            with lock:
+                taken -= min(count, 10)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, [3, 4, 5, 6, 99, 1, 0, 10] * 8))  # who wants more than there is gets all
+    assert taken == 0
+    assert 0 < most <= 10

@@ -50,6 +50,8 @@ class Thumbnails:
         """
         with reading(f"{self._path}"):  # by its name: while it is written, the file is called otherwise
             member = self._archive.getinfo(f"{digest}.jpg")
+            if member.compress_type != zipfile.ZIP_STORED:  # of which nobody knows how large it becomes
+                raise ValueError
             jpeg = self._archive.read(member)
             if member.comment != _seal(digest, jpeg):
                 raise ValueError

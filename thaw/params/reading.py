@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from thaw.errors import UserError
-from thaw.files import watch
+from thaw.files import read_bytes, watch
 
 
 class Entry(BaseModel):
@@ -24,6 +24,9 @@ class Entry(BaseModel):
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """A seed of random numbers that NumPy, scikit-learn and Keras all take: from 0 to below 2**32."""
 
+MOST_BYTES = 10**7
+"""Of a params file, which has some thousand."""
+
 E = TypeVar("E", bound=Entry)
 
 
@@ -34,7 +37,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing, is no YAML, or is no mapping.
     """
     try:
-        tree = YAML(typ="safe", pure=True).load(path.read_bytes().decode("utf-8-sig"))
+        tree = YAML(typ="safe", pure=True).load(read_bytes(path, MOST_BYTES).decode("utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy one from recipes/ or restore it with git") from None
     except OSError as error:

@@ -217,12 +217,10 @@ def open_array(folder: Path, name: str) -> np.ndarray:
         raise UserError(
             f"{path}: no such file; the layout npy reads <split>_images.npy and <split>_labels.npy"
         ) from None
-    except OSError as error:
-        raise UserError(f"{found_at(folder, name)}: no array of numbers: {error.strerror or error}") from None
     except UserError:
         raise
     except Exception as error:  # NumPy raises nearly everything of a damaged header
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{found_at(folder, name)}: no array of numbers: {reason}") from None
 
 

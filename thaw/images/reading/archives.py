@@ -14,7 +14,7 @@ from typing import BinaryIO, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from thaw.errors import UserError
-from thaw.files import is_ignored, refuse
+from thaw.files import LARGEST_FILE, is_ignored, refuse, require_regular
 from thaw.images.decoding import UnreadableImageError
 
 SUFFIXES = (".zip", ".tar")
@@ -80,6 +80,8 @@ class Member:
             UnreadableImageError: they are not those that were packed.
             OSError: the archive cannot be read.
         """
+        if max(self.size, self.stored) > LARGEST_FILE:
+            raise UnreadableImageError(f"more than {LARGEST_FILE:,} bytes")
         with self.archive.open("rb") as file:
             file.seek(self.data_offset(file))
             data = file.read(self.stored)
@@ -114,6 +116,7 @@ def members(archive: Path) -> dict[str, Member | None]:
     """
     found: dict[str, Member | None] = {}
     try:
+        require_regular(archive)
         for name, member, problem in _zipped(archive) if archive.name.lower().endswith(".zip") else _tarred(archive):
             path = _path(archive, name)
             if path == "." and not member:

@@ -1,0 +1,99 @@
+"""thaw.files: what cannot be written is told by its own name, and what is no file is not read."""
+
+import errno
+import os
+import resource
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from thaw.errors import explained
+from thaw.files import LARGEST_FILE, read_bytes, replacing, sha256, temporary_folder
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])
+def test_what_cannot_be_written_names_the_file_and_leaves_it_as_it_was(code: int, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("before")
+    with pytest.raises(OSError, match=os.strerror(code)) as caught, replacing(path, needed=3 * 10**9) as temporary:
+        temporary.write_text("half of")
+        raise OSError(code, os.strerror(code))  # as of a write, which names nothing
+    line = explained(caught.value)
+    assert line.startswith(f"{path}: {os.strerror(code)}")
+    assert ("3,000.0 MB are needed, " in line) == (code in (errno.ENOSPC, errno.EDQUOT))
+    assert line.endswith(", then run it again")
+    assert path.read_text() == "before"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_an_error_of_what_is_read_meanwhile_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Permission denied") as caught, replacing(tmp_path / "table.csv"):
+        raise PermissionError(errno.EACCES, "Permission denied", "image.png")
+    assert caught.value.filename == "image.png"
+
+
+def test_who_may_not_remove_is_told_what_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match=r"table\.csv") as caught, replacing(tmp_path / "table.csv") as temporary:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(temporary))
+    assert caught.value.filename == str(tmp_path / "table.csv")
+
+
+def test_a_file_that_may_not_become_so_large_is_named(tmp_path: Path) -> None:
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        with pytest.raises(OSError, match="File too large") as caught, replacing(tmp_path / "rows.h5") as temporary:
+            temporary.write_bytes(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert explained(caught.value).startswith(f"{tmp_path / 'rows.h5'}: File too large; allow larger files")
+
+
+def test_a_folder_for_temporary_files_that_takes_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="No space") as caught, temporary_folder():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert explained(caught.value).startswith(f"{tempfile.gettempdir()}, the folder for temporary files: No space")
+    assert "TMPDIR" in explained(caught.value)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    with pytest.raises(OSError, match="No usable temporary directory") as caught, temporary_folder():
+        raise AssertionError
+    assert "TMPDIR" in explained(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), "standard output or error: No space left; make room"),
+        (OSError("no number"), "no number"),
+        (OSError(errno.EMFILE, "Too many open files", "a.png"), "a.png: Too many open files; allow more open files"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), "a: Is a directory"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_every_error_of_the_system_is_a_line(error: OSError, line: str) -> None:
+    assert explained(error).startswith(line)
+    assert "\n" not in explained(error)
+
+
+def test_only_files_that_end_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "1.png"
+    path.write_bytes(b"12345")
+    assert read_bytes(path) == b"12345"
+    with pytest.raises(OSError, match="more than 4 bytes"):
+        read_bytes(path, 4)
+    os.truncate(path, LARGEST_FILE + 1)
+    with pytest.raises(OSError, match="more than 1,073,741,824 bytes"):
+        read_bytes(path)
+    os.mkfifo(tmp_path / "pipe")
+    for special, kind in ((tmp_path / "pipe", "a named pipe"), (Path("/dev/zero"), "a device"), (tmp_path, "a folder")):
+        for read in (read_bytes, sha256):
+            with pytest.raises(OSError, match=f"{kind}, where a file is expected"):
+                read(special)
