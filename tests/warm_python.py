@@ -52,6 +52,7 @@ def serve(address: str) -> None:
     """Serve commands until killed; announce on standard output when ready."""
     import PIL.Image
 
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as Thaw does before it imports OpenVINO
     for module in IMPORTED:
         importlib.import_module(module)
     PIL.Image.init()

@@ -639,7 +639,8 @@ def test_classes_that_share_their_units_are_counted_by_the_units_that_have_them(
 
 
 @pytest.fixture
-def params(tmp_path) -> Path:
+def params(tmp_path, warm, monkeypatch) -> Path:
+    monkeypatch.setattr(sys, "executable", str(warm / "python"))
     path = tmp_path / "params.yaml"
     path.write_text(PARAMS)
     return path
