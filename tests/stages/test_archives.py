@@ -192,9 +192,9 @@ def linked(kind: bytes) -> tarfile.TarInfo:
 
 def negative() -> bytes:
     """Return a tar archive whose member ends before it begins, at which Python's own reader goes round for ever."""
-    entry = sized("oak/1.png", 0)
+    entry = sized("oak/.1.png", 0)
     header = bytearray(entry.tobuf())
-    header[124:136] = b"\xff" * 10 + b"\xfc\x00"
+    header[124:136] = b"\xff" * 10 + b"\xfe\x00"
     header[148:156] = b" " * 8
     header[148:156] = f"{sum(header[:512]):06o}\0 ".encode()
     return tarred(sized("oak/0.png", 0))[:512] + bytes(header[:512]) + bytes(1024)
@@ -231,6 +231,7 @@ WRONG = {
     "nested.tar": (tarred(sized("oak/more.zip", 1)), "'oak/more.zip' is an archive in an archive"),
     "twice.tar": (tarred(sized("oak/1.png", 1), sized("oak/1.png", 1)), "'oak/1.png' is there twice"),
     "cut.tar": (WHOLE[:2000], "truncated, damaged or no archive: get it once more, or remove it"),
+    "cut inside.tar": (WHOLE[:2300], "'oak/2.png' is cut off, as the archive ends there"),
     "cut between.tar": (WHOLE[:1536], "truncated, damaged or no archive"),
     "header.tar": (WHOLE[:1540] + b"?" + WHOLE[1541:], "truncated, damaged or no archive"),
     "joined.tar": (WHOLE + WHOLE, "truncated, damaged or no archive"),
