@@ -36,7 +36,7 @@ variants:
     inputs: tensors/small
     freeze: top
     fit: {epochs: 2, batch_size: 8, optimizer: {Adam: {learning_rate: 0.001}}}
-evaluation: {top_k: 1}
+evaluation: {top_k: 2}
 cross_validation:
   frozen_head: {start: backbones/lite0, inputs: features/bottleneck, folds: 2, repeats: 1}
 label_issues:
