@@ -36,7 +36,7 @@ variants:
     inputs: tensors/small
     freeze: top
     fit: {epochs: 2, batch_size: 8, optimizer: {Adam: {learning_rate: 0.001}}}
-evaluation: {top_k: 1}
+evaluation: {top_k: 2}
 cross_validation:
   frozen_head: {start: backbones/lite0, inputs: features/bottleneck, folds: 2, repeats: 1}
 label_issues:
@@ -197,11 +197,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory, is_full: bool) -> Iterator[B
         if is_full:
             warm_python.write_client(python, f"\0{address}")
         made = Bench(folder, python if is_full else Path(sys.executable).parent, server.pid)
-        for name in each(is_full):
-            done = made.stage(name)
-            assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
-        yield made
-        server.kill()
+        try:
+            for name in each(is_full):
+                done = made.stage(name)
+                assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
+            yield made
+        finally:
+            server.kill()
 
 
 def each(is_full: bool) -> list[str]:
