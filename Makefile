@@ -7,15 +7,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: repro test fast lint bench experiments upgrade
 
-# GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time.
+# GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time; CLUSTER=auto, or the head's
+# host:port, has the nodes of a Ray cluster compute tensors and features (docs/cluster.md).
 # In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
-repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu)
+repro: export THAW_CLUSTER := $(or $(CLUSTER),$(THAW_CLUSTER))
+repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu) $(if $(CLUSTER),.venv/installed-cluster)
 	@git rev-parse --git-dir >/dev/null 2>&1 || git init --quiet || dvc config --local core.no_scm true
 	python -m stages.check --params params.yaml
 	python -m $(if $(JOBS),commands repro --jobs $(JOBS),dvc repro)
 
+# Ray's own advice is to run what starts it alone.
 test: .venv/installed-dev
-	python -m pytest
+	python -m pytest -m "not cluster"
+	python -m pytest -m cluster --numprocesses 0
 
 # In a minute and a half, all but what runs the pipeline, or trains.
 fast: .venv/installed-dev
@@ -53,6 +57,10 @@ upgrade:
 
 .venv/installed-gpu: .venv/installed
 	python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[gpu]'
+	touch $@
+
+.venv/installed-cluster: .venv/installed
+	python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[cluster]'
 	touch $@
 
 # With all that the pipeline needs: in one go, which takes half the time of one after the other.

@@ -17,6 +17,7 @@ COMMANDS = {
     "next": "say which images are the most worth labelling next",
     "export": "write a trained model in another format",
     "repro": "run the pipeline, independent stages side by side",
+    "rows": "compute a share of the rows of tensors or features, for several machines",
 }
 """Each is the module of that name, which is imported only when it is called."""
 

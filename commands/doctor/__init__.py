@@ -1,12 +1,14 @@
 """`thaw doctor`: say whether machine, data and remote are in order."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from dvc.repo import Repo
 
 from commands import lock
+from commands.doctor.cluster import check_cluster
 from commands.doctor.findings import Finding, State, checked
 from commands.doctor.machine import (
     check_environment,
@@ -22,6 +24,7 @@ from commands.doctor.room import check_cache, check_data, check_disk, check_memo
 from commands.doctor.sizes import sizes
 from stages.check.checking import check_params
 from thaw.params.reading import read_yaml
+from thaw.reuse.cluster import ADDRESS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +64,8 @@ def examine(objects: bool = False) -> Iterator[Finding]:
             yield checked("data", lambda: check_data(repo, Path(params["dataset"]["path"])))
             yield checked("cache", lambda: check_cache(repo))
         yield checked("rows", check_store)
+        if address := os.environ.get(ADDRESS):
+            yield checked("cluster", lambda: check_cluster(address))
         yield checked("credentials", lambda: check_secrets(repo))
         remote = checked("remote", lambda: check_remote(repo))
         yield remote

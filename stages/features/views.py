@@ -29,14 +29,14 @@ class Views:
         views = [np.full_like(again, view) for view, again in enumerate(of_train, start=1)]
         self._rows = np.concatenate([rows[: part.stop], *of_train, rows[part.stop :]])
         self._views = np.concatenate([np.zeros(part.stop, int), *views, np.zeros(len(images) - part.stop, int)])
-        self.keys = np.array([self._key(row, view) for row, view in zip(self._rows, self._views, strict=True)])
+        self.keys = images.digests if wanted.views == 1 else images.digests[self._rows]
         """What each row is made of, in the order of the rows: SHA-256 of its pixels, or of them and the change."""
+        for place in np.flatnonzero(self._views):
+            self.keys[place] = self._key(self._rows[place], self._views[place])
         self._making, self._of_thread = Lock(), local()
 
     def _key(self, row: int, view: int) -> bytes:
         pixels: bytes = self._images.digests[row]
-        if not view:
-            return pixels
         change = [int(view), self._wanted.augmentation, self._wanted.seed, self._images.index.keys[row].decode()]
         return hashlib.sha256(pixels + json.dumps(change).encode()).hexdigest().encode()
 

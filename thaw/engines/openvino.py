@@ -64,7 +64,7 @@ def finite(batches: Iterable[np.ndarray], source: object) -> Iterator[np.ndarray
 
 
 class OpenVinoEngine(Engine):
-    """Runs a model on the CPU, on all cores, one thread for each request.
+    """Runs a model on the CPU, on all cores or so many, one thread for each request.
 
     So no core waits for another, and rows are few enough at a time for a core's cache. Agrees with Keras to about 1e-6
     of the largest value in float32.
@@ -74,8 +74,9 @@ class OpenVinoEngine(Engine):
     WAITING = 4
     """Requests for each core, so that it has work while rows are read."""
 
-    def __init__(self, graph: Graph, precision: Precision = "float32"):
-        self._graph, self._core = graph, openvino.Core()
+    def __init__(self, graph: Graph, precision: Precision = "float32", cores: int | None = None):
+        self.graph, self._core = graph, openvino.Core()
+        self._cores = cores or os.cpu_count() or 1
         if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             precision = "float32"
         self._precision = precision
@@ -84,8 +85,7 @@ class OpenVinoEngine(Engine):
     @cached_property
     def _compiled(self) -> Any:
         """The network, compiled when the first rows come: it takes a second, and there may be none."""
-        cores = os.cpu_count() or 1
-        model = self._core.read_model(*self._graph)
+        model = self._core.read_model(*self.graph)
         model.reshape([self.ROWS, *(length.get_length() for length in list(model.input().partial_shape)[1:])])
         return self._core.compile_model(
             model,
@@ -93,8 +93,8 @@ class OpenVinoEngine(Engine):
             {
                 # Without it, OpenVINO takes bfloat16 by itself on CPUs that have it.
                 "INFERENCE_PRECISION_HINT": "f32" if self._precision == "float32" else "bf16",
-                "NUM_STREAMS": cores,
-                "INFERENCE_NUM_THREADS": cores,
+                "NUM_STREAMS": self._cores,
+                "INFERENCE_NUM_THREADS": self._cores,
                 "ENABLE_CPU_PINNING": False,  # other processes may be on the same cores
             },
         )

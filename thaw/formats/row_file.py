@@ -73,6 +73,8 @@ class Index:
 
     def with_views(self, split: str, views: int) -> "Index":
         """Return an index in which all rows of a split stand `views` times: the whole split, then again."""
+        if views == 1:
+            return self
         part = self.splits[split]
         more = (views - 1) * (part.stop - part.start)
 

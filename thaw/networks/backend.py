@@ -94,8 +94,8 @@ def has_gpu() -> bool:
 
 
 def device() -> str:
-    """Return what Keras computes on, in words: the GPUs, or the CPU as `machine.cpu` has it."""
-    return ", ".join(_GPUS) or cpu()
+    """Return what Keras computes on, in words: the kinds of GPUs, or the CPU as `machine.cpu` has it."""
+    return ", ".join(dict.fromkeys(_GPUS)) or cpu()
 
 
 def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

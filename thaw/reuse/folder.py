@@ -70,15 +70,24 @@ def stored() -> list[tuple[int, int, Path]]:
     return sorted(found)
 
 
+def room(total: int) -> int:
+    """Return how many bytes `rows_folder` may have, of which it has `total`; half of what is free stays free.
+
+    Raises:
+        OSError: the folder is not there.
+    """
+    return min(limit(), (total + shutil.disk_usage(rows_folder()).free) // 2)
+
+
 def make_room(count: int) -> None:
-    """Remove what was not used for the longest time, until `count` bytes fit; half of what is free stays free.
+    """Remove what was not used for the longest time, until `count` bytes fit, as `room` says.
 
     Raises:
         OSError: they never fit, or the folder is not there or cannot be written.
     """
     files = stored()
     total = sum(size for _, size, _ in files)
-    most = min(limit(), (total + shutil.disk_usage(rows_folder()).free) // 2) - count
+    most = room(total) - count
     if most < 0:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     for _, size, path in files:

@@ -13,13 +13,16 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from socket import gethostname
 from typing import BinaryIO
 
 import numpy as np
 
-from thaw.reuse.folder import limit, make_room, rows_folder
+from thaw.errors import UserError
+from thaw.reuse.folder import LIMIT, limit, make_room, room, rows_folder, stored
 from thaw.threads import ahead
 
 SEGMENT_BYTES = 256 * 2**20
@@ -55,12 +58,13 @@ class RowStore:
     def __init__(self, made_of: str, shape: tuple[int, ...], dtype: np.dtype):
         self._root = rows_folder()
         self._folder = self._root / made_of
-        self._shape, self._dtype = shape, dtype
-        self._row_bytes = int(np.prod(shape)) * dtype.itemsize
+        self.shape, self.dtype = shape, dtype
+        self.row_bytes = int(np.prod(shape)) * dtype.itemsize
         self._limit = limit()
         self._open = lru_cache(maxsize=200)(_opened)
         self._segment: BinaryIO | None = None
         self._writes = self._limit > 0
+        self._has_to_keep = False
         self._segments: list[Path] = []
         with suppress(OSError):  # rows that cannot be listed or read, or that are removed meanwhile, are only missing
             self._segments = sorted(self._folder.glob("*.rows"))
@@ -74,6 +78,30 @@ class RowStore:
     def count(self, keys: np.ndarray) -> int:
         """Return how many of the keys have a row in the store."""
         return int((self._find(keys) >= 0).sum())
+
+    def require_room(self, count: int) -> None:
+        """Have all rows kept, of which there are to be `count`: one that cannot be is an error from now on.
+
+        Raises:
+            UserError: they are more than the store may have, so that the last would push out the first; or the folder
+                cannot be written.
+        """
+        needed = count * (self.row_bytes + ENTRY.itemsize) + self._segment_bytes() + HEADER.size * count
+        self._has_to_keep = True
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            most = room(sum(size for _, size, _ in stored()))
+        except OSError as error:
+            raise self._unwritten(error) from None
+        if needed > most:
+            what = f"{count} rows take {needed / 1e9:.1f} GB, and {self._root} may have {most / 1e9:.1f} GB"
+            way = f"`export {LIMIT}={np.ceil(needed / 1e9):.0f}`" if needed > self._limit else "free some of its disk"
+            raise UserError(f"{LIMIT}: {what}, so that the last would push out the first: {way}")
+
+    def _unwritten(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self._root}: cannot be written on {gethostname()}: {error.strerror}; the rows before are kept"
+        )
 
     def _find(self, keys: np.ndarray) -> np.ndarray:
         """Return where each key is among the places, the last where there are several; -1 where there is none."""
@@ -97,9 +125,9 @@ class RowStore:
     def _complete(self, keys: np.ndarray, compute: Compute) -> Iterator[np.ndarray]:
         places = self._find(keys)
         computed = self._computed(keys, np.flatnonzero(places < 0), compute)
-        count = rows_at_a_time(self._row_bytes)
+        count = rows_at_a_time(self.row_bytes)
         for first in range(0, len(keys), count):
-            rows = np.empty((min(count, len(keys) - first), *self._shape), self._dtype)
+            rows = np.empty((min(count, len(keys) - first), *self.shape), self.dtype)
             for place in range(len(rows)):
                 number = first + place
                 if places[number] < 0:
@@ -111,7 +139,7 @@ class RowStore:
     def _computed(self, keys: np.ndarray, numbers: np.ndarray, compute: Compute) -> Iterator[np.ndarray]:
         done = 0
         for batch in compute(numbers) if len(numbers) else ():
-            batch = np.ascontiguousarray(batch, self._dtype)
+            batch = np.ascontiguousarray(batch, self.dtype)
             self._append(keys[numbers[done : done + len(batch)]], batch)
             done += len(batch)
             yield from batch
@@ -122,7 +150,7 @@ class RowStore:
             end = os.fstat(file.fileno()).st_size
             while len(header := file.read(HEADER.size)) == HEADER.size:
                 magic, count, crc = HEADER.unpack(header)
-                if magic != MAGIC or file.tell() + count * (ENTRY.itemsize + self._row_bytes) > end:
+                if magic != MAGIC or file.tell() + count * (ENTRY.itemsize + self.row_bytes) > end:
                     return
                 content = file.read(count * ENTRY.itemsize)
                 if zlib.crc32(content) != crc:
@@ -130,9 +158,9 @@ class RowStore:
                 places = np.empty(count, PLACE)
                 places[["key", "crc"]] = np.frombuffer(content, ENTRY)
                 places["segment"] = segment
-                places["offset"] = file.tell() + np.arange(count) * self._row_bytes
+                places["offset"] = file.tell() + np.arange(count) * self.row_bytes
                 yield places
-                file.seek(count * self._row_bytes, os.SEEK_CUR)
+                file.seek(count * self.row_bytes, os.SEEK_CUR)
 
     def _read(self, place: np.void, row: np.ndarray) -> bool:
         """Fill a row; return whether what is stored is sound."""
@@ -142,7 +170,7 @@ class RowStore:
             count = os.preadv(file.fileno(), [content], int(place["offset"]))
         except OSError:
             return False
-        return count == self._row_bytes and zlib.crc32(content) == place["crc"]
+        return count == self.row_bytes and zlib.crc32(content) == place["crc"]
 
     def _append(self, keys: np.ndarray, rows: np.ndarray) -> None:
         """Store rows, unless the disk does not take them: results do not need the store."""
@@ -159,6 +187,8 @@ class RowStore:
             self._segment.write(rows.data)
             self._segment.flush()
         except OSError as error:
+            if self._has_to_keep:
+                raise self._unwritten(error) from None
             print(f"warning: {self._root}: cannot be written: {error.strerror}; going on without it", flush=True)
             self._writes = False
 
@@ -174,7 +204,23 @@ class RowStore:
         return (self._folder / f"{time.time_ns():020}-{os.getpid()}.rows").open("xb")
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Rows that are wanted, and what computes those that are not stored."""
+
+    keys: np.ndarray
+    store: RowStore
+    compute: Compute
+    """As `RowStore.complete` takes it."""
+
+    def rows(self, part: slice = slice(None)) -> Iterator[np.ndarray]:
+        """Yield the rows of a part of the keys, in order, some at a time; arrays (rows, *shape)."""
+        first = part.indices(len(self.keys))[0]
+        return self.store.complete(self.keys[part], lambda missing: self.compute(missing + first))
+
+
 def _opened(path: Path) -> BinaryIO:
     """Open a segment; it then counts as used, and can be read to its end even if another process removes it."""
-    os.utime(path)
+    with suppress(OSError):  # another user's
+        os.utime(path)
     return path.open("rb", buffering=0)
