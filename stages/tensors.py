@@ -1,4 +1,4 @@
-"""Decode and resize every image of the manifest, once."""
+"""Decode and resize every image of the manifest, once: to keep its pixels, or to know what they are."""
 
 import os
 from collections.abc import Iterator
@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.errors import UserError
 from thaw.formats.manifest import Row, class_names, read_manifest, splits_of
-from thaw.formats.row_file import Index, Origin
+from thaw.formats.row_file import Index, Origin, row_digests
 from thaw.formats.row_writer import writing
-from thaw.images.decoding import DECODER, UnreadableImageError, pixels
+from thaw.images.decoded import decoded
+from thaw.images.decoding import DECODER
 from thaw.images.normalization import Normalization
-from thaw.images.reading import read_image
 from thaw.params.reading import read_entry
 from thaw.params.tensors import Tensors
 from thaw.progress import progress_by_rows
@@ -23,28 +22,44 @@ from thaw.stage import announce, run
 from thaw.threads import on_all_cores
 
 BATCH = 32
+DIGEST = (64,)
+"""Shape of what is stored of an image whose pixels are not kept: their SHA-256, as ASCII characters."""
 
 
 def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) -> None:
-    """Write the RGB pixels 0-255 of the images in `folder`, and the normalization that the networks begin with."""
+    """Write the RGB pixels 0-255 of the images in `folder`, and the normalization that the networks begin with.
+
+    Of pixels that are not kept, the file has the digests: whoever makes them again knows whether they are the same.
+    """
     wanted = read_entry(params, entry, Tensors)
     rows, shape, dtype = read_manifest(manifest), (*wanted.pixels, 3), np.dtype(np.uint8)
     index = index_of(rows)
     # Pixels are stored before the normalization, and the split and the classes are no part of them.
-    store = RowStore(
-        fingerprint("stages.tensors", wanted.pixels, wanted.resize, wanted.interpolation, DECODER), shape, dtype
-    )
+    way = [wanted.pixels, wanted.resize, wanted.interpolation, DECODER]
+    if wanted.keep:
+        store = RowStore(fingerprint("stages.tensors", *way), shape, dtype)
+    else:
+        store = RowStore(fingerprint("stages.tensors", *way, "digests"), DIGEST, dtype)
     size, known = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", store.count(index.keys)
-    announce(f"{entry}: {len(rows)} images to {size}, on {os.cpu_count()} CPU cores; {known} were decoded before")
+    unkept = "" if wanted.keep else ", which are not kept"
+    announce(
+        f"{entry}: {len(rows)} images to {size}{unkept}, on {os.cpu_count()} CPU cores; {known} were decoded before"
+    )
     made_with = {
-        **wanted.model_dump(exclude={"unlike_pretraining"}),
+        **wanted.model_dump(exclude={"unlike_pretraining", "keep"}),
         "normalization": Normalization.of(wanted.normalization).to_json(),
     }
+
+    def compute(missing: np.ndarray) -> Iterator[np.ndarray]:
+        batches = decode_all(folder, [rows[number] for number in missing], wanted)
+        return batches if wanted.keep else map(digests_of, batches)
+
     with writing(tensors, index, shape, dtype, Origin(made_with)) as file:
-        decoded = store.complete(
-            index.keys, lambda missing: decode_all(folder, [rows[number] for number in missing], wanted)
-        )
-        file.write(progress_by_rows(decoded, len(rows), "decoding"))
+        batches = progress_by_rows(store.complete(index.keys, compute), len(rows), "decoding")
+        if wanted.keep:
+            file.write(batches)
+        else:
+            file.leave_out(batch.view("S64")[:, 0] for batch in batches)
 
 
 def index_of(rows: list[Row]) -> Index:
@@ -73,20 +88,16 @@ def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.n
     height, width = tensors.pixels
 
     def decode(row: Row) -> np.ndarray:
-        path = folder / row.path
-        try:
-            digest, source = read_image(folder, row.path)
-            if digest != row.sha256:
-                raise UnreadableImageError("changed since the manifest was written")
-            return pixels(source, height, width, tensors.resize, tensors.interpolation)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-        except (UnreadableImageError, IndexError) as error:
-            raise UserError(f"{path}: {error}; run `dvc repro` to list the images anew") from None
+        return decoded(folder, row.path, row.sha256, height, width, tensors.resize, tensors.interpolation)
 
-    decoded = on_all_cores(decode, rows)
-    while batch := list(islice(decoded, rows_at_a_time(height * width * 3, BATCH))):
+    images = on_all_cores(decode, rows)
+    while batch := list(islice(images, rows_at_a_time(height * width * 3, BATCH))):
         yield np.stack(batch)
+
+
+def digests_of(pixels: np.ndarray) -> np.ndarray:
+    """Return the SHA-256 of each row, uint8 (rows, 64), ASCII characters."""
+    return np.array(row_digests(pixels), "S64").view(np.uint8).reshape(-1, *DIGEST)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
     for name, variant in valid["variants"].items():
         yield from _lineage(f"variants.{name}", name, variant, valid)
     yield from _unlike_pretraining(valid)
+    yield from _without_pixels(valid)
     for name, folds in valid["cross_validation"].items():
         yield from _cross_validated(name, folds, raw, valid)
     for name in raw["label_issues"]:
@@ -299,6 +300,18 @@ def _unlike_pretraining(valid: Entries) -> Iterator[Problem]:
                 f"tensors.{name}.normalization",
                 f"{backbone.architecture}, of {start.replace('/', '.')}, was pretrained with {expected!r}, got "
                 f"{tensors.normalization!r}; if that is meant, write unlike_pretraining: true beside it",
+            )
+
+
+def _without_pixels(valid: Entries) -> Iterator[Problem]:
+    """Yield which variants are trained on tensors whose pixels are not kept."""
+    for name, variant in valid["variants"].items():
+        section, _, tensors = variant.inputs.partition("/")
+        if section == "tensors" and tensors in valid["tensors"] and not valid["tensors"][tensors].keep:
+            yield (
+                f"variants.{name}.inputs",
+                f"trains on the pixels of tensors.{tensors}, which has keep: false: leave that out, or take inputs "
+                "from features/",
             )
 
 

@@ -19,8 +19,11 @@ from thaw.reuse.row_store import RowStore
 from thaw.stage import announce, run
 
 
-def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path) -> None:
-    """Write the activations of `backbone` at the entry's freeze boundary, for every row of `tensors`."""
+def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path, folder: Path | None = None) -> None:
+    """Write the activations of `backbone` at the entry's freeze boundary, for every row of `tensors`.
+
+    Where these keep no pixels, they are made anew from the images in `folder`.
+    """
     wanted = read_entry(params, entry, Features)
     images = RowFile(tensors)
     digest, normalization = sha256(backbone), images.origin.normalization
@@ -40,7 +43,7 @@ def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path
     computes = [engine.name, wanted.batch_size, versions(*packages), processor()]
     shape, dtype = tuple(part.row_shape), np.dtype(np.float32)
     store = RowStore(fingerprint("stages.features", computed, computes), shape, dtype)
-    views = Views(images, wanted)
+    views = Views(images, wanted, folder)
     announce(
         f"{entry}: {len(images)} images through {part.network} up to {part.boundary}, with {engine.name} "
         f"({engine.device}); {store.count(views.keys)} of {len(views.keys)} rows were computed before"

@@ -591,6 +591,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             "unlike_pretraining: true beside it",
         )
     ],
+    "tensors.lite64.keep": [("no", ': expected true or false, got "no"')],
     "evaluation.zzz": [(1, ": unknown key")],
     "evaluation.top_k": [(1, ": expected a number not below 2, got 1")],
 }
@@ -611,6 +612,16 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
     "folders for a table": (
         {"dataset.layout": "csv", "dataset.split": GIVEN | {"validation": 0.1}},
         ["dataset.split: the splits come from the table: leave folders out"],
+    ),
+    "variants that need pixels which are not kept": (
+        {
+            "tensors.lite64.keep": False,
+            "cross_validation.full": {"start": "variants/frozen_head", "inputs": "tensors/lite64"},
+        },
+        [
+            "variants.full.inputs: trains on the pixels of tensors.lite64, which has keep: false: leave that out, or "
+            "take inputs from features/"
+        ],
     ),
     "arrays that are split at random": (
         {"dataset.layout": "npy"},

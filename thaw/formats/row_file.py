@@ -5,6 +5,8 @@ each image's bytes), `paths` and `labels` (N,), and `groups` where there are any
 The attribute `header` is JSON: who made the file from what, the classes, the splits. The attribute `digest` is the
 SHA-256 of the header, the index and the rows' digests, so that a reader can tell a damaged file at once, and a damaged
 row when it reads it, without reading the rest.
+
+Of tensors that are not kept, `rows` takes no room in the file: their pixels have to be made from the images again.
 """
 
 import hashlib
@@ -156,6 +158,11 @@ class RowFile:
     def row_shape(self) -> tuple[int, ...]:
         return tuple(self._rows.shape[1:])
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether the rows are in the file, or only what is known of them."""
+        return not len(self) or self._rows.id.get_offset() is not None
+
     def __len__(self) -> int:
         return int(self._rows.shape[0])
 
@@ -186,6 +193,8 @@ class RowFile:
 
     def _fill(self, rows: np.ndarray, start: int) -> None:
         """Read rows from `start` on; h5py would take 10 times as long for a small one."""
+        if not self.has_rows:
+            raise UserError(f"{self.path}: has no pixels: its entry in params.yaml says keep: false")
         content = rows.reshape(-1).view(np.uint8).data
         offset = (self._rows.id.get_offset() or 0) + start * self._row_bytes
         while content:

@@ -29,6 +29,13 @@ class RowWriter:
             self.digests[self.written : end] = row_digests(rows)
             self.written = end
 
+    def leave_out(self, digests: Iterable[np.ndarray]) -> None:
+        """Note rows that the file is not to have, by batches of their digests, (rows,) of 64 ASCII characters."""
+        for batch in digests:
+            end = self.written + len(batch)
+            self.digests[self.written : end] = batch
+            self.written = end
+
 
 @contextmanager
 def writing(
