@@ -7,12 +7,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: repro test fast lint bench experiments upgrade
 
-# GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time.
+# GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time, LAUNCH='srun -N1 -G1' each of them
+# on another machine.
 # In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
 repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu)
 	@git rev-parse --git-dir >/dev/null 2>&1 || git init --quiet || dvc config --local core.no_scm true
 	python -m stages.check --params params.yaml
-	python -m $(if $(JOBS),commands repro --jobs $(JOBS),dvc repro)
+	python -m $(if $(JOBS)$(LAUNCH),commands repro --jobs $(or $(JOBS),2) $(if $(LAUNCH),--launch '$(LAUNCH)'),dvc repro)
 
 test: .venv/installed-dev
 	python -m pytest

@@ -14,6 +14,7 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.utils.serialize import load_yaml, modify_yaml
 
+from commands.launching import launched_by
 from commands.lock import LOCK, complaining, require_valid_params
 from thaw.errors import UserError
 
@@ -27,34 +28,44 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--jobs", type=_jobs, default=2, metavar="N", help="stages at a time; 2 by default")
+    parser.add_argument(
+        "--launch",
+        metavar="COMMAND",
+        help="run each stage's command by this one, such as 'srun -N1 -G1', 'ssh HOST', 'kubectl exec POD --' or 'ray "
+        "job submit --', on a machine that has this folder at the same place",
+    )
 
 
-def main(jobs: int) -> None:
+def main(jobs: int, launch: str | None = None) -> None:
     """Do what `dvc repro` does, and write the same dvc.lock, with up to N stages at a time.
 
-    Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one.
+    Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one; with
+    --launch, COMMAND has to see to it that the stages have them.
     """
     require_valid_params()
     with complaining():
         needs, changed = _stages()
     before = _in_lock()
-    gpus = visible_gpus()
+    gpus = [] if launch else visible_gpus()
     ran: set[str] = set()
+    with launched_by(launch) as launching:
 
-    def run(stage: str, place: int) -> bool:
-        if stage not in changed and not needs[stage] & ran:
-            return True
-        ran.add(stage)
-        return _run(stage, {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {})
+        def run(stage: str, place: int) -> bool:
+            if stage not in changed and not needs[stage] & ran:
+                return True
+            ran.add(stage)
+            of_place = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {}
+            return _run(stage, {**of_place, **launching})
 
-    try:
-        failed = side_by_side(needs, jobs, run)
-    finally:
-        _sort_lock(before, list(needs))
-    if failed:
-        raise UserError(f"failed: {', '.join(failed)}; what DVC says of it stands above, behind the stage's name")
-    if subprocess.run(DVC).returncode:  # finds nothing to do, unless something changed in the meantime
-        raise UserError("`dvc repro` failed; what it says of it stands above")
+        try:
+            failed = side_by_side(needs, jobs, run)
+        finally:
+            _sort_lock(before, list(needs))
+        if failed:
+            raise UserError(f"failed: {', '.join(failed)}; what DVC says of it stands above, behind the stage's name")
+        # Finds nothing to do, unless something changed in the meantime.
+        if subprocess.run(DVC, env=os.environ | launching).returncode:
+            raise UserError("`dvc repro` failed; what it says of it stands above")
 
 
 def _stages() -> tuple[dict[str, set[str]], set[str]]:

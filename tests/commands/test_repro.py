@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from commands.launching import LAUNCHER, launched_by
+from commands.launching import main as launch
 from commands.repro import side_by_side, visible_gpus
 from tests.conftest import ROOT
+from thaw.errors import UserError
 
 NEEDS: dict[str, set[str]] = {
     "pixels": set(),
@@ -140,6 +143,81 @@ def test_two_at_a_time_write_the_lock_that_one_after_the_other_write(tmp_path: P
     assert "Traceback" not in text
     assert "Running stage 'start'" not in text  # had not changed
     assert "Running stage 'compare'" not in text
+
+
+SSH = """#!/bin/sh
+shift
+cd / && exec env -i sh -c "$*"
+"""
+"""Does what ssh does: another folder, another environment, and a shell of its own that takes the words as one text."""
+
+
+@pytest.mark.slow
+def test_stages_that_are_launched_elsewhere_write_the_same_lock_and_a_killed_one_is_named(tmp_path: Path) -> None:
+    ssh, folder = tmp_path / "ssh", tmp_path / "it's a project"
+    ssh.write_text(SSH)
+    ssh.chmod(0o700)
+    folder.mkdir()
+    assert repro(folder, "dvc", "init", "--quiet", "--no-scm")[0] == 0
+    pipeline = copy.deepcopy(PIPELINE)
+    killed = "test ${key} = a || test -e killed || { touch killed; kill -9 $$; }; "
+    pipeline["train"]["do"]["cmd"] = pipeline["train"]["do"]["cmd"].replace("cat", f"pwd; {killed}cat")
+    write_pipeline(folder, pipeline)
+    launch = ("commands", "repro", "--jobs", "2", "--launch", f"{ssh} host")
+    code, text = repro(folder, *launch)
+    assert code == 1
+    assert f"train@a: {folder}" in text
+    assert "train@b: error: ssh ended (killed by signal 9) before what it launched: that was killed" in text
+    assert "error: failed: train@b; what DVC says of it stands above" in text
+    assert "Traceback" not in text
+    code, text = repro(folder, *launch)
+    assert code == 0, text
+    assert "train@a: Running" not in text
+    assert list((folder / ".thaw" / "launched").iterdir()) == []
+    of_launched = (folder / "dvc.lock").read_bytes()
+    (folder / "dvc.lock").unlink()
+    assert repro(folder, "dvc", "repro")[0] == 0  # takes all from its run cache
+    assert (folder / "dvc.lock").read_bytes() == of_launched
+
+
+def test_a_command_takes_along_what_thaw_reads_of_the_environment_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    monkeypatch.setenv(LAUNCHER, "env -i")
+    monkeypatch.setenv("KERAS_BACKEND", "'jax'")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("SECRET", "x")
+    assert launch("env > found; exit 7") == 7
+    found = Path("found").read_text().splitlines()
+    assert "KERAS_BACKEND='jax'" in found
+    assert any(line.startswith(f"PATH={os.environ['PATH']}") for line in found)
+    assert not [line for line in found if line.startswith(("CUDA", "SECRET", "THAW_LAUNCHER"))]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "message"),
+    [
+        ("true", r"true ended \(status 0\) and began nothing: see what it says, and whether .* is there, too"),
+        ("sh -c 'exit 3'", r"sh ended \(status 3\) and began nothing"),
+        ('sh -c \'"$0" "$1" & sleep 0.5\'', r"sh ended \(status 0\) before what it launched"),
+    ],
+)
+def test_a_launcher_that_does_not_run_a_command_to_its_end_is_named(
+    launcher: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    monkeypatch.setenv(LAUNCHER, launcher)
+    with pytest.raises(UserError, match=message):
+        launch("sleep 2")
+
+
+@pytest.mark.parametrize("launcher", ["", "'", "no-such-launcher -N1"])
+def test_what_is_no_launcher_is_refused(launcher: str) -> None:
+    with pytest.raises(UserError, match="--launch: "), launched_by(launcher):
+        pass
 
 
 def test_outside_of_a_project_dvcs_message_is_shown(tmp_path: Path) -> None:
