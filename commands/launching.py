@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from commands.lock import CHECK
 from thaw.errors import UserError
 from thaw.stage import in_terminal
 
@@ -77,14 +76,15 @@ def main(command: str) -> int:
         UserError: it did not begin there, or the launcher ended before it did.
     """
     os.environ["SHELL"] = "/bin/sh"  # launchers start helpers by it, as ssh does
-    if command.startswith(CHECK):  # takes less than a second; a launcher may wait for minutes
+    if command.startswith("python -m stages.check "):  # takes less than a second; a launcher may wait for minutes
         return subprocess.run(["/bin/sh", "-c", command], check=False).returncode
     words = shlex.split(os.environ[LAUNCHER])
     with _folder() as folder:
         script, begun, ended = (folder / name for name in ("command.sh", "begun", "ended"))
         script.write_text(_script(command, begun, ended), encoding="utf-8")
         # A file's name is a word to all launchers; but ssh hands words over as one text, to another shell.
-        path = shlex.quote(str(script)) if Path(words[0]).name == "ssh" else str(script)
+        name = Path(words[0]).name
+        path = shlex.quote(str(script)) if name == "ssh" else str(script)
         launched = [*words, "/bin/sh", path]
         status = subprocess.run(launched, stdin=subprocess.DEVNULL, check=False).returncode
         if ended.exists():
@@ -92,11 +92,11 @@ def main(command: str) -> int:
         said = f"killed by signal {-status}" if status < 0 else f"status {status}"
         if begun.exists():
             raise UserError(
-                f"{words[0]} ended ({said}) before what it launched: that was killed, or {words[0]} does not wait for "
+                f"{name} ended ({said}) before what it launched: that was killed, or {name} does not wait for "
                 "it; the next run goes on from there"
             )
         raise UserError(
-            f"{words[0]} ended ({said}) and began nothing: see what it says, and whether {Path.cwd()} is there, too, "
+            f"{name} ended ({said}) and began nothing: see what it says, and whether {Path.cwd()} is there, too, "
             "as the same folder"
         )
 

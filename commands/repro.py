@@ -1,6 +1,7 @@
 """The pipeline, with stages that do not need each other side by side."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -17,11 +18,14 @@ from dvc.utils.serialize import load_yaml, modify_yaml
 from commands.launching import launched_by
 from commands.lock import LOCK, complaining, require_valid_params
 from thaw.errors import UserError
+from thaw.files import write_text
 
 PAUSE = 3
 """Seconds until a file that another of DVC's processes reads or writes is tried again."""
 # What DVC says then.
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
+UNFINISHED = Path(".thaw", "unfinished.json")
+"""Stages of dvc.lock before a run, until that comes to its end: what it adds is put into the order of `dvc repro`."""
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 
 
@@ -45,7 +49,8 @@ def main(jobs: int, launch: str | None = None) -> None:
     require_valid_params()
     with complaining():
         needs, changed = _stages()
-    before = _in_lock()
+    before = _before()
+    write_text(UNFINISHED, json.dumps(before))
     gpus = [] if launch else visible_gpus()
     ran: set[str] = set()
     with launched_by(launch) as launching:
@@ -66,6 +71,7 @@ def main(jobs: int, launch: str | None = None) -> None:
         # Finds nothing to do, unless something changed in the meantime.
         if subprocess.run(DVC, env=os.environ | launching).returncode:
             raise UserError("`dvc repro` failed; what it says of it stands above")
+    UNFINISHED.unlink(missing_ok=True)
 
 
 def _stages() -> tuple[dict[str, set[str]], set[str]]:
@@ -150,6 +156,16 @@ def _run(stage: str, environment: dict[str, str]) -> bool:
         if not any(text in line for text in BUSY for line in lines):
             return False
         time.sleep(PAUSE)
+
+
+def _before() -> list[str]:
+    """Return the stages of dvc.lock, in its order, as they were before a run that did not come to its end, if any."""
+    there = _in_lock()
+    try:
+        before: list[str] = json.loads(UNFINISHED.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return there
+    return before if there[: len(before)] == before else there
 
 
 def _in_lock() -> list[str]:
