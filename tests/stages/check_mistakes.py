@@ -613,6 +613,14 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
         {"dataset.layout": "csv", "dataset.split": GIVEN | {"validation": 0.1}},
         ["dataset.split: the splits come from the table: leave folders out"],
     ),
+    "devices that Keras on TensorFlow cannot share a training out to": (
+        {f"{FIT}.devices": 2, "variants.full.fit.devices": 3},
+        [
+            "variants.half.fit.devices: devices share a training with Keras on JAX only: set KERAS_BACKEND=jax, or "
+            "leave devices out",
+            "variants.full.fit.devices: 3 devices cannot share batches of 32 evenly: take a multiple",
+        ],
+    ),
     "variants that need pixels which are not kept": (
         {
             "tensors.lite64.keep": False,
