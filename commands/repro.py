@@ -13,6 +13,7 @@ from pathlib import Path
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.stage import Stage
 from dvc.utils.serialize import load_yaml, modify_yaml
 
 from commands.launching import launched_by
@@ -43,12 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(jobs: int, launch: str | None = None) -> None:
     """Do what `dvc repro` does, and write the same dvc.lock, with up to N stages at a time.
 
-    Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one; with
-    --launch, COMMAND has to see to it that the stages have them.
+    Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one, or as
+    many as its fit.devices says; with --launch, COMMAND has to see to it that the stages have them.
     """
     require_valid_params()
     with complaining():
-        needs, changed = _stages()
+        needs, changed, devices = _stages()
     before = _before()
     write_text(UNFINISHED, json.dumps(before))
     gpus = [] if launch else visible_gpus()
@@ -59,7 +60,7 @@ def main(jobs: int, launch: str | None = None) -> None:
             if stage not in changed and not needs[stage] & ran:
                 return True
             ran.add(stage)
-            of_place = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {}
+            of_place = {"CUDA_VISIBLE_DEVICES": share_of(gpus, place, devices[stage])} if len(gpus) > 1 else {}
             return _run(stage, {**of_place, **launching})
 
         try:
@@ -74,18 +75,30 @@ def main(jobs: int, launch: str | None = None) -> None:
     UNFINISHED.unlink(missing_ok=True)
 
 
-def _stages() -> tuple[dict[str, set[str]], set[str]]:
-    """Return the stages that each stage needs, in the order of `dvc repro`, and the stages that are not up to date."""
+def _stages() -> tuple[dict[str, set[str]], set[str], dict[str, int]]:
+    """Return what is known of stages before they run.
+
+    Returns:
+        The stages that each stage needs, in the order of `dvc repro`; the stages that are not up to date; and on how
+        many devices each trains.
+    """
     while True:
         try:
             with Repo(_wait_for_lock=True) as repo:
                 graph = get_active_graph(repo.index.graph)
                 plan = plan_repro(graph, collect_stages(repo, ["dvc.yaml"]))
                 needs = {stage.addressing: {one.addressing for one in graph.successors(stage)} for stage in plan}
-                return needs, set(repo.status())
+                devices = {stage.addressing: _devices(stage) for stage in plan}
+                return needs, set(repo.status()), devices
         except LockError as error:
             print(error, flush=True)
             time.sleep(PAUSE)
+
+
+def _devices(stage: Stage) -> int:
+    entries = [entry for params in stage.params for entry in params.read_params().values()]
+    fits = [entry.get("fit") for entry in entries if isinstance(entry, dict)]
+    return max([1, *(fit.get("devices", 1) for fit in fits if isinstance(fit, dict))])
 
 
 def side_by_side(needs: Mapping[str, set[str]], jobs: int, run: Callable[[str, int], bool]) -> list[str]:
@@ -130,6 +143,15 @@ def visible_gpus() -> list[str]:
     if named is not None:
         return [name for name in named.split(",") if name]
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+
+
+def share_of(gpus: list[str], place: int, count: int) -> str:
+    """Return the GPUs of a stage at one of the places that are taken side by side.
+
+    >>> share_of(["0", "1", "2"], place=1, count=1), share_of(["0", "1", "2"], place=2, count=2)
+    ('1', '2,0')
+    """
+    return ",".join(gpus[(place + number) % len(gpus)] for number in range(min(count, len(gpus))))
 
 
 def _run(stage: str, environment: dict[str, str]) -> bool:
