@@ -98,7 +98,7 @@ def _stages() -> tuple[dict[str, set[str]], set[str], dict[str, int]]:
 def _devices(stage: Stage) -> int:
     entries = [entry for params in stage.params for entry in params.read_params().values()]
     fits = [entry.get("fit") for entry in entries if isinstance(entry, dict)]
-    return max([1, *(fit.get("devices", 1) for fit in fits if isinstance(fit, dict))])
+    return max([1, *(int(fit.get("devices", 1)) for fit in fits if isinstance(fit, dict))])
 
 
 def side_by_side(needs: Mapping[str, set[str]], jobs: int, run: Callable[[str, int], bool]) -> list[str]:

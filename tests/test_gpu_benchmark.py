@@ -4,13 +4,24 @@ import re
 
 import pytest
 
-from benchmarks.gpu import Amounts, Limits, Work, measure, work
+from benchmarks import gpu
+from benchmarks.gpu import RECIPES, Amounts, Limits, Work, measure, work
 from benchmarks.networks import VGG16
 from thaw.networks.backend import has_gpu, keras
+from thaw.params.backbones import Backbone
 
 
-@pytest.mark.slow
-def test_each_network_is_measured_beside_keras_and_the_device_itself() -> None:
+def tiny(entry: Backbone) -> keras.Model:
+    pixels = keras.Input((None, None, 3))
+    return keras.Model(pixels, keras.layers.Conv2D(4, 3)(pixels), name=entry.architecture)
+
+
+def test_the_networks_of_the_recipes_are_measured_beside_keras_and_the_device_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert {one.architecture for one in RECIPES} == {"VGG16", "VGG19", "DenseNet121", "EfficientNetLite0"}
+    monkeypatch.setattr(gpu, "build_backbone", tiny)
+    monkeypatch.setattr(gpu, "RUNS", 1)
     amounts = Amounts(side=32, batch=2, batches=2, matrix=64, array=1000)
     measured = measure((VGG16,), amounts)
     found = {one.what: one for one in measured.comparisons}

@@ -79,7 +79,6 @@ SHARED = {
     "start": "backbones/own",
     "inputs": "tensors/small",
     "head": ["GlobalAveragePooling2D", "BatchNormalization", {"Dropout": {"rate": 0.2}}, SOFTMAX],
-    "augmentation": ["RandomFlip"],
     "fit": {**FIT, "batch_norm": "trained"},
 }
 VARIANTS: dict[str, Any] = {
