@@ -169,6 +169,7 @@ def weights(path: Path) -> list[np.ndarray]:
     return of_model
 
 
+@pytest.mark.slow
 def test_without_tensorflow_all_runs_on_jax(on_jax: OnJax) -> None:
     failed = {name: outcome for name, outcome in on_jax.outcomes.items() if outcome[0] != 0}
     assert failed.keys() == {"train killed", "train too_many"}
@@ -177,6 +178,7 @@ def test_without_tensorflow_all_runs_on_jax(on_jax: OnJax) -> None:
     assert "with jax on the CPU" in on_jax.outcomes["bottleneck"][1]
 
 
+@pytest.mark.slow
 def test_what_jax_trained_and_said_tensorflow_says_too(on_jax: OnJax) -> None:
     with (on_jax.folder / "predicted.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -193,6 +195,7 @@ def test_what_jax_trained_and_said_tensorflow_says_too(on_jax: OnJax) -> None:
         assert float(row["probability_1"]) == pytest.approx(probabilities.max(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_variant_is_trained_on_tensorflow_as_on_jax(on_jax: OnJax) -> None:
     with contextlib.chdir(on_jax.folder):
         start, inputs = Path("models/variants/frozen_head.keras"), Path("data/features/midway.h5")
@@ -214,6 +217,7 @@ def test_a_variant_is_trained_on_tensorflow_as_on_jax(on_jax: OnJax) -> None:
         np.testing.assert_allclose(after_jax[number] - before[number], update, rtol=0, atol=atol)
 
 
+@pytest.mark.slow
 def test_two_devices_write_the_same_bytes_again_even_if_killed_and_nearly_the_weights_of_one(on_jax: OnJax) -> None:
     shared = on_jax.folder / "models" / "variants" / "shared.keras"
     assert on_jax.outcomes["train killed"][0] == "killed"
@@ -227,6 +231,7 @@ def test_two_devices_write_the_same_bytes_again_even_if_killed_and_nearly_the_we
         np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_more_devices_than_there_are_are_refused(on_jax: OnJax) -> None:
     where = "variants.too_many.fit.devices"
     expected = f"error: {where}: expected at most 2, as JAX has no more devices here, got 4"
