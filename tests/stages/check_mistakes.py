@@ -616,9 +616,9 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
     "devices that Keras on TensorFlow cannot share a training out to": (
         {f"{FIT}.devices": 2, "variants.full.fit.devices": 3},
         [
+            "variants.full.fit.devices: 3 devices cannot share batches of 32: make batch_size a multiple of 3",
             "variants.half.fit.devices: devices share a training with Keras on JAX only: set KERAS_BACKEND=jax, or "
             "leave devices out",
-            "variants.full.fit.devices: 3 devices cannot share batches of 32 evenly: take a multiple",
         ],
     ),
     "variants that need pixels which are not kept": (

@@ -141,7 +141,9 @@ class Training(Entry):
     def share_evenly(cls, devices: int, others: ValidationInfo) -> int:
         batch_size = others.data.get("batch_size", devices)
         if batch_size % devices:
-            raise ValueError(f"{devices} devices cannot share batches of {batch_size} evenly: take a multiple")
+            raise ValueError(
+                f"{devices} devices cannot share batches of {batch_size}: make batch_size a multiple of {devices}"
+            )
         return devices
 
     @property
