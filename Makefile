@@ -7,15 +7,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: repro test fast faults lint bench experiments upgrade
 
-# GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time; CLUSTER=auto, or the head's
-# host:port, has the nodes of a Ray cluster compute tensors and features (docs/cluster.md).
+# GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time, LAUNCH='srun -N1 -G1' each of them
+# on another machine; CLUSTER=auto, or the head's host:port, has the nodes of a Ray cluster compute tensors and features
+# (docs/cluster.md).
 # In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
 repro: export THAW_CLUSTER := $(or $(CLUSTER),$(THAW_CLUSTER))
 repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu) $(if $(CLUSTER),.venv/installed-cluster)
 	@git rev-parse --git-dir >/dev/null 2>&1 || git init --quiet || dvc config --local core.no_scm true
 	python -m stages.check --params params.yaml
 	python -m commands.leftovers
-	python -m $(if $(JOBS),commands repro --jobs $(JOBS),dvc repro)
+	python -m $(if $(JOBS)$(LAUNCH),commands repro --jobs $(or $(JOBS),2) $(if $(LAUNCH),--launch '$(LAUNCH)'),dvc repro)
 
 # Ray's own advice is to run what starts it alone.
 test: .venv/installed-dev

@@ -1,6 +1,7 @@
 """The pipeline, with stages that do not need each other side by side."""
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -16,70 +17,96 @@ from threading import Event, Lock
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.stage import Stage
 from dvc.utils.serialize import load_yaml, modify_yaml
 
+from commands.launching import launched_by
 from commands.leftovers import remove_leftovers
 from commands.lock import LOCK, complaining, require_valid_params
 from thaw.errors import UserError
-from thaw.files import replacing
+from thaw.files import replacing, write_text
 from thaw.stage import PATIENCE, STARTED_BY
 
 PAUSE = 3
 """Seconds until a file that another of DVC's processes reads or writes is tried again."""
 # What DVC says then.
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
+UNFINISHED = Path(".thaw", "unfinished.json")
+"""Stages of dvc.lock before a run, until that comes to its end: what it adds is put into the order of `dvc repro`."""
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--jobs", type=_jobs, default=2, metavar="N", help="stages at a time; 2 by default")
+    parser.add_argument(
+        "--launch",
+        metavar="COMMAND",
+        help="run each stage's command by this one, such as 'srun -N1 -G1', 'ssh HOST', 'kubectl exec POD --' or 'ray "
+        "job submit --', on a machine that has this folder at the same place",
+    )
 
 
-def main(jobs: int) -> None:
+def main(jobs: int, launch: str | None = None) -> None:
     """Do what `dvc repro` does, and write the same dvc.lock, with up to N stages at a time.
 
-    Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one.
+    Each stage is a `dvc repro --single-item` of its own. Where there are several GPUs, each of the N has one, or as
+    many as its fit.devices says; with --launch, COMMAND has to see to it that the stages have them.
     """
     require_valid_params()
     remove_leftovers()
     with complaining():
-        needs, changed = _stages()
-    before = _in_lock()
-    gpus = visible_gpus()
+        needs, changed, devices = _stages()
+    before = _before()
+    write_text(UNFINISHED, json.dumps(before))
+    gpus = [] if launch else visible_gpus()
     ran: set[str] = set()
     commands = Commands()
+    with launched_by(launch) as launching:
 
-    def run(stage: str, place: int) -> bool:
-        if stage not in changed and not needs[stage] & ran:
-            return True
-        ran.add(stage)
-        environment = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if len(gpus) > 1 else {}
-        return commands.run([*DVC, "--single-item", stage], environment, f"{stage}: ")
+        def run(stage: str, place: int) -> bool:
+            if stage not in changed and not needs[stage] & ran:
+                return True
+            ran.add(stage)
+            of_place = {"CUDA_VISIBLE_DEVICES": share_of(gpus, place, devices[stage])} if len(gpus) > 1 else {}
+            return commands.run([*DVC, "--single-item", stage], {**of_place, **launching}, f"{stage}: ")
 
-    try:
-        failed = side_by_side(needs, jobs, run, commands.end)
-    finally:
-        _sort_lock(before, list(needs))
-    if failed:
-        raise UserError(f"failed: {', '.join(failed)}; what DVC says of it stands above, behind the stage's name")
-    # Finds nothing to do, unless something changed in the meantime.
-    if side_by_side({"": set()}, 1, lambda *_: commands.run(DVC, {}, ""), commands.end):
-        raise UserError("`dvc repro` failed; what it says of it stands above")
+        try:
+            failed = side_by_side(needs, jobs, run, commands.end)
+        finally:
+            _sort_lock(before, list(needs))
+        if failed:
+            raise UserError(f"failed: {', '.join(failed)}; what DVC says of it stands above, behind the stage's name")
+        # Finds nothing to do, unless something changed in the meantime.
+        if side_by_side({"": set()}, 1, lambda *_: commands.run(DVC, launching, ""), commands.end):
+            raise UserError("`dvc repro` failed; what it says of it stands above")
+    UNFINISHED.unlink(missing_ok=True)
 
 
-def _stages() -> tuple[dict[str, set[str]], set[str]]:
-    """Return the stages that each stage needs, in the order of `dvc repro`, and the stages that are not up to date."""
+def _stages() -> tuple[dict[str, set[str]], set[str], dict[str, int]]:
+    """Return what is known of stages before they run.
+
+    Returns:
+        The stages that each stage needs, in the order of `dvc repro`; the stages that are not up to date; and on how
+        many devices each trains.
+    """
     while True:
         try:
             with Repo(_wait_for_lock=True) as repo:
                 graph = get_active_graph(repo.index.graph)
                 plan = plan_repro(graph, collect_stages(repo, ["dvc.yaml"]))
                 needs = {stage.addressing: {one.addressing for one in graph.successors(stage)} for stage in plan}
-                return needs, set(repo.status())
+                devices = {stage.addressing: _devices(stage) for stage in plan}
+                return needs, set(repo.status()), devices
         except LockError as error:
             print(error, flush=True)
             time.sleep(PAUSE)
+
+
+def _devices(stage: Stage) -> int:
+    entries = [entry for params in stage.params for entry in params.read_params().values()]
+    fits = [entry.get("fit") for entry in entries if isinstance(entry, dict)]
+    return max([1, *(int(fit.get("devices", 1)) for fit in fits if isinstance(fit, dict))])
 
 
 def side_by_side(
@@ -134,6 +161,15 @@ def visible_gpus() -> list[str]:
     if named is not None:
         return [name for name in named.split(",") if name]
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+
+
+def share_of(gpus: list[str], place: int, count: int) -> str:
+    """Return the GPUs of a stage at one of the places that are taken side by side.
+
+    >>> share_of(["0", "1", "2"], place=1, count=1), share_of(["0", "1", "2"], place=2, count=2)
+    ('1', '2,0')
+    """
+    return ",".join(gpus[(place + number) % len(gpus)] for number in range(min(count, len(gpus))))
 
 
 class Commands:
@@ -195,6 +231,16 @@ class Commands:
             until = time.monotonic() + PATIENCE
             while self._running and time.monotonic() < until:
                 time.sleep(0.05)
+
+
+def _before() -> list[str]:
+    """Return the stages of dvc.lock, in its order, as they were before a run that did not come to its end, if any."""
+    there = _in_lock()
+    try:
+        before: list[str] = json.loads(UNFINISHED.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return there
+    return before if there[: len(before)] == before else there
 
 
 def _in_lock() -> list[str]:

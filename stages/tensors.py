@@ -1,21 +1,19 @@
-"""Decode and resize every image of the manifest, once."""
+"""Decode and resize every image of the manifest, once: to keep its pixels, or to know what they are."""
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from thaw.errors import UserError
 from thaw.formats.manifest import Row, class_names, read_manifest, splits_of
-from thaw.formats.row_file import Index, Origin
+from thaw.formats.row_file import Index, Origin, row_digests
 from thaw.formats.row_writer import writing
-from thaw.images.decoding import DECODER, UnreadableImageError, pixels
+from thaw.images.decoded import decode, decoded, stored
+from thaw.images.decoding import DECODER, Interpolation, Resize
 from thaw.images.normalization import Normalization
-from thaw.images.reading import found_at, read_image
 from thaw.params.reading import read_entry
 from thaw.params.tensors import Tensors
 from thaw.progress import progress_by_rows
@@ -27,15 +25,26 @@ from thaw.threads import on_all_cores
 
 BATCH = 32
 BATCHES_IN_A_CHUNK = 8
+DIGEST = (64,)
+"""Shape of what is stored of an image whose pixels are not kept: their SHA-256, as ASCII characters."""
 Image = tuple[str, bytes | np.ndarray]
 """Where it lies, for messages, and the image as it is stored."""
 
 
 def main(params: Path, entry: str, folder: Path, manifest: Path, tensors: Path) -> None:
-    """Write the RGB pixels 0-255 of the images in `folder`, and the normalization that the networks begin with."""
+    """Write the RGB pixels 0-255 of the images in `folder`, and the normalization that the networks begin with.
+
+    Of pixels that are not kept, the file has the digests: whoever makes them again knows whether they are the same.
+    """
+    wanted = read_entry(params, entry, Tensors)
     plan, index, origin = planned(params, entry, folder, manifest)
-    with writing(tensors, index, plan.store.shape, plan.store.dtype, origin) as file:
-        file.write(progress_by_rows(plan.rows(), len(plan.keys), "decoding"))
+    images = None if wanted.keep else folder
+    with writing(tensors, index, (*wanted.pixels, 3), plan.store.dtype, origin, images) as file:
+        batches = progress_by_rows(plan.rows(), len(plan.keys), "decoding")
+        if wanted.keep:
+            file.write(batches)
+        else:
+            file.leave_out(batch.view("S64")[:, 0] for batch in batches)
 
 
 def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Plan, Index, Origin]:
@@ -48,21 +57,27 @@ def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Pla
     rows, shape = read_manifest(manifest), (*wanted.pixels, 3)
     index = index_of(rows)
     # Pixels are stored before the normalization, and the split and the classes are no part of them.
-    made_of = fingerprint("stages.tensors", wanted.pixels, wanted.resize, wanted.interpolation, DECODER)
-    store = RowStore(made_of, shape, np.dtype(np.uint8))
+    way = [wanted.pixels, wanted.resize, wanted.interpolation, DECODER]
+    made_of = fingerprint("stages.tensors", *way, *([] if wanted.keep else ["digests"]))
+    store = RowStore(made_of, shape if wanted.keep else DIGEST, np.dtype(np.uint8))
     cluster = connected()
     if cluster:
         cluster.use(partial(decoder, wanted), decoder(wanted)[0])
     size, where = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", cluster or f"{os.cpu_count()} CPU cores"
-    announce(f"{entry}: {len(rows)} images to {size}, on {where}; {store.count(index.keys)} were decoded before")
+    unkept = "" if wanted.keep else ", which are not kept"
+    announce(
+        f"{entry}: {len(rows)} images to {size}{unkept}, on {where}; {store.count(index.keys)} were decoded before"
+    )
     made_with = {
-        **wanted.model_dump(exclude={"unlike_pretraining"}),
+        **wanted.model_dump(exclude={"unlike_pretraining", "keep"}),
         "normalization": Normalization.of(wanted.normalization).to_json(),
     }
 
     def compute(missing: np.ndarray) -> Iterator[np.ndarray]:
         images = [rows[number] for number in missing]
-        return cluster.stream(chunks(folder, images, wanted)) if cluster else decode_all(folder, images, wanted)
+        if cluster:
+            return cluster.stream(chunks(folder, images, wanted))
+        return (made_of_pixels(batch, wanted) for batch in decode_all(folder, images, wanted))
 
     return Plan(index.keys, store, compute), index, Origin(made_with)
 
@@ -90,8 +105,8 @@ def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.n
     Raises:
         UserError: a file is not what it was when the manifest was written.
     """
-    decoded = on_all_cores(lambda row: decode(found_at(folder, row.path), source_of(folder, row), tensors), rows)
-    while batch := list(islice(decoded, batch_of(tensors))):
+    images = on_all_cores(lambda row: decoded(folder, row.path, row.sha256, *size_of(tensors)), rows)
+    while batch := list(islice(images, batch_of(tensors))):
         yield np.stack(batch)
 
 
@@ -100,9 +115,9 @@ def chunks(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[list[Ima
     most = BATCHES_IN_A_CHUNK * batch_of(tensors)
     chunk: list[Image] = []
     size = 0
-    for path, source in on_all_cores(lambda row: (found_at(folder, row.path), source_of(folder, row)), rows):
-        chunk.append((path, source))
-        size += len(source) if isinstance(source, bytes) else source.nbytes
+    for one in on_all_cores(lambda row: stored(folder, row.path, row.sha256), rows):
+        chunk.append(one)
+        size += len(one[1]) if isinstance(one[1], bytes) else one[1].nbytes
         if size >= CHUNK_BYTES or len(chunk) == most:
             yield chunk
             chunk, size = [], 0
@@ -115,7 +130,17 @@ def decoder(tensors: Tensors) -> tuple[str, Callable[[list[Image]], np.ndarray]]
     from thaw.images import decoding  # the node's: a stage's own names are sent with what they stand for here
 
     kind = ", ".join(f"{library} {number}" for library, number in decoding.DECODER.items())
-    return kind, lambda chunk: np.stack([decode(path, source, tensors) for path, source in chunk])
+
+    def rows_of(chunk: list[Image]) -> np.ndarray:
+        return made_of_pixels(np.stack([decode(place, source, *size_of(tensors)) for place, source in chunk]), tensors)
+
+    return kind, rows_of
+
+
+def size_of(tensors: Tensors) -> tuple[int, int, Resize, Interpolation]:
+    """Return how images become pixels, as `decoded` takes it."""
+    height, width = tensors.pixels
+    return height, width, tensors.resize, tensors.interpolation
 
 
 def batch_of(tensors: Tensors) -> int:
@@ -124,31 +149,9 @@ def batch_of(tensors: Tensors) -> int:
     return rows_at_a_time(height * width * 3, BATCH)
 
 
-def source_of(folder: Path, row: Row) -> bytes | np.ndarray:
-    """Return a row's image as it is stored; see `read_image`."""
-    with complaining(found_at(folder, row.path)):
-        digest, source = read_image(folder, row.path)
-        if digest != row.sha256:
-            raise UnreadableImageError("changed since the manifest was written")
-        return source
-
-
-def decode(path: str, source: bytes | np.ndarray, tensors: Tensors) -> np.ndarray:
-    """Return the pixels of an image, uint8 (height, width, 3); its place is for messages."""
-    with complaining(path):
-        height, width = tensors.pixels
-        return pixels(source, height, width, tensors.resize, tensors.interpolation)
-
-
-@contextmanager
-def complaining(path: str) -> Iterator[None]:
-    """Make a `UserError` of an image that cannot be read, or is not what it was."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnreadableImageError, IndexError) as error:
-        raise UserError(f"{path}: {error}; run `dvc repro` to list the images anew") from None
+def made_of_pixels(pixels: np.ndarray, tensors: Tensors) -> np.ndarray:
+    """Return what is stored of images: their pixels, or the SHA-256 of each, uint8 (images, 64), ASCII characters."""
+    return pixels if tensors.keep else np.array(row_digests(pixels), "S64").view(np.uint8).reshape(-1, *DIGEST)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ _KEPT = (
 FORGOTTEN = sorted(name for name in os.environ if name.startswith(_MACHINES) and not name.startswith(_KEPT))
 for _name in FORGOTTEN:
     del os.environ[_name]
-if "XLA_FLAGS" in os.environ:  # of which only those remain that say where something is
+if "XLA_FLAGS" in os.environ:  # of which only those remain that say where something is, or how many devices there are
     _flags = os.environ["XLA_FLAGS"].split()
-    os.environ["XLA_FLAGS"] = " ".join(flag for flag in _flags if flag.partition("=")[0].endswith("_dir"))
+    _of_places = ("_dir", "_device_count")
+    os.environ["XLA_FLAGS"] = " ".join(flag for flag in _flags if flag.partition("=")[0].endswith(_of_places))

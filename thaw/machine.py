@@ -21,7 +21,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def backend(*others: str) -> str:
-    """Return the name of the backend that Keras is to compute with.
+    """Return the name of the backend that Keras is to compute with: if none is named, the first that is installed.
 
     Args:
         others: further backends that will do, for what computes no results.
@@ -29,7 +29,8 @@ def backend(*others: str) -> str:
     Raises:
         UserError: KERAS_BACKEND names none that Thaw knows, or one that is not installed.
     """
-    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    installed = [one for one in BACKENDS if importlib.util.find_spec(one)]
+    name = os.environ.get("KERAS_BACKEND") or (installed or BACKENDS)[0]
     if name not in (*BACKENDS, *others):
         raise UserError(
             f"KERAS_BACKEND: expected tensorflow or jax, got {name!r}; `unset KERAS_BACKEND` gives tensorflow"

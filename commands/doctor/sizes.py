@@ -34,7 +34,11 @@ def sizes(repo: Repo, params: dict[str, Any], row_bytes: dict[str, int]) -> Size
         return None
     images, trained = counts
     return Sizes(
-        {name: images * 3 * entry["pixels"][0] * entry["pixels"][1] for name, entry in params["tensors"].items()},
+        {
+            name: images * 3 * entry["pixels"][0] * entry["pixels"][1]
+            for name, entry in params["tensors"].items()
+            if entry.get("keep", True)
+        },
         {
             name: size * (images + trained * (params["features"][name].get("views", 1) - 1))
             for name, size in row_bytes.items()

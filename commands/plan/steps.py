@@ -28,6 +28,7 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from commands import lock
+from thaw.params.reading import read_yaml
 
 
 class Action(StrEnum):
@@ -129,12 +130,21 @@ class _Planning:
         order = list(TopologicalSorter(upstream).static_order())
         steps = [step for name in order for step in self._steps(name)]
         reading = [self._stages[step.stage] for step in steps if step.action in RUNNING]
-        read = {self._path(dep) for stage in reading for dep in stage.deps}
+        read = {path for stage in reading for path in self._read(stage)}
         written = [out for path in read for out in self._written(path)]
         kept = [out for out in written if self._actions[self._writers[out]] is Action.NOTHING]
         unknown = [path for path in read if self._files.get(path, "") is None and not self._written(path)]
         absent = bool(self._absent) or Action.REMOTE in self._actions.values()
         return Plan(steps, sorted({*kept} & self._absent), sorted(unknown), absent)
+
+    def _read(self, stage: Stage) -> set[str]:
+        """Return what a stage reads: its dependencies, and the images where features' tensors keep no pixels."""
+        read = {self._path(dep) for dep in stage.deps}
+        for writer in {self._writers[path] for path in read if path in self._writers}:
+            entries = [entry for params in self._stages[writer].params for entry in params.read_params().items()]
+            if any(address.startswith("tensors.") and entry.get("keep") is False for address, entry in entries):
+                read.add(lock.spelled(read_yaml(lock.PARAMS)["dataset"]["path"]))
+        return read
 
     def _steps(self, name: str) -> Iterator[Step]:
         stage = self._stages[name]

@@ -18,6 +18,7 @@ from stages.check.architectures import (
 )
 from stages.check.hub import hub_family, hub_pixels, hub_problems
 from stages.check.keras_names import keras_problems
+from thaw.machine import backend
 from thaw.params.backbones import Backbone
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.features import Features
@@ -84,6 +85,8 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
     for name, variant in valid["variants"].items():
         yield from _lineage(f"variants.{name}", name, variant, valid)
     yield from _unlike_pretraining(valid)
+    yield from _without_pixels(valid)
+    yield from _on_several_devices(valid)
     for name, folds in valid["cross_validation"].items():
         yield from _cross_validated(name, folds, raw, valid)
     for name, seeds in valid["seeds"].items():
@@ -302,6 +305,28 @@ def _unlike_pretraining(valid: Entries) -> Iterator[Problem]:
                 f"tensors.{name}.normalization",
                 f"{backbone.architecture}, of {start.replace('/', '.')}, was pretrained with {expected!r}, got "
                 f"{tensors.normalization!r}; if that is meant, write unlike_pretraining: true beside it",
+            )
+
+
+def _without_pixels(valid: Entries) -> Iterator[Problem]:
+    """Yield which variants are trained on tensors whose pixels are not kept."""
+    for name, variant in valid["variants"].items():
+        section, _, tensors = variant.inputs.partition("/")
+        if section == "tensors" and tensors in valid["tensors"] and not valid["tensors"][tensors].keep:
+            yield (
+                f"variants.{name}.inputs",
+                f"trains on the pixels of tensors.{tensors}, which has keep: false: leave that out, or take inputs "
+                "from features/",
+            )
+
+
+def _on_several_devices(valid: Entries) -> Iterator[Problem]:
+    """Yield which trainings Keras cannot share out between devices, with the backend that is set."""
+    for name, variant in valid["variants"].items():
+        if isinstance(variant.fit, Training) and variant.fit.devices > 1 and backend() != "jax":
+            yield (
+                f"variants.{name}.fit.devices",
+                "devices share a training with Keras on JAX only: set KERAS_BACKEND=jax, or leave devices out",
             )
 
 

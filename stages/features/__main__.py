@@ -9,7 +9,10 @@ from thaw.stage import run
 
 
 def main(params: Path, entry: str, tensors: Path, backbone: Path, features: Path) -> None:
-    """Write the activations of `backbone` at the entry's freeze boundary, for every row of `tensors`."""
+    """Write the activations of `backbone` at the entry's freeze boundary, for every row of `tensors`.
+
+    Where these keep no pixels, they are made anew from the images.
+    """
     plan, index, origin = planned(params, entry, tensors, backbone)
     with writing(features, index, plan.store.shape, plan.store.dtype, origin) as file:
         file.write(progress_by_rows(plan.rows(), len(plan.keys), "extracting"))

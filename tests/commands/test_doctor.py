@@ -366,8 +366,11 @@ def test_sizes_are_those_of_the_files(finished: Project) -> None:
             with h5py.File(f"data/{kind}/{name}.h5") as file:
                 assert size == file["rows"].nbytes
         views = {**PARAMS, "features": {"bottleneck": {**PARAMS["features"]["bottleneck"], "views": 3}}}
+        unkept = sizes(repo, {**PARAMS, "tensors": {"small": {**PARAMS["tensors"]["small"], "keep": False}}}, {})
         more = sizes(repo, views, {"bottleneck": 1})
         assert more is not None
+        assert unkept is not None
+        assert unkept.tensors == {}
         images = len(read_manifest(Path("data/manifest.csv")))
         trained = sum(row.split == "train" for row in read_manifest(Path("data/manifest.csv")))
         assert more.features == {"bottleneck": images + 2 * trained}

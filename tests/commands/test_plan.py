@@ -43,6 +43,20 @@ stages:
     deps: [data/sorted]
     outs: [all: {cache: false}]
 """
+OF_IMAGES = """
+stages:
+  tensors:
+    foreach: ${tensors}
+    do:
+      cmd: cat raw/text > ${key}.h5
+      params: ["tensors.${key}"]
+      deps: [raw]
+      outs: ["${key}.h5"]
+  features:
+    cmd: cat small.h5 code > features.h5
+    deps: [small.h5, code]
+    outs: [features.h5]
+"""
 PARAMS = {"width": 1, "orders": {"up": {"how": ""}, "down": {"how": "-r"}}}
 
 
@@ -184,6 +198,26 @@ def test_a_fresh_clone_needs_nothing(
     # Where there is no remote, nothing is known to come from one.
     assert cloned.dvc("remote", "remove", "--local", "store").code == 0
     assert actions()["letters"] == "runs"
+
+
+@pytest.mark.parametrize(("keep", "read"), [(True, []), (False, ["raw"])])
+def test_features_of_pixels_that_are_not_kept_need_the_images(
+    keep: bool, read: list[str], plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path, plain)
+    monkeypatch.chdir(tmp_path)
+    Path("raw").mkdir()
+    write_raw(project, "ash\n")
+    Path("dvc.yaml").write_text(OF_IMAGES)
+    Path("code").write_text("some")
+    project.write_params({"dataset": {"path": "./raw/"}, "tensors": {"small": {"keep": keep}}})
+    for command in ("init --quiet --no-scm", "add --quiet raw", "repro --quiet", "remote add --default store store"):
+        dvc(project, *command.split())
+    shutil.rmtree("raw")
+    Path("code").write_text("other")
+    planned = plan_in(Path())
+    assert [(step.stage, step.action) for step in planned.steps] == [("tensors@small", "nothing"), ("features", "runs")]
+    assert planned.fetched == read
 
 
 def test_whether_a_lock_is_up_to_date_can_be_checked_without_its_results(

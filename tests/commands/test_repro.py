@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,12 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from commands.launching import LAUNCHER, launched_by
+from commands.launching import main as launch
 from commands.repro import side_by_side, visible_gpus
 from tests.conftest import ROOT, Project
 from tests.toy import dvc
+from thaw.errors import UserError
 
 NEEDS: dict[str, set[str]] = {
     "pixels": set(),
@@ -171,6 +175,81 @@ def test_nothing_goes_on_behind_a_pipeline_that_is_ended(number: signal.Signals,
     # The next run is not kept from beginning.
     write_pipeline(tmp_path, {"train": {**train, "do": {"cmd": "echo 1 > ${key}.txt", "outs": ["${key}.txt"]}}})
     assert repro(tmp_path, "commands", "repro", "--jobs", "2")[0] == 0
+
+
+SSH = """#!/bin/sh
+shift
+cd / && exec env -i sh -c "$*"
+"""
+"""Does what ssh does: another folder, another environment, and a shell of its own that takes the words as one text."""
+
+
+@pytest.mark.slow
+def test_stages_that_are_launched_elsewhere_write_the_same_lock_and_a_killed_one_is_named(tmp_path: Path) -> None:
+    ssh, folder = tmp_path / "ssh", tmp_path / "it's a project"
+    ssh.write_text(SSH)
+    ssh.chmod(0o700)
+    folder.mkdir()
+    assert repro(folder, "dvc", "init", "--quiet", "--no-scm")[0] == 0
+    pipeline = copy.deepcopy(PIPELINE)
+    killed = "test ${key} = a || test -e killed || { touch killed; kill -9 $$; }; "
+    pipeline["train"]["do"]["cmd"] = pipeline["train"]["do"]["cmd"].replace("cat", f"pwd; {killed}cat")
+    write_pipeline(folder, pipeline)
+    launch = ("commands", "repro", "--jobs", "2", "--launch", f"{ssh} host")
+    code, text = repro(folder, *launch)
+    assert code == 1
+    assert f"train@a: {folder}" in text
+    assert re.search(r"train@b: error: ssh ended \(.*\) before what it launched: that was killed", text)
+    assert "error: failed: train@b; what DVC says of it stands above" in text
+    assert "Traceback" not in text
+    code, text = repro(folder, *launch)
+    assert code == 0, text
+    assert "train@a: Running" not in text
+    assert list((folder / ".thaw" / "launched").iterdir()) == []
+    of_launched = (folder / "dvc.lock").read_bytes()
+    (folder / "dvc.lock").unlink()
+    assert repro(folder, "dvc", "repro")[0] == 0  # takes all from its run cache
+    assert (folder / "dvc.lock").read_bytes() == of_launched
+
+
+def test_a_command_takes_along_what_thaw_reads_of_the_environment_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    monkeypatch.setenv(LAUNCHER, "env -i")
+    monkeypatch.setenv("KERAS_BACKEND", "'jax'")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("SECRET", "x")
+    assert launch("env > found; exit 7") == 7
+    found = Path("found").read_text().splitlines()
+    assert "KERAS_BACKEND='jax'" in found
+    assert any(line.startswith(f"PATH={os.environ['PATH']}") for line in found)
+    assert not [line for line in found if line.startswith(("CUDA", "SECRET", "THAW_LAUNCHER"))]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "message"),
+    [
+        ("true", r"true ended \(status 0\) and began nothing: see what it says, and whether .* is there, too"),
+        ("sh -c 'exit 3'", r"sh ended \(status 3\) and began nothing"),
+        ('sh -c \'"$0" "$1" & sleep 0.5\'', r"sh ended \(status 0\) before what it launched"),
+    ],
+)
+def test_a_launcher_that_does_not_run_a_command_to_its_end_is_named(
+    launcher: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    monkeypatch.setenv(LAUNCHER, launcher)
+    with pytest.raises(UserError, match=message):
+        launch("sleep 2")
+
+
+@pytest.mark.parametrize("launcher", ["", "'", "no-such-launcher -N1"])
+def test_what_is_no_launcher_is_refused(launcher: str) -> None:
+    with pytest.raises(UserError, match="--launch: "), launched_by(launcher):
+        pass
 
 
 def test_outside_of_a_project_dvcs_message_is_shown(tmp_path: Path) -> None:

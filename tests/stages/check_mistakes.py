@@ -620,6 +620,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             "unlike_pretraining: true beside it",
         )
     ],
+    "tensors.lite64.keep": [("no", ': expected true or false, got "no"')],
     "evaluation.zzz": [(1, ": unknown key")],
     "evaluation.top_k": [(1, ": expected a number not below 2, got 1")],
 }
@@ -640,6 +641,24 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
     "folders for a table": (
         {"dataset.layout": "csv", "dataset.split": GIVEN | {"validation": 0.1}},
         ["dataset.split: the splits come from the table: leave folders out"],
+    ),
+    "devices that Keras on TensorFlow cannot share a training out to": (
+        {f"{FIT}.devices": 2, "variants.full.fit.devices": 3},
+        [
+            "variants.full.fit.devices: 3 devices cannot share batches of 32: make batch_size a multiple of 3",
+            "variants.half.fit.devices: devices share a training with Keras on JAX only: set KERAS_BACKEND=jax, or "
+            "leave devices out",
+        ],
+    ),
+    "variants that need pixels which are not kept": (
+        {
+            "tensors.lite64.keep": False,
+            "cross_validation.full": {"start": "variants/frozen_head", "inputs": "tensors/lite64"},
+        },
+        [
+            "variants.full.inputs: trains on the pixels of tensors.lite64, which has keep: false: leave that out, or "
+            "take inputs from features/"
+        ],
     ),
     "arrays that are split at random": (
         {"dataset.layout": "npy"},

@@ -1,10 +1,15 @@
 """Keras on TensorFlow and on JAX: one module speaks to either, and both train the same."""
 
-import copy
+import contextlib
+import csv
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grimp
 import numpy as np
@@ -12,12 +17,16 @@ import pytest
 import tensorflow as tf
 from ruamel.yaml import YAML
 
-from tests.conftest import PARAMS, ROOT, Project, named
+from stages.train import __main__ as train_stage
+from tests.conftest import PARAMS, ROOT, draw_trees, named
 from thaw.errors import UserError
 from thaw.formats.history import read_history
+from thaw.formats.model_file import BackboneRecord
+from thaw.formats.row_file import RowFile
 from thaw.machine import unused_gpu
 from thaw.networks import models
-from thaw.networks.backend import device, inference, keras, same_bits
+from thaw.networks.backend import device, inference, keras, same_bits, share_out
+from thaw.params.keras_spec import KerasSpec
 
 UNIMPLEMENTED = "A deterministic GPU implementation of DepthwiseConvBackpropFilter is not currently available."
 
@@ -28,51 +37,207 @@ def test_one_module_alone_speaks_to_tensorflow_and_jax() -> None:
         assert graph.find_modules_that_directly_import(library) == {"thaw.networks.backend"}
 
 
-def test_a_variant_is_trained_on_jax_as_on_tensorflow(finished: Project, tmp_path: Path) -> None:
-    params = copy.deepcopy(PARAMS)
-    # Updates that are in proportion to gradients, and small: Adam's first ones have the gradients' signs alone.
-    optimizer = {"SGD": {"learning_rate": 1e-5, "momentum": 0.9}}
-    params["variants"]["half"]["fit"] = {"epochs": 3, "batch_size": 3, "optimizer": optimizer, "layer_decay": 0.9}
-    with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+WITHOUT_TENSORFLOW = """
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *where: None if name.partition(".")[0] == "tensorflow" else find(name, *where)
+"""
+"""Imports of TensorFlow fail as where it is not installed; Keras looks whether it is among the loaded modules."""
+IN_TURN = """
+import contextlib, io, json, runpy, sys
+
+from thaw.networks.backend import jax, keras
+from thaw.training.checkpoint import Checkpoint
+
+on_epoch_end, outcomes = Checkpoint.on_epoch_end, {}
+jax.config.update("jax_compilation_cache_dir", "compiled")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+def killed(self, epoch, logs=None):
+    on_epoch_end(self, epoch, logs)
+    sys.exit("killed")
+
+for name, module, *arguments in json.load(open("commands.json")):
+    keras.utils.clear_session()
+    keras.distribution.set_distribution(None)
+    Checkpoint.on_epoch_end = killed if name.endswith("killed") else on_epoch_end
+    sys.argv, code, text = [module, *arguments], 0, io.StringIO()
+    try:
+        with contextlib.redirect_stdout(text):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as leaving:
+        code = leaving.code
+    outcomes[name] = [code, text.getvalue()]
+json.dump(outcomes, open("outcomes.json", "w"))
+"""
+"""Runs commands in one process, since JAX and Keras take long to load."""
+SOFTMAX: KerasSpec = {"Dense": {"units": "classes", "activation": "softmax"}}
+# Updates that are in proportion to gradients: Adam's first ones have the gradients' signs alone.
+FIT = {"epochs": 3, "batch_size": 4, "optimizer": {"SGD": {"learning_rate": 0.01, "momentum": 0.9}}}
+SHARED = {
+    "start": "backbones/own",
+    "inputs": "tensors/small",
+    "head": ["GlobalAveragePooling2D", "BatchNormalization", {"Dropout": {"rate": 0.2}}, SOFTMAX],
+    "fit": {**FIT, "batch_norm": "trained"},
+}
+VARIANTS: dict[str, Any] = {
+    "frozen_head": PARAMS["variants"]["frozen_head"] | {"start": "backbones/own"},
+    "half": {"start": "variants/frozen_head", "inputs": "features/midway", "fit": {**FIT, "layer_decay": 0.9}},
+    "full": {"start": "variants/frozen_head", "inputs": "tensors/small", "augmentation": ["RandomFlip"], "fit": FIT},
+    "alone": SHARED,
+    "shared": {**SHARED, "fit": {**SHARED["fit"], "devices": 2}},
+    "too_many": {**SHARED, "fit": {**FIT, "devices": 4}},
+}
+FEATURES = {
+    "bottleneck": {"tensors": "small", "backbone": "own", "layer": "top", "pooling": "avg"},
+    "midway": {"tensors": "small", "backbone": "own", "layer": "cut"},
+}
+
+
+@dataclass(frozen=True)
+class OnJax:
+    """What commands did in an environment without TensorFlow, in which JAX has two devices."""
+
+    folder: Path
+    outcomes: dict[str, tuple[int | str, str]]
+
+
+@pytest.fixture(scope="module")
+def on_jax(tmp_path_factory: pytest.TempPathFactory) -> OnJax:
+    """A small project, run from end to end."""
+    folder = tmp_path_factory.mktemp("on JAX")
+    for code in ("commands", "stages", "thaw"):
+        (folder / code).symlink_to(ROOT / code)
+    (folder / "without").mkdir()
+    (folder / "without" / "sitecustomize.py").write_text(WITHOUT_TENSORFLOW)
+    draw_trees(folder / "trees")
+    pixels = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="cut")(pixels)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    models.save(
+        keras.Model(pixels, keras.layers.Conv2D(6, 3, name="deep")(x)),
+        folder / "models" / "backbones" / "own.keras",
+        BackboneRecord({"architecture": "own"}),
+    )
+    params = {**PARAMS, "features": FEATURES, "variants": VARIANTS}
+    params["tensors"] = {"small": {**PARAMS["tensors"]["small"], "pixels": [12, 12]}}
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
-    for code in ("stages", "thaw"):
-        (tmp_path / code).symlink_to(ROOT / code)
-    start = finished.folder / "models" / "variants" / "frozen_head.keras"
-    inputs = finished.folder / "data" / "features" / "midway.h5"
+    (folder / "commands.json").write_text(json.dumps(list(commands_in_turn())))
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"} | {
+        "PYTHONPATH": f"{folder / 'without'}{os.pathsep}{ROOT}",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    subprocess.run([sys.executable, "-c", IN_TURN], cwd=folder, env=environment, check=True)
+    return OnJax(folder, json.loads((folder / "outcomes.json").read_text()))
 
-    without_tensorflow = tmp_path / "without TensorFlow"
-    without_tensorflow.mkdir()
-    (without_tensorflow / "tensorflow.py").write_text("raise ImportError\n")
-    on_jax = {"KERAS_BACKEND": "jax", "PYTHONPATH": str(without_tensorflow)}
-    for backend, python, environment in (
-        ("tensorflow", finished.python / "python", {}),
-        ("jax", sys.executable, on_jax),
-    ):
-        outputs = [f"{backend}/half.keras", f"{backend}/half.csv"]
-        command = [
-            python,
-            "-m",
-            "stages.train",
-            *named("train", "params.yaml", "variants.half", start, inputs, *outputs),
-        ]
-        subprocess.run(command, cwd=tmp_path, env=os.environ | environment, check=True)
 
-    curve, of_jax = (read_history(tmp_path / backend / "half.csv") for backend in ("tensorflow", "jax"))
+def commands_in_turn() -> Iterator[list[str]]:
+    """Yield commands, each as a name, a module and its arguments."""
+
+    def stage(name: str, module: str, *arguments: object) -> list[str]:
+        return [name, f"stages.{module}", *named(module, "params.yaml", *arguments)]
+
+    def train(name: str, to: str) -> list[str]:
+        start, inputs = VARIANTS[name]["start"], VARIANTS[name]["inputs"]
+        files = (f"models/{start}.keras", f"data/{inputs}.h5", f"models/variants/{to}.keras", f"data/history/{to}.csv")
+        return stage(f"train {to}", "train", f"variants.{name}", *files)
+
+    yield ["check", "stages.check", "--params", str(ROOT / "params.yaml")]
+    names = ("manifest.csv", "skipped.csv", "near_duplicates.csv", "classes.csv", "samples.jpg", "thumbnails.zip")
+    yield stage("manifest", "manifest", "dataset", "trees", *(f"data/{name}" for name in names))
+    yield stage("tensors", "tensors", "tensors.small", "trees", "data/manifest.csv", "data/tensors/small.h5")
+    for name in FEATURES:
+        read = ("data/tensors/small.h5", "models/backbones/own.keras")
+        yield stage(name, "features", f"features.{name}", *read, f"data/features/{name}.h5")
+    for name in ("frozen_head", "half", "full"):
+        yield train(name, name)
+        read = (f"models/variants/{name}.keras", f"data/{VARIANTS[name]['inputs']}.h5", "data/thumbnails.zip")
+        written = [f"{name}.{kind}" for kind in ("json", "validation", "predictions", "classes", "confidence", "jpg")]
+        yield stage(f"evaluate {name}", "evaluate", "evaluation", name, *read, *written)
+    yield ["predict", "commands", "predict", "models/variants/full.keras", "trees", "--out", "predicted.csv"]
+    yield train("shared", "shared")
+    yield ["train killed", *train("shared", "resumed")[1:]]
+    yield train("shared", "resumed")
+    yield train("alone", "alone")
+    yield train("too_many", "too_many")
+
+
+def weights(path: Path) -> list[np.ndarray]:
+    of_model: list[np.ndarray] = models.load(path)[0].get_weights()
+    return of_model
+
+
+@pytest.mark.slow
+def test_without_tensorflow_all_runs_on_jax(on_jax: OnJax) -> None:
+    failed = {name: outcome for name, outcome in on_jax.outcomes.items() if outcome[0] != 0}
+    assert failed.keys() == {"train killed", "train too_many"}
+    for name in ("frozen_head", "half", "full"):
+        assert json.loads((on_jax.folder / f"{name}.json").read_text())["validation"]["accuracy"] > 0.5
+    assert "with jax on the CPU" in on_jax.outcomes["bottleneck"][1]
+
+
+@pytest.mark.slow
+def test_what_jax_trained_and_said_tensorflow_says_too(on_jax: OnJax) -> None:
+    with (on_jax.folder / "predicted.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    images = RowFile(on_jax.folder / "data" / "tensors" / "small.h5")
+    model, record = models.load(on_jax.folder / "models" / "variants" / "full.keras")
+    expected = {
+        Path(path.decode()): probabilities
+        for path, probabilities in zip(images.index.paths, model.predict(images.read(0, len(images))), strict=True)
+    }
+    assert len(rows) == len(expected) == 21
+    for row in rows:
+        probabilities = expected[Path(row["path"]).relative_to("trees")]
+        assert row["class_1"] == record.classes[probabilities.argmax()]
+        assert float(row["probability_1"]) == pytest.approx(probabilities.max(), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_variant_is_trained_on_tensorflow_as_on_jax(on_jax: OnJax) -> None:
+    with contextlib.chdir(on_jax.folder):
+        start, inputs = Path("models/variants/frozen_head.keras"), Path("data/features/midway.h5")
+        train_stage.main(Path("params.yaml"), "variants.half", start, inputs, Path("tf.keras"), Path("tf.csv"))
+    curve, of_jax = (read_history(on_jax.folder / path) for path in ("tf.csv", "data/history/half.csv"))
     assert of_jax.keys() == curve.keys()
     assert curve["loss"][-1] < 0.95 * curve["loss"][0]
     for name, values in curve.items():
         assert of_jax[name] == pytest.approx(values, rel=1e-4), name
     before, after, after_jax = (
-        models.load(path)[0].get_weights()
-        for path in (start, tmp_path / "tensorflow" / "half.keras", tmp_path / "jax" / "half.keras")
+        weights(on_jax.folder / path) for path in (start, "tf.keras", "models/variants/half.keras")
     )
-    moved = [number for number, weights in enumerate(after) if (weights != before[number]).any()]
-    assert len(moved) >= 6
+    moved = [number for number, one in enumerate(after) if (one != before[number]).any()]
+    assert len(moved) >= 4
     for number in moved:
         update = after[number] - before[number]
         # A weight's last digit is a part of so small an update that can be seen.
         atol = 1e-3 * np.abs(update).max() + np.spacing(np.abs(before[number]).max())
         np.testing.assert_allclose(after_jax[number] - before[number], update, rtol=0, atol=atol)
+
+
+@pytest.mark.slow
+def test_two_devices_write_the_same_bytes_again_even_if_killed_and_nearly_the_weights_of_one(on_jax: OnJax) -> None:
+    shared = on_jax.folder / "models" / "variants" / "shared.keras"
+    assert on_jax.outcomes["train killed"][0] == "killed"
+    assert "an interrupted training goes on after epoch 1" in on_jax.outcomes["train resumed"][1]
+    assert shared.with_stem("resumed").read_bytes() == shared.read_bytes()
+    of_two, of_one, start = (
+        weights(path) for path in (shared, shared.with_stem("alone"), shared.parents[1] / "backbones" / "own.keras")
+    )
+    assert np.abs(of_two[0] - start[0]).max() > 1e-3
+    for two, one in zip(of_two, of_one, strict=True):
+        np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_more_devices_than_there_are_are_refused(on_jax: OnJax) -> None:
+    where = "variants.too_many.fit.devices"
+    expected = f"error: {where}: expected at most 2, as JAX has no more devices here, got 4"
+    assert on_jax.outcomes["train too_many"][0] == expected
+    with pytest.raises(UserError, match=f"{where}: devices share a training with Keras on JAX only: set KERAS_BACKEND"):
+        share_out(where, 2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@ each image's bytes), `paths` and `labels` (N,), and `groups` where there are any
 The attribute `header` is JSON: who made the file from what, the classes, the splits. The attribute `digest` is the
 SHA-256 of the header, the index and the rows' digests, so that a reader can tell a damaged file at once, and a damaged
 row when it reads it, without reading the rest.
+
+Of tensors that are not kept, `rows` takes no room in the file: their pixels have to be made again from the images in
+the folder that the attribute `images` names.
 """
 
 import hashlib
@@ -18,6 +21,7 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
+from thaw.errors import UserError
 from thaw.files import damaged, reading, require_regular, require_title
 from thaw.images.normalization import Normalization
 
@@ -129,7 +133,9 @@ class RowFile:
             grouped = ["groups"] if "groups" in self._file else []
             names = ["keys", "paths", "labels", "digests", *grouped]
             columns = {name: stored(self._file, name, size)[()] for name in names}
-            self._rows = stored(self._file, "rows", size)
+            self.images = Path(os.fsdecode(self._file.attrs["images"])) if "images" in self._file.attrs else None
+            """The folder with the images that the rows are made of, if the file does not have the rows; else None."""
+            self._rows = stored(self._file, "rows", size) if self.images is None else self._file["rows"]
             self.digest: str = self._file.attrs["digest"].decode()
             if digest_of(header, columns) != self.digest or len(self._rows) != len(columns["keys"]):
                 raise ValueError
@@ -183,6 +189,8 @@ class RowFile:
 
     def _fill(self, rows: np.ndarray, start: int) -> None:
         """Read rows from `start` on; h5py would take 10 times as long for a small one."""
+        if self.images is not None:
+            raise UserError(f"{self.path}: has no pixels: its entry in params.yaml says keep: false")
         content = rows.reshape(-1).view(np.uint8).data
         offset = (self._rows.id.get_offset() or 0) + start * self._row_bytes
         while content:

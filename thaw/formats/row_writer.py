@@ -24,7 +24,7 @@ class RowWriter:
     """A row file that is being written, rows in order; see `writing`."""
 
     def __init__(self, file: h5py.File, shape: tuple[int, ...], dtype: np.dtype):
-        self._rows = file.create_dataset("rows", shape, dtype, track_times=False)
+        self._rows = file.create_dataset("rows", shape, dtype, track_times=False)  # takes no room until it is written
         self.digests = np.empty(shape[0], DIGEST)
         self.written = 0
 
@@ -37,10 +37,22 @@ class RowWriter:
             self.digests[self.written : end] = row_digests(rows)
             self.written = end
 
+    def leave_out(self, digests: Iterable[np.ndarray]) -> None:
+        """Note rows that the file is not to have, by batches of their digests, (rows,) of 64 ASCII characters."""
+        for batch in digests:
+            end = self.written + len(batch)
+            self.digests[self.written : end] = batch
+            self.written = end
+
 
 @contextmanager
 def writing(
-    path: Path, index: Index, row_shape: tuple[int, ...], dtype: np.dtype, origin: Origin
+    path: Path,
+    index: Index,
+    row_shape: tuple[int, ...],
+    dtype: np.dtype,
+    origin: Origin,
+    images: Path | None = None,
 ) -> Iterator[RowWriter]:
     """Write a row file: whole, under its name, when the block has written every row.
 
@@ -49,6 +61,7 @@ def writing(
         index: the images, one for each row to come.
         row_shape, dtype: of one row.
         origin: what the rows are made of.
+        images: the folder with the images of which the rows can be made again, if the file is not to have them.
 
     Raises:
         ValueError: the block has written more or fewer rows than the index has.
@@ -71,7 +84,7 @@ def writing(
     >>> file.read_split("test")
     (array([[[[40, 50, 60]]]], dtype=uint8), array([0], dtype=int32))
     """
-    needed = _size(index, row_shape, dtype)
+    needed = _size(index, row_shape if images is None else (0,), dtype)
     with replacing(path, needed) as temporary, _create(temporary, needed) as file:
         writer = RowWriter(file, (len(index.labels), *row_shape), dtype)
         yield writer
@@ -98,6 +111,8 @@ def writing(
         # Of fixed length: HDF5 keeps other strings in a heap without checksums, and loops for ever on a damaged one.
         file.attrs["header"] = np.bytes_(header.encode())
         file.attrs["digest"] = np.bytes_(digest_of(header, columns).encode())
+        if images is not None:  # beside what the digest is of, so that it is that of a file with the rows
+            file.attrs["images"] = np.bytes_(bytes(images))
 
 
 def _size(index: Index, row_shape: tuple[int, ...], dtype: np.dtype) -> int:

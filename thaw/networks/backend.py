@@ -144,6 +144,43 @@ def read_ahead(batches: keras.utils.PyDataset) -> Any:
     return counted.prefetch(2).with_options(untuned)
 
 
+def share_out(where: str, devices: int) -> None:
+    """Have the models that are made from now on be trained on several devices, each on its part of every batch.
+
+    A batch that cannot be cut into equal parts, as the last of a pass may be, goes to each of them whole: the result is
+    that of one device, but for the order in which numbers are added.
+
+    Args:
+        where: the entry that says how many, for messages.
+        devices: how many; 1 is how Keras does it by itself.
+
+    Raises:
+        UserError: Keras is not on JAX, or there are fewer devices.
+    """
+    if devices == 1:
+        return
+    if _BACKEND != "jax":
+        raise UserError(f"{where}: devices share a training with Keras on JAX only: set KERAS_BACKEND=jax")
+    there = keras.distribution.list_devices()
+    if len(there) < devices:
+        raise UserError(f"{where}: expected at most {len(there)}, as JAX has no more devices here, got {devices}")
+    trainer = keras.src.backend.jax.trainer
+
+    class EqualParts(keras.distribution.DataParallel):  # type: ignore[misc]
+        def get_data_layout(self, data_shape: tuple[int, ...]) -> Any:
+            if data_shape[0] % devices == 0:
+                return super().get_data_layout(data_shape)
+            return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+
+    def distributed(iterator: Any, distribution: Any) -> Iterator[Any]:
+        """Yield an epoch's batches on their devices; Keras would place all as it places the first."""
+        for batch in iterator.data_adapter.get_jax_iterator():
+            yield trainer._distribute_data(batch)
+
+    trainer.JAXEpochIterator._get_distributed_iterator = distributed
+    keras.distribution.set_distribution(EqualParts(devices=there[:devices]))
+
+
 def float32_is_float32() -> None:
     """Forbid GPUs to compute with 10 of float32's 23 bits, which they do unless they are told (TensorFloat-32)."""
     if _BACKEND == "jax":

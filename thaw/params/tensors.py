@@ -23,3 +23,6 @@ class Tensors(Entry):
     that, in the order blue, green, red. `lite`: less 127, divided by 128. `none`: as it is."""
     unlike_pretraining: bool = False
     """Whether a normalization is meant that is not the one which a pretrained network expects."""
+    keep: bool = True
+    """Whether the pixels are written down. With `false`, features are made from the images themselves, with the same
+    rows, and nothing is trained on the tensors."""

@@ -99,6 +99,9 @@ class Training(Entry):
     """Type in which the layers before the head compute in training; the model that is saved has float32."""
     jit_compile: bool | None = None
     """Whether XLA compiles the training's step; by default, with JAX it does, and with TensorFlow not."""
+    devices: int = Field(default=1, ge=1, exclude_if=lambda devices: devices == 1, validate_default=True)
+    """GPUs of one machine that share each batch, with Keras on JAX (`KERAS_BACKEND=jax`). Their number is part of what
+    the result's last bits depend on."""
     batch_norm: Literal["frozen", "trained"] = "frozen"
     """Whether the unfrozen backbone's batch normalization is trained; a head's own always is."""
     train_on: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train"]
@@ -133,6 +136,16 @@ class Training(Entry):
                 "validation, and train_on: [train], or leave calibrate out"
             )
         return calibrate
+
+    @field_validator("devices")
+    @classmethod
+    def share_evenly(cls, devices: int, others: ValidationInfo) -> int:
+        batch_size = others.data.get("batch_size", devices)
+        if batch_size % devices:
+            raise ValueError(
+                f"{devices} devices cannot share batches of {batch_size}: make batch_size a multiple of {devices}"
+            )
+        return devices
 
     @property
     def chosen_on(self) -> str:

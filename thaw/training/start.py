@@ -7,10 +7,10 @@ from thaw.files import sha256
 from thaw.formats.model_file import BackboneRecord, ModelRecord
 from thaw.formats.row_file import RowFile
 from thaw.networks import models
-from thaw.networks.backend import keras
+from thaw.networks.backend import keras, share_out
 from thaw.networks.boundary import boundaries, prefix, require_boundary
 from thaw.params.keras_spec import KerasSpec
-from thaw.params.variants import Solver, Variant
+from thaw.params.variants import Solver, Training, Variant
 from thaw.training.training import add_head
 
 SOLVED_HEAD: list[KerasSpec] = [{"Dense": {"units": "classes", "activation": "softmax"}}]
@@ -29,8 +29,11 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
         The model from pixels to class probabilities, and what its file will say about it, but for its parameters.
 
     Raises:
-        UserError: the inputs are not activations of the start, or it cannot be frozen where the variant says.
+        UserError: the inputs are not activations of the start, it cannot be frozen where the variant says, or there are
+            not as many devices as it says.
     """
+    if isinstance(variant.fit, Training):
+        share_out(f"{entry}.fit.devices", variant.fit.devices)
     origin = inputs.origin
     boundary, tensors = origin.boundary, origin.tensors
     network, started = models.load(start)
