@@ -87,6 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not worker:
         _work_in_memory()
+        os.environ["DVC_NO_ANALYTICS"] = "true"  # for which DVC would start a process behind each command
         caches = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="thaw-tests-")
         config.add_cleanup(lambda: shutil.rmtree(caches))
         TRIED.mkdir(parents=True, exist_ok=True)
