@@ -779,5 +779,5 @@ def test_the_tensors_stage_names_a_file_that_is_not_what_the_manifest_says(param
 
 @pytest.mark.slow
 def test_the_tensors_stage_names_a_missing_manifest(params, folder):
-    assert_refused(run_tensors(params, folder), "manifest.csv: no such file; `dvc repro manifest` makes it")
+    assert_refused(run_tensors(params, folder), "manifest.csv: no such file; `dvc repro` makes it")
     assert not (params.parent / "small.h5").exists()

@@ -115,11 +115,9 @@ def on_jax(tmp_path_factory: pytest.TempPathFactory) -> OnJax:
     pixels = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, activation="relu", name="cut")(pixels)
     x = keras.layers.BatchNormalization(name="norm")(x)
-    models.save(
-        keras.Model(pixels, keras.layers.Conv2D(6, 3, name="deep")(x)),
-        folder / "models" / "backbones" / "own.keras",
-        BackboneRecord({"architecture": "own"}),
-    )
+    backbone = keras.Model(pixels, keras.layers.Conv2D(6, 3, name="deep")(x))
+    with contextlib.chdir(folder):
+        models.save(backbone, Path("models/backbones/own.keras"), BackboneRecord({"architecture": "own"}))
     params = {**PARAMS, "features": FEATURES, "variants": VARIANTS}
     params["tensors"] = {"small": {**PARAMS["tensors"]["small"], "pixels": [12, 12]}}
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
@@ -141,8 +139,10 @@ def commands_in_turn() -> Iterator[list[str]]:
 
     def train(name: str, to: str) -> list[str]:
         start, inputs = VARIANTS[name]["start"], VARIANTS[name]["inputs"]
-        files = (f"models/{start}.keras", f"data/{inputs}.h5", f"models/variants/{to}.keras", f"data/history/{to}.csv")
-        return stage(f"train {to}", "train", f"variants.{name}", *files)
+        written = [f"models/variants/{to}.keras", f"data/history/{to}.csv"]
+        if VARIANTS[name]["start"] == "backbones/own" and name != "frozen_head":  # to compare bytes, in which names are
+            written = [f"trained/{to}.keras", f"trained/{to}.csv"]
+        return stage(f"train {to}", "train", f"variants.{name}", f"models/{start}.keras", f"data/{inputs}.h5", *written)
 
     yield ["check", "stages.check", "--params", str(ROOT / "params.yaml")]
     names = ("manifest.csv", "skipped.csv", "near_duplicates.csv", "classes.csv", "samples.jpg", "thumbnails.zip")
@@ -219,12 +219,13 @@ def test_a_variant_is_trained_on_tensorflow_as_on_jax(on_jax: OnJax) -> None:
 
 @pytest.mark.slow
 def test_two_devices_write_the_same_bytes_again_even_if_killed_and_nearly_the_weights_of_one(on_jax: OnJax) -> None:
-    shared = on_jax.folder / "models" / "variants" / "shared.keras"
+    shared = on_jax.folder / "trained" / "shared.keras"
     assert on_jax.outcomes["train killed"][0] == "killed"
     assert "an interrupted training goes on after epoch 1" in on_jax.outcomes["train resumed"][1]
     assert shared.with_stem("resumed").read_bytes() == shared.read_bytes()
     of_two, of_one, start = (
-        weights(path) for path in (shared, shared.with_stem("alone"), shared.parents[1] / "backbones" / "own.keras")
+        weights(path)
+        for path in (shared, shared.with_stem("alone"), on_jax.folder / "models" / "backbones" / "own.keras")
     )
     assert np.abs(of_two[0] - start[0]).max() > 1e-3
     for two, one in zip(of_two, of_one, strict=True):

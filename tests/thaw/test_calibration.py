@@ -16,6 +16,7 @@ from tests.stages.test_cross_validation import rows as row_file
 from tests.thaw.test_training import clusters, small_network
 from thaw.engines.ready import engine
 from thaw.files import sha256
+from thaw.formats.history import read_history
 from thaw.formats.model_file import ModelRecord
 from thaw.formats.row_file import Origin
 from thaw.networks import models
@@ -188,7 +189,7 @@ def test_a_stage_calibrates_where_that_is_wanted_and_says_so(
         assert isinstance(record, ModelRecord)
         found[calibrated], curves[calibrated] = (
             (model.get_weights()[-2:], record.temperature),
-            Path("v.csv").read_bytes(),
+            read_history(Path("v.csv")),
         )
     (weights, nothing), (divided, temperature) = found.values()
     assert nothing is None

@@ -118,7 +118,7 @@ def writing(
 def _size(index: Index, row_shape: tuple[int, ...], dtype: np.dtype) -> int:
     """Return at least how many bytes a row file will have."""
     columns = sum(column.nbytes for column in (index.keys, index.paths, index.labels, index.groups))
-    rows = math.prod((len(index.labels), *row_shape)) * dtype.itemsize
+    rows = math.prod((len(index.labels), *row_shape)) * np.dtype(dtype).itemsize
     return rows + columns + len(index.labels) * DIGEST.itemsize + len(json.dumps(index.classes)) + OVERHEAD
 
 
