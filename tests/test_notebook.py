@@ -22,7 +22,7 @@ def test_every_cell_runs_on_a_finished_project(
 ) -> None:
     matplotlib.use("agg")
     monkeypatch.chdir(finished.folder / "metrics")  # from where it finds the project, as it does from docs
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": "__main__"}
     for cell in CODE:
         exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
     assert Path.cwd() == finished.folder

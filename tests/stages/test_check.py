@@ -70,7 +70,9 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r": cannot be read: a folder, where a file is expected; give the path of a params file$"):
+    with pytest.raises(
+        UserError, match=r": cannot be read: a folder, where a file is expected; give the path of a params file$"
+    ):
         check_params(tmp_path)
 
 
