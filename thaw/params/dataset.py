@@ -114,8 +114,8 @@ class Dataset(Entry):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what a manifest is made by; where no image is bad, what is done with those changes nothing."""
-        return hashlib.sha256(self.model_dump_json(exclude={"on_bad_image"}).encode()).hexdigest()
+        """SHA-256 of what a manifest is made by, wherever the images lie; what is done with bad ones changes no other."""
+        return hashlib.sha256(self.model_dump_json(exclude={"path", "on_bad_image"}).encode()).hexdigest()
 
     @field_validator("path")
     @classmethod
