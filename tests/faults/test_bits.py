@@ -54,7 +54,9 @@ def read_rows(path: Path) -> Any:
 
 
 def write_model(path: Path) -> None:
-    model_file.write(path, {"config.json": b"{}", "weights": bytes(range(99))}, record(["fig", "oak"], {"pixels": [1]}))
+    model_file.write(
+        path, {"config.json": b"{}", "weights": bytes(range(99))}, record(["fig", "oak"], {"pixels": [1, 1]})
+    )
 
 
 FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {

@@ -114,7 +114,7 @@ class Dataset(Entry):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what a manifest is made by, wherever the images lie; what is done with bad ones changes no other."""
+        """SHA-256 of what a manifest is made by, wherever the images lie; of no bad one, nothing is written."""
         return hashlib.sha256(self.model_dump_json(exclude={"path", "on_bad_image"}).encode()).hexdigest()
 
     @field_validator("path")
