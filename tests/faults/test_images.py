@@ -169,9 +169,9 @@ def manifest_of(folder: Path, on_bad_image: str) -> tuple[subprocess.CompletedPr
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = ["-m", "stages.manifest", *named("manifest", params, "dataset", folder, *written)]
     measured = (
-        "import resource, runpy, sys; sys.argv[0:] = sys.argv[2:]\n"
+        "import runpy, sys; from tests.faults.fuzzing import peak_memory; sys.argv[0:] = sys.argv[2:]\n"
         "try: runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
-        "finally: print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        "finally: print('peak', peak_memory())"
     )
     done = subprocess.run(
         [sys.executable, "-c", measured, *command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False

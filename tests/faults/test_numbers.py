@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from tests.conftest import PARAMS, ROOT
 from tests.faults.conftest import Tried
 from tests.faults.test_parameters import outcome_of
-from thaw.engines.openvino import finite
+from thaw.engines.engine import finite
 from thaw.errors import UserError
 from thaw.scoring.scoring import per_class, reliability_bins, score, top_k_accuracy
 from thaw.scoring.significance import paired_tests
