@@ -197,7 +197,7 @@ def test_a_stage(stage: str, project: Project, is_full: bool, tried: Tried, tmp_
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
 
-    kill_often(stage, KILLS if is_full else 3, command, lambda: [command.run()], prepare, outs, tried)
+    kill_often(stage, KILLS if is_full else 2, command, lambda: [command.run()], prepare, outs, tried)
 
 
 @pytest.fixture
