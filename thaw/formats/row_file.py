@@ -124,8 +124,8 @@ class RowFile:
         UserError: on opening or reading, when the file is missing, truncated or altered.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path | str):
+        self.path = path = Path(path)
         with reading(path):
             size = require_regular(path).st_size
             self._file = h5py.File(path, "r")
