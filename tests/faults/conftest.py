@@ -1,6 +1,7 @@
 """Faults that are made on purpose: a few in each run, all of them by `make faults`, with a table of what happened.
 
-A test tells what it did by the fixture `tried`; one that has a long form asks the fixture `is_full`.
+A test tells what it did by the fixture `tried`; one that has a long form asks the fixture `is_full`, one that is part of
+the long form alone is marked `long_form`.
 """
 
 from collections import Counter
@@ -15,6 +16,14 @@ Tried = Callable[[str, str, str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", choices=("short", "full"), default="short", help="how many faults to try")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only the long form runs, where that is not wanted."""
+    if config.getoption("--faults", "short") != "full":
+        left_out = [item for item in items if item.get_closest_marker("long_form")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")

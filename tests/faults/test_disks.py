@@ -230,9 +230,8 @@ class TestStages:
                 assert "Read-only file system" in line, (name, line)
                 tried(f"stage {name}", "read-only", "named")
 
-    def test_a_full_folder_for_temporary_files_is_named(self, bench: Bench, is_full: bool, tried: Tried) -> None:
-        if not is_full:
-            pytest.skip("needs Keras")
+    @pytest.mark.long_form
+    def test_a_full_folder_for_temporary_files_is_named(self, bench: Bench, tried: Tried) -> None:
         (bench.folder / "tmp").mkdir(exist_ok=True)
         for name in ("backbone", "features", "train", "train half"):
             shutil.rmtree(
@@ -267,9 +266,8 @@ class TestStages:
 
 @needs_mounts
 class TestCommands:
-    def test_commands_tell_what_they_cannot_write(self, bench: Bench, is_full: bool, tried: Tried) -> None:
-        if not is_full:
-            pytest.skip("needs Keras")
+    @pytest.mark.long_form
+    def test_commands_tell_what_they_cannot_write(self, bench: Bench, tried: Tried) -> None:
         model, thaw = "models/variants/half.keras", [str(bench.python / "python"), "-m", "commands"]
         calls: dict[str, list[str]] = {
             "predict": [*thaw, "predict", model, "data/raw/images", "--out", "place/found.csv"],

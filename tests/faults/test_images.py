@@ -262,9 +262,8 @@ MOST = 2200
 
 
 class TestMemory:
-    def test_what_the_largest_images_take_is_bounded(self, data_set: Path, is_full: bool, tried: Tried) -> None:
-        if not is_full:
-            pytest.skip("takes a minute")
+    @pytest.mark.long_form
+    def test_what_the_largest_images_take_is_bounded(self, data_set: Path, tried: Tried) -> None:
         for kind, make in LARGEST.items():
             path = data_set / "oak" / f"large.{kind}"
             path.write_bytes(make())
@@ -274,9 +273,8 @@ class TestMemory:
             assert peak < MOST, kind
             tried("image: at the limit of pixels", kind, f"{peak} MB, {seconds:.1f} s")
 
-    def test_however_many_of_them_there_are(self, data_set: Path, is_full: bool, tried: Tried) -> None:
-        if not is_full:
-            pytest.skip("takes a minute")
+    @pytest.mark.long_form
+    def test_however_many_of_them_there_are(self, data_set: Path, tried: Tried) -> None:
         for number in range(8):
             colour = Image.new("RGBA", (9459, 9459), (number, 9, 9, 9))
             (data_set / "oak" / f"large {number}.png").write_bytes(encoded(colour, "PNG", compress_level=1))

@@ -183,10 +183,14 @@ def locked(project: Project) -> dict[str, dict]:
     return load_yaml(project.folder / "dvc.lock")["stages"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+SHORT = "features@midway"
+"""The one stage that is killed in the short form, too."""
+
+
+@pytest.mark.parametrize(
+    "stage", [SHORT, *(pytest.param(one, marks=pytest.mark.long_form) for one in STAGES if one != SHORT)]
+)
 def test_a_stage(stage: str, project: Project, is_full: bool, tried: Tried, tmp_path: Path) -> None:
-    if not is_full and stage != "features@midway":
-        pytest.skip("in the long form")
     entry = locked(project)[stage]
     line = entry["cmd"] if isinstance(entry["cmd"], str) else " && ".join(entry["cmd"])
     outs = [project.folder / one["path"] for one in entry["outs"]]
@@ -238,9 +242,8 @@ def forgetting(project: Project, stage: str) -> Callable[[], None]:
         ("thaw repro --jobs 2", ["python", "-m", "commands", "repro", "--jobs", "2"]),
     ],
 )
-def test_the_pipeline(name: str, words: list[str], pipeline: Project, is_full: bool, tried: Tried) -> None:
-    if not is_full:
-        pytest.skip("in the long form")
+@pytest.mark.long_form
+def test_the_pipeline(name: str, words: list[str], pipeline: Project, tried: Tried) -> None:
     entries = locked(pipeline)
     results = [pipeline.folder / one["path"] for entry in entries.values() for one in entry["outs"]]
     command = Command(pipeline, words)
@@ -262,9 +265,8 @@ def test_the_pipeline(name: str, words: list[str], pipeline: Project, is_full: b
 
 
 @pytest.mark.parametrize("name", ["predict", "export"])
-def test_a_command(name: str, project: Project, is_full: bool, tried: Tried, tmp_path: Path) -> None:
-    if not is_full:
-        pytest.skip("in the long form")
+@pytest.mark.long_form
+def test_a_command(name: str, project: Project, tried: Tried, tmp_path: Path) -> None:
     words = {
         "predict": ["models/variants/half.keras", "data/raw/trees", "--out", "out/predictions.csv"],
         "export": ["models/variants/half.keras", "--format", "openvino", "--out", "out/half.xml"],
@@ -296,10 +298,9 @@ def remote(plain: Path, tmp_path: Path) -> Project:
 
 
 @pytest.mark.parametrize("name", ["push", "pull"])
-def test_a_transfer(name: str, remote: Project, is_full: bool, tried: Tried, tmp_path: Path) -> None:
+@pytest.mark.long_form
+def test_a_transfer(name: str, remote: Project, tried: Tried, tmp_path: Path) -> None:
     """The doctor mends what DVC takes for whole; then the command finishes."""
-    if not is_full:
-        pytest.skip("in the long form")
     store, site, cache = tmp_path / "store", tmp_path / "site", remote.folder / ".dvc" / "cache"
     shutil.copytree(cache, tmp_path / "cache")
     results = [remote.folder / one for one in ("text.txt", "folder", "raw.txt", "more")]

@@ -12,14 +12,12 @@ from tests.faults.conftest import Tried
 from tests.faults.test_kills import contents, locked
 from tests.toy import commit, dvc
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long_form]
 
 
 @pytest.fixture
-def clones(finished: Project, is_full: bool, tmp_path: Path) -> list[Project]:
+def clones(finished: Project, tmp_path: Path) -> list[Project]:
     """Two copies of the finished project, in which nothing has run; they share all that can be shared."""
-    if not is_full:
-        pytest.skip("in the long form")
     made = []
     for name in ("one", "other"):
         project = Project(tmp_path / name, finished.python)

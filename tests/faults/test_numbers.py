@@ -99,30 +99,24 @@ def tree_of(change: dict[str, Any]) -> dict[str, Any]:
 
 
 class TestPipelines:
-    def test_data_of_which_little_can_be_learnt(
-        self, is_full: bool, tmp_path: Path, request: pytest.FixtureRequest, tried: Tried
-    ) -> None:
-        if not is_full:
-            pytest.skip("runs pipelines")
+    @pytest.mark.long_form
+    def test_data_of_which_little_can_be_learnt(self, tmp_path: Path, warm: Path, tried: Tried) -> None:
         for name, make in DATA.items():
             folder = tmp_path / name
             folder.mkdir()
             (folder / "constraints.txt").write_bytes((ROOT / "constraints.txt").read_bytes())
-            found = outcome_of(folder, request.getfixturevalue("warm"), tree_of(make(folder)))
+            found = outcome_of(folder, warm, tree_of(make(folder)))
             tried("numbers", name, found)
 
-    def test_a_class_that_is_added_later_runs_all_anew(
-        self, is_full: bool, tmp_path: Path, request: pytest.FixtureRequest, tried: Tried
-    ) -> None:
-        if not is_full:
-            pytest.skip("runs pipelines")
+    @pytest.mark.long_form
+    def test_a_class_that_is_added_later_runs_all_anew(self, tmp_path: Path, warm: Path, tried: Tried) -> None:
         (tmp_path / "constraints.txt").write_bytes((ROOT / "constraints.txt").read_bytes())
         tree = tree_of(constant(tmp_path))
         tree["cross_validation"] = {}
-        assert outcome_of(tmp_path, request.getfixturevalue("warm"), tree) == "ran"
+        assert outcome_of(tmp_path, warm, tree) == "ran"
         for number in range(IMAGES):
             save(tmp_path, noise_of(number), "a new class", number)
-        assert outcome_of(tmp_path, request.getfixturevalue("warm"), tree) == "ran"
+        assert outcome_of(tmp_path, warm, tree) == "ran"
         assert "a new class" in (tmp_path / "data" / "predictions" / "half.csv").read_text().splitlines()[0]
         tried("numbers", "a class that is added later", "ran")
 

@@ -181,12 +181,10 @@ def outcome_of(folder: Path, python: Path, tree: dict[str, Any]) -> str:
 
 
 class TestExtremes:
+    @pytest.mark.long_form
     def test_what_the_check_accepts_runs_or_says_in_a_line_why_not(
-        self, is_full: bool, tmp_path: Path, request: pytest.FixtureRequest, tried: Tried
+        self, tmp_path: Path, warm: Path, tried: Tried
     ) -> None:
-        if not is_full:
-            pytest.skip("runs a hundred pipelines")
-        warm = request.getfixturevalue("warm")
         draw_trees(tmp_path / "data" / "raw" / "trees")
         (tmp_path / "constraints.txt").write_bytes((ROOT / "constraints.txt").read_bytes())
         for number in range(100):
