@@ -1,7 +1,7 @@
 """Faults that are made on purpose: a few in each run, all of them by `make faults`, with a table of what happened.
 
-A test tells what it did by the fixture `tried`; one that has a long form asks the fixture `is_full`, one that is part of
-the long form alone is marked `long_form`.
+A test tells what it did by the fixture `tried`; one that has a long form asks the fixture `is_full`, one that is
+part of the long form alone is marked `long_form`.
 """
 
 from collections import Counter
