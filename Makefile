@@ -57,17 +57,19 @@ upgrade:
 	@! git rev-parse --quiet --verify MERGE_HEAD >/dev/null || git commit --no-edit
 
 # An installation that was killed looks whole to pip, but may lack files: all of it is made anew. One that fails takes
-# back what it has begun.
+# back what it has begun. A shell that is told to end would leave pip running, unless it waits for it.
 define install
 touch .venv/unfinished
-python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.$(1)' || { rm .venv/unfinished; false; }
+trap 'kill $$!; exit 1' INT TERM; \
+python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.$(1)' & \
+wait $$! || { rm .venv/unfinished; false; }
 rm .venv/unfinished
 endef
 CLEAR = @[ ! -e .venv/unfinished ] || find .venv -mindepth 1 ! -path .venv/unfinished -delete
 
 .venv/installed: pyproject.toml constraints.txt $(wildcard .venv/unfinished)
 	$(CLEAR)
-	mkdir -p .venv && touch .venv/unfinished && $(PYTHON) -m venv .venv
+	mkdir -p .venv && touch .venv/unfinished && exec $(PYTHON) -m venv .venv
 	$(call install)
 	touch $@
 
@@ -82,6 +84,6 @@ CLEAR = @[ ! -e .venv/unfinished ] || find .venv -mindepth 1 ! -path .venv/unfin
 # With all that the pipeline needs: in one go, which takes half the time of one after the other.
 .venv/installed-dev: pyproject.toml constraints.txt $(wildcard .venv/unfinished)
 	$(CLEAR)
-	[ -e .venv/pyvenv.cfg ] || { mkdir -p .venv && touch .venv/unfinished && $(PYTHON) -m venv .venv; }
+	[ -e .venv/pyvenv.cfg ] || { mkdir -p .venv && touch .venv/unfinished && exec $(PYTHON) -m venv .venv; }
 	$(call install,[dev])
 	touch .venv/installed $@

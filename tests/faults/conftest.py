@@ -16,6 +16,7 @@ Tried = Callable[[str, str, str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", choices=("short", "full"), default="short", help="how many faults to try")
+    parser.addoption("--kills", type=int, default=50, help="of each stage and command, in the long form")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def is_full(pytestconfig: pytest.Config) -> bool:
     """Whether all faults are wanted, not a few of each kind."""
     return bool(pytestconfig.getoption("--faults", "short") == "full")
+
+
+@pytest.fixture(scope="session")
+def kills(pytestconfig: pytest.Config, is_full: bool) -> int:
+    """How often each stage and command is killed."""
+    return int(pytestconfig.getoption("--kills")) if is_full else 2
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests import warm_python
-from tests.conftest import ROOT, draw_trees, named
+from tests.conftest import ROOT, draw_trees
 from tests.faults.conftest import Tried
+from tests.faults.pipeline import stages_of
 
 Done = subprocess.CompletedProcess[str]
 CAN_MOUNT = (
@@ -39,61 +41,12 @@ variants:
 evaluation: {top_k: 2}
 cross_validation:
   frozen_head: {start: backbones/lite0, inputs: features/bottleneck, folds: 2, repeats: 1}
+seeds:
+  half: {start: variants/frozen_head, inputs: tensors/small, others: [1]}
 label_issues:
   bottleneck: {}
 """
-# For each stage, its arguments from `params.yaml` on, in the order of its parameters.
-STAGES: dict[str, tuple[str, ...]] = {
-    "digits": ("data/raw/digits",),
-    "manifest": (
-        *("params.yaml", "dataset", "data/raw/images", "data/manifest.csv", "data/skipped.csv", "data/near.csv"),
-        *("data/distribution.csv", "data/samples.jpg", "data/thumbnails.zip"),
-    ),
-    "tensors": ("params.yaml", "tensors.small", "data/raw/images", "data/manifest.csv", "data/tensors/small.h5"),
-    "backbone": ("params.yaml", "backbones.lite0", "models/backbones/lite0.keras"),
-    "features": (
-        *("params.yaml", "features.bottleneck", "data/tensors/small.h5", "models/backbones/lite0.keras"),
-        "data/features/bottleneck.h5",
-    ),
-    "train": (
-        *("params.yaml", "variants.frozen_head", "models/backbones/lite0.keras", "data/features/bottleneck.h5"),
-        *("models/variants/frozen_head.keras", "data/history/frozen_head.csv"),
-    ),
-    "train half": (
-        *("params.yaml", "variants.half", "models/variants/frozen_head.keras", "data/tensors/small.h5"),
-        *("models/variants/half.keras", "data/history/half.csv"),
-    ),
-    "evaluate": (
-        *("params.yaml", "evaluation", "frozen_head", "models/variants/frozen_head.keras"),
-        *("data/features/bottleneck.h5", "data/thumbnails.zip", "metrics/frozen_head.json"),
-        *("data/validation/frozen_head.csv", "data/predictions/frozen_head.csv", "data/per_class/frozen_head.csv"),
-        *("data/reliability/frozen_head.csv", "data/mistakes/frozen_head.jpg"),
-    ),
-    "evaluate half": (
-        *("params.yaml", "evaluation", "half", "models/variants/half.keras"),
-        *("data/tensors/small.h5", "data/thumbnails.zip", "metrics/half.json"),
-        *("data/validation/half.csv", "data/predictions/half.csv", "data/per_class/half.csv"),
-        *("data/reliability/half.csv", "data/mistakes/half.jpg"),
-    ),
-    "cross_validate": (
-        *("params.yaml", "cross_validation.frozen_head", "variants.frozen_head", "models/backbones/lite0.keras"),
-        *("data/features/bottleneck.h5", "metrics/cross_validation/frozen_head.json"),
-    ),
-    "label_issues": (
-        *("params.yaml", "label_issues.bottleneck", "data/features/bottleneck.h5", "data/thumbnails.zip"),
-        *("data/label_issues/bottleneck.csv", "data/suspected/bottleneck.jpg"),
-    ),
-    "report": (
-        *("params.yaml", "backbones", "features", "variants", "label_issues", "data/manifest.csv"),
-        *("data/thumbnails.zip", "data/validation", "data/predictions", "data/history", "data/label_issues"),
-        *("constraints.txt", "metrics/comparison.md", "metrics/learning_curves.svg", "metrics/report.html"),
-    ),
-}
-OUTPUTS = {
-    "digits": 1, "manifest": 6, "tensors": 1, "backbone": 1, "features": 1, "train": 2, "train half": 2,
-    "evaluate": 6, "evaluate half": 6, "cross_validate": 1, "label_issues": 2, "report": 3,
-}  # fmt: skip
-"""How many of the last arguments are written."""
+STAGES = stages_of(YAML(typ="safe").load(PARAMS))
 
 
 @dataclass(frozen=True)
@@ -107,9 +60,10 @@ class Bench:
 
     def stage(self, name: str, place: str = "", mount: str = "", **environment: str) -> Done:
         """Run a stage where a place is mounted as a shell's commands do it; what it writes must stay as it was."""
-        module, *_ = name.split()
-        command = [str(self.python / "python"), "-m", f"stages.{module}", *named(module, *STAGES[name])]
-        return self.run(command, place, mount, places_of(name), **environment)
+        return self.run(self.command(name), place, mount, places_of(name), **environment)
+
+    def command(self, name: str) -> list[str]:
+        return [str(self.python / "python"), "-m", STAGES[name].module, *STAGES[name].arguments]
 
     def run(self, command: list[str], place: str = "", mount: str = "", kept: Iterable[str] = (), **more: str) -> Done:
         script = f"""\
@@ -172,10 +126,10 @@ def assert_one_line(done: Done, *words: str) -> str:
 
 def places_of(stage: str) -> list[str]:
     """Return the folders into which a stage writes."""
-    return sorted({str(Path(one).parent) for one in STAGES[stage][-OUTPUTS[stage] :]})
+    return sorted({str(Path(out).parent) for out in STAGES[stage].outs})
 
 
-WITHOUT_KERAS = ["manifest", "tensors"]
+WITHOUT_KERAS = ["manifest", "tensors@small"]
 
 
 @pytest.fixture(scope="session")
@@ -215,7 +169,7 @@ class TestStages:
     def test_a_full_disk_is_told_in_a_line_and_loses_nothing(self, bench: Bench, is_full: bool, tried: Tried) -> None:
         for name in each(is_full):
             for place in places_of(name):
-                for room in (0, 5000) if is_full else (5000 * (name == "tensors"),):
+                for room in (0, 5000) if is_full else (5000 * (name == "tensors@small"),):
                     line = assert_one_line(bench.stage(name, place, first_bytes(place, room)))
                     assert place in line, (name, line)
                     assert "No space left on device" in line, (name, line)
@@ -223,7 +177,7 @@ class TestStages:
                     tried(f"stage {name}", "full disk", "named")
 
     def test_a_place_that_cannot_be_written_is_told_in_a_line(self, bench: Bench, is_full: bool, tried: Tried) -> None:
-        for name in each(is_full) if is_full else ["tensors"]:
+        for name in each(is_full) if is_full else ["tensors@small"]:
             for place in places_of(name):
                 line = assert_one_line(bench.stage(name, place, read_only(place)))
                 assert place in line, (name, line)
@@ -233,7 +187,7 @@ class TestStages:
     @pytest.mark.long_form
     def test_a_full_folder_for_temporary_files_is_named(self, bench: Bench, tried: Tried) -> None:
         (bench.folder / "tmp").mkdir(exist_ok=True)
-        for name in ("backbone", "features", "train", "train half"):
+        for name in ("backbone@lite0", "features@bottleneck", "train@frozen_head", "train@half", "seeds@half"):
             shutil.rmtree(
                 bench.folder / ".thaw", ignore_errors=True
             )  # so that nothing is kept of how OpenVINO has a network
@@ -244,7 +198,7 @@ class TestStages:
 
     @pytest.mark.parametrize("how", ["full", "read-only"])
     def test_what_is_kept_to_save_time_is_not_needed(self, bench: Bench, how: str, is_full: bool, tried: Tried) -> None:
-        for name in each(is_full) if is_full else ["tensors"]:
+        for name in each(is_full) if is_full else ["tensors@small"]:
             before = bench.contents()
             for is_there in (True, False):
                 if not is_there:
@@ -259,7 +213,7 @@ class TestStages:
 
     def test_once_there_is_room_the_bytes_are_the_same(self, bench: Bench, is_full: bool) -> None:
         before = bench.contents()
-        for name in each(is_full) if is_full else ["tensors"]:
+        for name in each(is_full) if is_full else ["tensors@small"]:
             assert bench.stage(name).returncode == 0
         assert bench.contents() == before
 
@@ -286,7 +240,6 @@ class TestCommands:
                 tried(f"thaw {name}", how, "named")
 
     def test_nobody_takes_what_is_printed(self, bench: Bench, tried: Tried) -> None:
-        command = [str(bench.python / "python"), "-m", "stages.tensors", *named("tensors", *STAGES["tensors"])]
-        done = bench.run(["sh", "-c", f"exec {' '.join(command)} > /dev/full"])
+        done = bench.run(["sh", "-c", f"exec {' '.join(bench.command('tensors@small'))} > /dev/full"])
         assert_one_line(done, "standard output", "No space left on device")
         tried("stage tensors", "standard output is full", "named")

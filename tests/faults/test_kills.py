@@ -29,8 +29,6 @@ from thaw.stage import PATIENCE
 pytestmark = pytest.mark.slow
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-KILLS = 50
-"""Of each stage and command, in the long form."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,12 @@ def _left(session: int) -> list[str]:
 
 
 def contents(paths: list[Path]) -> dict[str, str]:
-    """Return the digests of files, and of those in folders, but for what DVC has not finished in a cache or remote."""
+    """Return the digests of files, and of those in folders, but for what DVC has not finished in a cache or remote.
+
+    What Python compiles has times.
+    """
     found = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
-    files = [file for file in found if file.is_file() and not file.name.endswith(".tmp")]
+    files = [file for file in found if file.is_file() and file.suffix not in (".tmp", ".pyc")]
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
@@ -190,7 +191,7 @@ SHORT = "features@midway"
 @pytest.mark.parametrize(
     "stage", [SHORT, *(pytest.param(one, marks=pytest.mark.long_form) for one in STAGES if one != SHORT)]
 )
-def test_a_stage(stage: str, project: Project, is_full: bool, tried: Tried, tmp_path: Path) -> None:
+def test_a_stage(stage: str, project: Project, kills: int, tried: Tried, tmp_path: Path) -> None:
     entry = locked(project)[stage]
     line = entry["cmd"] if isinstance(entry["cmd"], str) else " && ".join(entry["cmd"])
     outs = [project.folder / one["path"] for one in entry["outs"]]
@@ -201,7 +202,7 @@ def test_a_stage(stage: str, project: Project, is_full: bool, tried: Tried, tmp_
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
 
-    kill_often(stage, KILLS if is_full else 2, command, lambda: [command.run()], prepare, outs, tried)
+    kill_often(stage, kills, command, lambda: [command.run()], prepare, outs, tried)
 
 
 @pytest.fixture
@@ -243,7 +244,7 @@ def forgetting(project: Project, stage: str) -> Callable[[], None]:
     ],
 )
 @pytest.mark.long_form
-def test_the_pipeline(name: str, words: list[str], pipeline: Project, tried: Tried) -> None:
+def test_the_pipeline(name: str, words: list[str], pipeline: Project, kills: int, tried: Tried) -> None:
     entries = locked(pipeline)
     results = [pipeline.folder / one["path"] for entry in entries.values() for one in entry["outs"]]
     command = Command(pipeline, words)
@@ -255,7 +256,7 @@ def test_the_pipeline(name: str, words: list[str], pipeline: Project, tried: Tri
 
     kill_often(
         name,
-        KILLS,
+        kills,
         command,
         mend,
         forgetting(pipeline, "tensors.small"),
@@ -266,7 +267,7 @@ def test_the_pipeline(name: str, words: list[str], pipeline: Project, tried: Tri
 
 @pytest.mark.parametrize("name", ["predict", "export"])
 @pytest.mark.long_form
-def test_a_command(name: str, project: Project, tried: Tried, tmp_path: Path) -> None:
+def test_a_command(name: str, project: Project, kills: int, tried: Tried, tmp_path: Path) -> None:
     words = {
         "predict": ["models/variants/half.keras", "data/raw/trees", "--out", "out/predictions.csv"],
         "export": ["models/variants/half.keras", "--format", "openvino", "--out", "out/half.xml"],
@@ -280,7 +281,7 @@ def test_a_command(name: str, project: Project, tried: Tried, tmp_path: Path) ->
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
 
-    kill_often(name, KILLS, command, lambda: [command.run()], prepare, [out], tried)
+    kill_often(name, kills, command, lambda: [command.run()], prepare, [out], tried)
 
 
 @pytest.fixture
@@ -299,7 +300,7 @@ def remote(plain: Path, tmp_path: Path) -> Project:
 
 @pytest.mark.parametrize("name", ["push", "pull"])
 @pytest.mark.long_form
-def test_a_transfer(name: str, remote: Project, tried: Tried, tmp_path: Path) -> None:
+def test_a_transfer(name: str, remote: Project, kills: int, tried: Tried, tmp_path: Path) -> None:
     """The doctor mends what DVC takes for whole; then the command finishes."""
     store, site, cache = tmp_path / "store", tmp_path / "site", remote.folder / ".dvc" / "cache"
     shutil.copytree(cache, tmp_path / "cache")
@@ -333,4 +334,4 @@ def test_a_transfer(name: str, remote: Project, tried: Tried, tmp_path: Path) ->
                 outcomes += [examine(complete=True)]
         return outcomes
 
-    kill_often(name, KILLS, command, mend, prepare, [store] if name == "push" else results, tried)
+    kill_often(name, kills, command, mend, prepare, [store] if name == "push" else results, tried)

@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -207,46 +205,3 @@ def test_files_that_only_others_have_are_named(toy: Project, tmp_path: Path) -> 
     assert "1 files of its folders are missing there (folder/2.txt)" in found.text
     assert "1 are not here either (folder/2.txt): who has them has to push them" in found.text
     assert results(toy) == sound
-
-
-PYTHON = """#!/bin/sh
-case "$2" in
-  venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && : > "$3/pyvenv.cfg" ;;
-  pip)
-    [ -e .venv/half ] && { touch .venv/found_half; exit 0; }
-    touch .venv/half
-    [ -e fast ] || { touch waiting; sleep 60; }
-    mv .venv/half .venv/whole
-    [ ! -e fail ] ;;
-esac
-"""
-
-
-@pytest.mark.parametrize("target", ["installed", "installed-dev"])
-def test_an_installation_that_was_killed_is_made_anew(target: str, tmp_path: Path) -> None:
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, tmp_path)
-    python = tmp_path / "python"
-    python.write_text(PYTHON)
-    python.chmod(0o755)
-    command = ["make", f".venv/{target}", f"PYTHON={python}"]
-    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
-    while not (tmp_path / "waiting").exists():
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / ".venv" / target).exists()
-    (tmp_path / "fast").touch()
-    for _ in range(2):  # the second time, there is nothing to do
-        subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-        assert sorted(path.name for path in (tmp_path / ".venv").iterdir() if path.is_file()) == sorted(
-            {"pyvenv.cfg", "whole", "installed", target}
-        )
-    # One that fails takes back what it has begun, and what was there stays.
-    os.utime(tmp_path / "constraints.txt", (time.time() + 5, time.time() + 5))
-    (tmp_path / "fail").touch()
-    (tmp_path / ".venv" / "mine").touch()
-    assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode
-    (tmp_path / "fail").unlink()
-    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    assert (tmp_path / ".venv" / "mine").exists()

@@ -7,16 +7,16 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import PARAMS, ROOT, draw_trees, named
+from tests.conftest import PARAMS, ROOT, draw_trees
 from tests.faults.conftest import Tried
 from tests.faults.nonsense import generated, outcome
+from tests.faults.pipeline import Stage, stages_of
 
 PARTS = 8
 EACH = 250
@@ -124,32 +124,6 @@ def extreme(number: int) -> dict[str, Any]:
     return tree
 
 
-def commands(tree: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the stages of a params file with their arguments, as dvc.yaml has them."""
-    written = [f"data/{name}" for name in ("manifest.csv", "skipped.csv", "near.csv", "dist.csv", "s.jpg", "t.zip")]
-    yield "manifest", ["params.yaml", "dataset", tree["dataset"]["path"], *written]
-    yield "tensors", ["params.yaml", "tensors.small", tree["dataset"]["path"], written[0], "data/tensors/small.h5"]
-    yield "backbone", ["params.yaml", "backbones.lite0", "models/backbones/lite0.keras"]
-    for name in tree["features"]:
-        files = ["data/tensors/small.h5", "models/backbones/lite0.keras", f"data/features/{name}.h5"]
-        yield "features", ["params.yaml", f"features.{name}", *files]
-    for name, one in tree["variants"].items():
-        model, rows = f"models/variants/{name}.keras", f"data/{one['inputs']}.h5"
-        curve = f"data/history/{name}.csv"
-        yield "train", ["params.yaml", f"variants.{name}", f"models/{one['start']}.keras", rows, model, curve]
-        tables = [f"data/{folder}/{name}.csv" for folder in ("validation", "predictions", "per_class", "reliability")]
-        files = [model, rows, "data/t.zip", f"metrics/{name}.json", *tables, f"data/mistakes/{name}.jpg"]
-        yield "evaluate", ["params.yaml", "evaluation", name, *files]
-    for name, one in tree["cross_validation"].items():
-        files = [f"models/{one['start']}.keras", f"data/{one['inputs']}.h5", f"metrics/cross_validation/{name}.json"]
-        yield "cross_validate", ["params.yaml", f"cross_validation.{name}", f"variants.{name}", *files]
-    files = ["data/features/bottleneck.h5", "data/t.zip", "data/label_issues/bottleneck.csv", "data/suspected.jpg"]
-    yield "label_issues", ["params.yaml", "label_issues.bottleneck", *files]
-    names = ["backbones", "features", "variants", "label_issues", "data/manifest.csv", "data/t.zip", "data/validation"]
-    made = ["data/predictions", "data/history", "data/label_issues", "constraints.txt", "metrics/comparison.md"]
-    yield "report", ["params.yaml", *names, *made, "metrics/curves.svg", "metrics/report.html"]
-
-
 def outcome_of(folder: Path, python: Path, tree: dict[str, Any]) -> str:
     """Run the stages of a params file, up to the first that refuses; say whether one does, in a line.
 
@@ -158,21 +132,21 @@ def outcome_of(folder: Path, python: Path, tree: dict[str, Any]) -> str:
     with (folder / "params.yaml").open("w") as file:
         YAML().dump(tree, file)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "THAW_CACHE": str(folder / ".thaw")}
-    calls = [("check", ["--params", "params.yaml"])]
-    calls += [(stage, named(stage, *arguments)) for stage, arguments in commands(tree)]
-    for stage, arguments in calls:
-        if stage == "backbone" and (folder / arguments[-1]).exists():  # always the same
+    calls = {"check": Stage("stages.check", ["--params", "params.yaml"], []), **stages_of(tree)}
+    del calls["digits"]
+    for name, stage in calls.items():
+        if name.startswith("backbone") and (folder / stage.outs[0]).exists():  # always the same
             continue
-        command = [str(python / "python"), "-m", f"stages.{stage}", *arguments]
+        command = [str(python / "python"), "-m", stage.module, *stage.arguments]
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
         )
-        said = f"{json.dumps(tree)}\n{stage}: {done.stderr[-3000:]}"
+        said = f"{json.dumps(tree)}\n{name}: {done.stderr[-3000:]}"
         assert "Traceback" not in done.stderr, said
         if done.returncode:
             assert done.returncode == 1, said
             assert done.stderr.splitlines()[-1].startswith(("error: ", "  ", "mend ")), said
-            return f"refused by {stage}"
+            return f"refused by {name.partition('@')[0]}"
     for name in tree["variants"]:
         scores = json.loads((folder / "metrics" / f"{name}.json").read_text())
         for split in ("validation", "test"):
