@@ -12,7 +12,7 @@ from stages.manifest.splits import Member, assign
 from thaw.errors import UserError
 from thaw.formats.manifest import Row
 from thaw.formats.thumbnails import THUMBNAIL_SIDE, Thumbnails, thumbnail
-from thaw.images.decoding import UnreadableImageError, decode, used_bits
+from thaw.images.decoding import UnreadableImageError, decoding, used_bits
 from thaw.images.reading import found_at, read_image
 from thaw.params.dataset import Dataset
 from thaw.progress import progress
@@ -108,14 +108,13 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
     def read_one(file: Labelled) -> _Read:
         try:
             digest, source = read_image(folder, file.path)
-            image = decode(source, least=2 * THUMBNAIL_SIDE)
+            with decoding(source, least=2 * THUMBNAIL_SIDE) as image:
+                looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
+                return _Read(file, digest, "", looks, thumbnail(image), used_bits(source, image))
         except OSError as error:
             return _Read(file, reason=f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:
             return _Read(file, reason=str(error))
-        looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
-        bits = used_bits(source, image)
-        return _Read(file, digest, "", looks, thumbnail(image), bits)
 
     return on_all_cores(read_one, files)
 

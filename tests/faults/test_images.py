@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,9 @@ from tests.conftest import ROOT, named
 from tests.faults.conftest import Tried
 from tests.faults.fuzzing import corpus, encoded, mutated
 from thaw.errors import UserError
-from thaw.images.decoding import SCANS, UnreadableImageError, decode
+from thaw.images.decoding import SCANS, UnreadableImageError, decode, decoding
 from thaw.images.reading import read_image
+from thaw.threads import Budget
 
 PATIENCE = 30
 """Seconds for one file; the slowest takes a tenth of one."""
@@ -161,7 +163,9 @@ dataset:
 """
 
 
-def manifest_of(folder: Path, on_bad_image: str) -> tuple[subprocess.CompletedProcess[str], int, float]:
+def manifest_of(
+    folder: Path, on_bad_image: str, threads: int = 2
+) -> tuple[subprocess.CompletedProcess[str], int, float]:
     """Run the stage on a folder; return what it said, the most memory in megabytes, and the seconds of a processor."""
     params = folder.parent / "params.yaml"
     params.write_text(PARAMS.format(on_bad_image))
@@ -169,7 +173,8 @@ def manifest_of(folder: Path, on_bad_image: str) -> tuple[subprocess.CompletedPr
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = ["-m", "stages.manifest", *named("manifest", params, "dataset", folder, *written)]
     measured = (
-        "import runpy, sys; from tests.faults.fuzzing import peak_memory; sys.argv[0:] = sys.argv[2:]\n"
+        "import os, runpy, sys; from tests.faults.fuzzing import peak_memory; sys.argv[0:] = sys.argv[2:]\n"
+        f"os.cpu_count = lambda: {threads}\n"
         "try: runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
         "finally: print('peak', peak_memory())"
     )
@@ -239,6 +244,16 @@ class TestLimits:
         with pytest.raises(UnreadableImageError, match=f"more than {SCANS} scans"):
             decode(scans)
 
+    def test_threads_wait_while_others_have_as_many_pixels_as_may_be(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("thaw.images.decoding.DECODED", Budget(64 * 64))
+        data = encoded(Image.new("RGB", (64, 64)), "PNG")
+        with ThreadPoolExecutor(1) as pool:
+            with decoding(data) as image:
+                waiting = pool.submit(decode, data)
+                with pytest.raises(TimeoutError):
+                    waiting.result(0.2)
+            assert waiting.result(10).size == image.size
+
     def test_a_row_that_is_larger_than_an_image_may_be_is_refused(self, tmp_path: Path) -> None:
         with (tmp_path / "train_images.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(
@@ -278,7 +293,7 @@ class TestMemory:
         for number in range(8):
             colour = Image.new("RGBA", (9459, 9459), (number, 9, 9, 9))
             (data_set / "oak" / f"large {number}.png").write_bytes(encoded(colour, "PNG", compress_level=1))
-        done, peak, seconds = manifest_of(data_set, "fail")
+        done, peak, seconds = manifest_of(data_set, "fail", threads=8)
         assert done.returncode == 0, done.stderr
         assert peak < 2 * MOST
-        tried("image: at the limit of pixels", f"8 files, {os.cpu_count()} cores", f"{peak} MB, {seconds:.1f} s")
+        tried("image: at the limit of pixels", "8 files, 8 threads", f"{peak} MB, {seconds:.1f} s")

@@ -52,7 +52,7 @@ SCANS = 500
 STRIP = 2**22
 """Pixels that are handled at a time where several copies of them are made."""
 DECODED = Budget(2 * (Image.MAX_IMAGE_PIXELS or 0))
-"""Pixels of the images that all threads together decode at a time: as many as two of the largest have."""
+"""Pixels of the images that all threads together have at a time: as many as two of the largest have."""
 
 # Pillow refuses twice `MAX_IMAGE_PIXELS` and warns of less, but a warning cannot be made an error in one thread only.
 # What else it warns of does not change what is shown: entries of EXIF, further frames, how transparency is stored.
@@ -81,13 +81,21 @@ def decode(source: bytes | np.ndarray, least: int | None = None) -> Image.Image:
         UnreadableImageError: no bytes, no image in one of `FORMATS`, truncated or damaged, or of a mode with no
             agreed way to show it.
     """
+    with decoding(source, least) as image:
+        return image
+
+
+@contextmanager
+def decoding(source: bytes | np.ndarray, least: int | None = None) -> Iterator[Image.Image]:
+    """Yield what `decode` returns, in one of several threads: they wait for each other where images are large."""
     if isinstance(source, np.ndarray):
-        return Image.fromarray(source).convert("RGB")
+        yield Image.fromarray(source).convert("RGB")
+        return
     image = _open(source)
     if least:
         _draft(image, min(image.size) / least)
     with DECODED.taking(image.width * image.height):
-        return _load(image)
+        yield _load(image)
 
 
 def used_bits(source: bytes | np.ndarray, shown: Image.Image) -> int | None:
