@@ -6,6 +6,7 @@ part of the long form alone is marked `long_form`.
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tabulate import tabulate
@@ -50,19 +51,17 @@ def tried(request: pytest.FixtureRequest) -> Tried:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how often each came of what."""
+    """Print how often each came of what, and how often of all that a module tries."""
     counts: Counter[tuple[str, str, str]] = Counter()
+    totals: Counter[tuple[str, str]] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
             if getattr(report, "when", None) == "call":
-                counts.update(tuple(value) for name, value in report.user_properties if name == "fault")
-    if not counts:
-        return
-    outcomes = sorted({outcome for _, _, outcome in counts})
-    rows = [
-        [*tried, *(counts[*tried, outcome] or "" for outcome in outcomes)]
-        for tried in sorted({(what, how) for what, how, _ in counts})
-    ]
-    totals = [sum(counts[one] for one in counts if one[2] == outcome) for outcome in outcomes]
-    terminalreporter.section("faults that were tried")
-    terminalreporter.write_line(tabulate([*rows, ["all", "", *totals]], ["what", "how", *outcomes]))
+                found = [value for name, value in report.user_properties if name == "fault"]
+                counts.update(map(tuple, found))
+                totals.update((Path(report.fspath).name, outcome) for _, _, outcome in found)
+    if counts:
+        terminalreporter.section("faults that were tried")
+        for head, rows in ((("what", "how", "outcome", "times"), counts), (("all of", "outcome", "times"), totals)):
+            text = tabulate([[*key, times] for key, times in sorted(rows.items())], head)
+            terminalreporter.write_line(f"{text}\n")

@@ -129,7 +129,13 @@ def places_of(stage: str) -> list[str]:
     return sorted({str(Path(out).parent) for out in STAGES[stage].outs})
 
 
-WITHOUT_KERAS = ["manifest", "tensors@small"]
+WITHOUT_KERAS = ("manifest", "tensors@small")
+
+
+def each(*short: str) -> pytest.MarkDecorator:
+    """Have a test run for every stage in the long form, and for some in the short form."""
+    marks = {name: () if name in short else pytest.mark.long_form for name in STAGES}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks[name]) for name in STAGES])
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +158,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, is_full: bool) -> Iterator[B
             warm_python.write_client(python, f"\0{address}")
         made = Bench(folder, python if is_full else Path(sys.executable).parent, server.pid)
         try:
-            for name in each(is_full):
+            for name in STAGES if is_full else WITHOUT_KERAS:
                 done = made.stage(name)
                 assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
             yield made
@@ -160,84 +166,83 @@ def bench(tmp_path_factory: pytest.TempPathFactory, is_full: bool) -> Iterator[B
             server.kill()
 
 
-def each(is_full: bool) -> list[str]:
-    return list(STAGES) if is_full else WITHOUT_KERAS
-
-
 @needs_mounts
 class TestStages:
-    def test_a_full_disk_is_told_in_a_line_and_loses_nothing(self, bench: Bench, is_full: bool, tried: Tried) -> None:
-        for name in each(is_full):
-            for place in places_of(name):
-                for room in (0, 5000) if is_full else (5000 * (name == "tensors@small"),):
-                    line = assert_one_line(bench.stage(name, place, first_bytes(place, room)))
-                    assert place in line, (name, line)
-                    assert "No space left on device" in line, (name, line)
-                    assert "make room" in line, (name, line)
-                    tried(f"stage {name}", "full disk", "named")
+    @each(*WITHOUT_KERAS)
+    def test_a_full_disk_is_told_in_a_line_and_loses_nothing(
+        self, name: str, bench: Bench, is_full: bool, tried: Tried
+    ) -> None:
+        for place in places_of(name):
+            for room in (0, 5000) if is_full else (5000 * (name == "tensors@small"),):
+                line = assert_one_line(bench.stage(name, place, first_bytes(place, room)))
+                assert place in line, line
+                assert "No space left on device" in line, line
+                assert "make room" in line, line
+                tried(f"stage {name}", "full disk", "named")
 
-    def test_a_place_that_cannot_be_written_is_told_in_a_line(self, bench: Bench, is_full: bool, tried: Tried) -> None:
-        for name in each(is_full) if is_full else ["tensors@small"]:
-            for place in places_of(name):
-                line = assert_one_line(bench.stage(name, place, read_only(place)))
-                assert place in line, (name, line)
-                assert "Read-only file system" in line, (name, line)
-                tried(f"stage {name}", "read-only", "named")
+    @each("tensors@small")
+    def test_a_place_that_cannot_be_written_is_told_in_a_line(self, name: str, bench: Bench, tried: Tried) -> None:
+        for place in places_of(name):
+            line = assert_one_line(bench.stage(name, place, read_only(place)))
+            assert place in line, line
+            assert "Read-only file system" in line, line
+            tried(f"stage {name}", "read-only", "named")
 
     @pytest.mark.long_form
-    def test_a_full_folder_for_temporary_files_is_named(self, bench: Bench, tried: Tried) -> None:
+    @pytest.mark.parametrize(
+        "name", ["backbone@lite0", "features@bottleneck", "train@frozen_head", "train@half", "seeds@half"]
+    )
+    def test_a_full_folder_for_temporary_files_is_named(self, name: str, bench: Bench, tried: Tried) -> None:
         (bench.folder / "tmp").mkdir(exist_ok=True)
-        for name in ("backbone@lite0", "features@bottleneck", "train@frozen_head", "train@half", "seeds@half"):
-            shutil.rmtree(
-                bench.folder / ".thaw", ignore_errors=True
-            )  # so that nothing is kept of how OpenVINO has a network
-            done = bench.stage(name, "tmp", first_bytes("tmp", 8192), TMPDIR=str(bench.folder / "tmp"))
-            line = assert_one_line(done)
-            assert "TMPDIR" in line, (name, line)
-            tried(f"stage {name}", "full TMPDIR", "named")
+        # So that nothing is kept of how OpenVINO has a network.
+        shutil.rmtree(bench.folder / ".thaw", ignore_errors=True)
+        done = bench.stage(name, "tmp", first_bytes("tmp", 8192), TMPDIR=str(bench.folder / "tmp"))
+        assert "TMPDIR" in assert_one_line(done)
+        tried(f"stage {name}", "full TMPDIR", "named")
 
+    @each("tensors@small")
     @pytest.mark.parametrize("how", ["full", "read-only"])
-    def test_what_is_kept_to_save_time_is_not_needed(self, bench: Bench, how: str, is_full: bool, tried: Tried) -> None:
-        for name in each(is_full) if is_full else ["tensors@small"]:
-            before = bench.contents()
-            for is_there in (True, False):
-                if not is_there:
-                    shutil.rmtree(bench.folder / ".thaw", ignore_errors=True)
-                (bench.folder / ".thaw").mkdir(exist_ok=True)
-                mount = first_bytes(".thaw", 0) if how == "full" else read_only(".thaw")
-                done = bench.stage(name, ".thaw", mount)
-                assert done.returncode == 0, (name, done.stderr[-2000:])
-                assert "Traceback" not in done.stderr
-                tried(f"stage {name}", f"{how} cache", "the same bytes")
-            assert bench.contents() == before, name
-
-    def test_once_there_is_room_the_bytes_are_the_same(self, bench: Bench, is_full: bool) -> None:
+    def test_what_is_kept_to_save_time_is_not_needed(self, how: str, name: str, bench: Bench, tried: Tried) -> None:
         before = bench.contents()
-        for name in each(is_full) if is_full else ["tensors@small"]:
-            assert bench.stage(name).returncode == 0
+        for is_there in (True, False):
+            if not is_there:
+                shutil.rmtree(bench.folder / ".thaw", ignore_errors=True)
+            (bench.folder / ".thaw").mkdir(exist_ok=True)
+            mount = first_bytes(".thaw", 0) if how == "full" else read_only(".thaw")
+            done = bench.stage(name, ".thaw", mount)
+            assert done.returncode == 0, done.stderr[-2000:]
+            assert "Traceback" not in done.stderr
+            tried(f"stage {name}", f"{how} cache", "the same bytes")
         assert bench.contents() == before
+
+    @each("tensors@small")
+    def test_once_there_is_room_the_bytes_are_the_same(self, name: str, bench: Bench) -> None:
+        before = bench.contents()
+        assert bench.stage(name).returncode == 0
+        assert bench.contents() == before
+
+
+MODEL = "models/variants/half.keras"
+COMMANDS = {
+    "predict": ["predict", MODEL, "data/raw/images", "--out", "place/found.csv"],
+    "next": ["next", "data/raw/digits/0", "--model", MODEL, "--count", "3", "--out", "place/next.csv"],
+    **{
+        f"export {one}": ["export", MODEL, "--format", one, "--out", f"place/half{ending}"]
+        for one, ending in {"keras": ".keras", "onnx": ".onnx", "openvino": ".xml", "tflite": ".tflite"}.items()
+    },
+}
 
 
 @needs_mounts
 class TestCommands:
     @pytest.mark.long_form
-    def test_commands_tell_what_they_cannot_write(self, bench: Bench, tried: Tried) -> None:
-        model, thaw = "models/variants/half.keras", [str(bench.python / "python"), "-m", "commands"]
-        calls: dict[str, list[str]] = {
-            "predict": [*thaw, "predict", model, "data/raw/images", "--out", "place/found.csv"],
-            "next": [*thaw, "next", "data/raw/digits/0", "--model", model, "--count", "3", "--out", "place/next.csv"],
-            **{
-                f"export {one}": [*thaw, "export", model, "--format", one, "--out", f"place/half{ending}"]
-                for one, ending in {"keras": ".keras", "onnx": ".onnx", "openvino": ".xml", "tflite": ".tflite"}.items()
-            },
-        }
-        for name, call in calls.items():
-            for how, make in {"full": first_bytes("place", 0), "read-only": read_only("place")}.items():
-                (bench.folder / "place").mkdir(exist_ok=True)
-                done = bench.run(call, "place", make)
-                line = assert_one_line(done, "place")
-                assert line, name
-                tried(f"thaw {name}", how, "named")
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_commands_tell_what_they_cannot_write(self, name: str, bench: Bench, tried: Tried) -> None:
+        call = [str(bench.python / "python"), "-m", "commands", *COMMANDS[name]]
+        for how, make in {"full": first_bytes("place", 0), "read-only": read_only("place")}.items():
+            (bench.folder / "place").mkdir(exist_ok=True)
+            assert_one_line(bench.run(call, "place", make), "place")
+            tried(f"thaw {name}", how, "named")
 
     def test_nobody_takes_what_is_printed(self, bench: Bench, tried: Tried) -> None:
         done = bench.run(["sh", "-c", f"exec {' '.join(bench.command('tensors@small'))} > /dev/full"])

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import PARAMS, Project
 from tests.faults.conftest import Tried
 from tests.faults.test_kills import contents, locked
-from tests.toy import commit, dvc
+from tests.toy import commit, dvc, git
 
 pytestmark = [pytest.mark.slow, pytest.mark.long_form]
 
@@ -66,10 +66,8 @@ def test_two_clones(clones: list[Project], finished: Project, tried: Tried, tmp_
 
     at_once(clones, tmp_path / "rows", "dvc", "push", "--run-cache")
     third = Project(tmp_path / "third", finished.python)
-    shutil.copytree(clones[0].folder, third.folder, ignore=shutil.ignore_patterns("tmp"))
-    for entry in locked(third).values():
-        for out in (third.folder / one["path"] for one in entry["outs"] if not one["path"].startswith("metrics")):
-            shutil.rmtree(out) if out.is_dir() else out.unlink()
+    commit(clones[0])
+    git(tmp_path, "clone", "--quiet", str(clones[0].folder), str(third.folder))
     dvc(third, "config", "cache.dir", str(tmp_path / "another cache"))
     dvc(third, "pull", "--quiet")
     assert made_by(third) == wanted

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,7 @@ BASE["variants"]["fresh"] = {
     "head": [{"Dense": {"units": "classes", "activation": "softmax"}}],
     "fit": {"epochs": 1, "optimizer": {"Adam": {"learning_rate": 1e-3}}},
 }
+BASE["seeds"] = {"half": {"start": "variants/frozen_head", "inputs": "features/midway", "others": [1]}}
 BASE["cross_validation"] = {
     "frozen_head": {"start": "backbones/lite0", "inputs": "features/bottleneck", "folds": 3, "repeats": 1}
 }
@@ -88,6 +90,7 @@ EXTREMES: dict[str, tuple[Any, ...]] = {
     "evaluation.top_k": (2, 3, 10**6),
     "cross_validation.frozen_head.folds": (2, 3, 7),
     "cross_validation.frozen_head.repeats": (1, 2),
+    "seeds.half.others": ([2**32 - 1], [2, 1]),
     "label_issues.bottleneck": ({}, {"folds": 2}, {"folds": 10**6}, {"C": [1e-300, 1e300]}),
     "dataset.split": (
         {"method": "stratified", "test": 0.3, "validation": 0.3},
@@ -106,7 +109,7 @@ def extreme(number: int) -> dict[str, Any]:
     kept = chance.choice(["half", "full", "fresh"])
     tree["variants"] = {name: tree["variants"][name] for name in ("frozen_head", kept)}
     if kept != "half":
-        del tree["features"]["midway"]
+        del tree["features"]["midway"], tree["seeds"]["half"]
     there = [one for one in sorted(EXTREMES) if one.split(".")[1] in tree.get(one.split(".")[0], {})]
     there += [one for one in EXTREMES if one.startswith(("dataset", "evaluation"))]
     for address in chance.sample(sorted({*there}), 6):
@@ -154,12 +157,18 @@ def outcome_of(folder: Path, python: Path, tree: dict[str, Any]) -> str:
     return "ran"
 
 
-class TestExtremes:
-    @pytest.mark.long_form
-    def test_what_the_check_accepts_runs_or_says_in_a_line_why_not(
-        self, tmp_path: Path, warm: Path, tried: Tried
-    ) -> None:
-        draw_trees(tmp_path / "data" / "raw" / "trees")
-        (tmp_path / "constraints.txt").write_bytes((ROOT / "constraints.txt").read_bytes())
-        for number in range(100):
-            tried("params.yaml", "extreme", outcome_of(tmp_path, warm, extreme(number)))
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images and what else the stages read."""
+    folder = tmp_path_factory.mktemp("trees")
+    draw_trees(folder / "data" / "raw" / "trees")
+    shutil.copy(ROOT / "constraints.txt", folder)
+    return folder
+
+
+@pytest.mark.long_form
+@pytest.mark.parametrize("number", range(100))
+def test_what_the_check_accepts_runs_or_says_in_a_line_why_not(
+    number: int, trees: Path, warm: Path, tried: Tried
+) -> None:
+    tried("params.yaml", "extreme", outcome_of(trees, warm, extreme(number)))
