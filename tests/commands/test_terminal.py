@@ -46,6 +46,7 @@ NAMES = "苹果, яблоко, ябълка, تفاح, pomme dapi à l’ancienn
     [
         *(("thaw", f"stages.{name}", []) for name in STAGES),
         *((f"commands.{name}", "commands", [name]) for name in COMMANDS),
+        *(("thaw", module, []) for module in ("commands", "commands.leftovers", "commands.parameters")),
     ],
 )
 def test_ctrl_c_while_modules_are_imported_ends_a_process_without_a_word(awaited, module, arguments):
