@@ -13,6 +13,7 @@ import runpy
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -93,6 +94,7 @@ def _answer(connection: socket.socket) -> None:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
+        tempfile.tempdir = None  # which TMPDIR names
         sys.path[0] = folder
         sys.argv = ["-m", *arguments]
         try:

@@ -5,6 +5,8 @@ import os
 import resource
 import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,15 +46,25 @@ def test_who_may_not_remove_is_told_what_may_not_be_written(tmp_path: Path, monk
     assert caught.value.filename == str(tmp_path / "table.csv")
 
 
-def test_a_file_that_may_not_become_so_large_is_named(tmp_path: Path) -> None:
+@contextmanager
+def files_of(most: int) -> Iterator[None]:
+    """Let no file that is written have more bytes."""
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-        with pytest.raises(OSError, match="File too large") as caught, replacing(tmp_path / "rows.h5") as temporary:
-            temporary.write_bytes(bytes(2000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_file_that_may_not_become_so_large_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="File too large") as caught,
+        files_of(1000),
+        replacing(tmp_path / "rows.h5") as temporary,
+    ):
+        temporary.write_bytes(bytes(2000))
     assert explained(caught.value).startswith(f"{tmp_path / 'rows.h5'}: File too large; allow larger files")
 
 

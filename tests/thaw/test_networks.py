@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import http.server
 import re
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from tests.conftest import record
+from tests.thaw.test_files import files_of
 from thaw.backbones import lite
 from thaw.backbones.building import build_backbone
-from thaw.errors import UserError
+from thaw.errors import UserError, explained
 from thaw.files import sha256
 from thaw.images.normalization import Normalization
 from thaw.networks import models
@@ -241,6 +243,18 @@ def test_a_truncated_model_is_recognized(saved: Path, kept: int) -> None:
     saved.write_bytes(saved.read_bytes()[:kept])
     with pytest.raises(UserError, match=rf"{saved.name}: truncated or altered"):
         models.load(saved)
+
+
+def test_no_room_to_unpack_a_model_is_no_fault_of_its_file(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with pytest.raises(OSError, match="File too large") as caught, files_of(100):
+        models.load(saved)
+    assert explained(caught.value).startswith(f"{place}, the folder for temporary files: File too large")
+    assert not [*place.iterdir()]
 
 
 def test_a_missing_model_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.files import temporary_folder
+from thaw.files import OF_WRITING, temporary_folder
 from thaw.formats import model_file
 from thaw.formats.model_file import Record
 from thaw.images.normalization import Normalization
@@ -199,11 +200,23 @@ def _bounded(most: int) -> Iterator[None]:
         keras.layers.Layer.add_weight = add
 
 
+@contextmanager
+def _unpacking() -> Iterator[None]:
+    """Give Keras a folder of its own for temporary files: it unpacks models there, and leaves them if it fails."""
+    with temporary_folder() as folder:
+        former, tempfile.tempdir = tempfile.tempdir, str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = former
+
+
 def load(path: Path) -> tuple[keras.Model, Record]:
     """Load a model that `save` wrote, and what its file says about it.
 
     Raises:
         UserError: the file is missing, truncated or altered, or a weight is not finite.
+        OSError: there is no room for temporary files.
     """
     record = model_file.verify(path)
     with zipfile.ZipFile(path) as archive:
@@ -211,9 +224,11 @@ def load(path: Path) -> tuple[keras.Model, Record]:
             keras_hub()
         most = archive.getinfo(WEIGHTS).file_size if WEIGHTS in archive.namelist() else 0
     try:
-        with _bounded(most):
+        with _unpacking(), _bounded(most):
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises nearly everything of what nobody could have saved
+        if isinstance(error, OSError) and error.errno in OF_WRITING:
+            raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path}: no model that Keras loads in safe mode: {reason}") from None
     if weight := not_finite(model):
