@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.thaw.test_files import files_of
 from thaw.formats import thumbnails
 from thaw.formats.thumbnails import CELL, LEGEND, draw_grid, drawable
 
@@ -62,3 +63,11 @@ def test_a_picture_with_numbers_says_what_they_are(tmp_path: Path) -> None:
     np.testing.assert_allclose(told[: height - 8], plain[: height - 8], atol=8)
     assert told[height:].min() < 100
     assert told[:, -4:].min() > 200  # all of it
+
+
+def test_a_picture_whose_end_has_no_room_is_not_written(tmp_path: Path) -> None:
+    drawn(tmp_path, ["oak"], ["oak"])
+    before = (tmp_path / "grid.jpg").read_bytes()
+    with pytest.raises(OSError, match="File too large"), files_of(len(before) - 10):
+        drawn(tmp_path, ["oak"], ["oak"])
+    assert (tmp_path / "grid.jpg").read_bytes() == before

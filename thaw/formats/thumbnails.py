@@ -22,6 +22,10 @@ LEGEND = "class N: the font lacks its name, which has that number in class_distr
 def thumbnail(image: Image.Image) -> bytes:
     """Return a JPEG of an RGB image, which becomes as small, its longest side `THUMBNAIL_SIDE` pixels or fewer."""
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return _as_jpeg(image)
+
+
+def _as_jpeg(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
     return file.getvalue()
@@ -134,7 +138,8 @@ def draw_grid(
             _draw_text(draw, (left, top + line + CELL), caption, CELL)
         top += height
     with replacing(path) as temporary:
-        sheet.save(temporary, "JPEG", quality=85)
+        # Pillow itself would leave the end out without an error where the disk has room for a part only.
+        temporary.write_bytes(_as_jpeg(sheet))
 
 
 def _draw_text(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, most: int) -> None:
