@@ -209,6 +209,7 @@ class TestStages:
         shutil.rmtree(bench.folder / ".thaw", ignore_errors=True)
         done = bench.stage(name, "tmp", first_bytes("tmp", 8192), TMPDIR=str(bench.folder / "tmp"))
         assert "TMPDIR" in assert_one_line(done)
+        assert bench.stage(name).returncode == 0
         tried(f"stage {name}", "full TMPDIR", "named")
 
     @each("tensors@small")
