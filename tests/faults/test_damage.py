@@ -325,7 +325,7 @@ def test_what_a_remote_has_damaged_is_named(
             content, name = path.read_bytes(), hashlib.md5(path.read_bytes()).hexdigest()
             mine, theirs = (folder / "files" / "md5" / name[:2] / name[2:] for folder in (store, remote))
             for damage in (flipped, truncated, emptied) if is_full else (flipped,):
-                theirs.unlink(missing_ok=True)  # DVC removes what it finds empty
+                theirs.unlink(missing_ok=True)  # DVC may have found the damage, and removed it
                 theirs.write_bytes(damage(content, chance))
                 path.unlink()
                 mine.unlink(missing_ok=True)
