@@ -58,6 +58,10 @@ DECODED = Budget(2 * (Image.MAX_IMAGE_PIXELS or 0))
 # What else it warns of does not change what is shown: entries of EXIF, further frames, how transparency is stored.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# Pillow takes memory for pixels in blocks. Smaller ones the C library keeps for the thread that had them: eight threads
+# keep 2 GB more.
+Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
+
 
 class UnreadableImageError(Exception):
     """The bytes are not an image that can be shown; says why."""
@@ -95,7 +99,9 @@ def decoding(source: bytes | np.ndarray, least: int | None = None) -> Iterator[I
     if least:
         _draft(image, min(image.size) / least)
     with DECODED.taking(image.width * image.height):
-        yield _load(image)
+        shown = _load(image)
+        del image  # it may have its pixels, too
+        yield shown
 
 
 def used_bits(source: bytes | np.ndarray, shown: Image.Image) -> int | None:
