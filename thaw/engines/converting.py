@@ -74,12 +74,13 @@ def converted(function: Any) -> Graph:
     model = openvino.convert_model(function)
     # A custom gradient, as that of silu, leaves an unused Identity behind, which becomes a result of its own; where the
     # network ends in it, there are two results of the same name.
-    (own,) = (one.name for one in function.outputs)
+    (name,) = (one.name for one in function.outputs)
     results = model.get_results()
-    kept = next((one for one in results if own in one.output(0).get_names()), results[0])
-    for result in results:
-        if result is not kept:
-            model.remove_result(result)
+    if len(results) > 1:
+        own = [one for one in results if name in one.output(0).get_names()]
+        for result in results:
+            if result is not own[0]:
+                model.remove_result(result)
     with temporary_folder() as folder:
         path = folder / "model.xml"
         try:
