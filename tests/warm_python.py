@@ -10,13 +10,14 @@ import importlib
 import json
 import os
 import runpy
+import selectors
 import signal
 import socket
 import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from typing import NoReturn
 
 # A shell starts the interpreter, since a path with a space cannot stand behind #!; to Python, its line is a text.
 CLIENT = """#!/bin/sh
@@ -64,66 +65,87 @@ def serve(address: str) -> None:
         importlib.import_module(module)
     PIL.Image.init()
     gc.freeze()  # what is frozen is not looked at in the children, so that they share it
-    with socket.socket(socket.AF_UNIX) as server:
+    with socket.socket(socket.AF_UNIX) as server, selectors.DefaultSelector() as selector:
         server.bind(address)
         server.listen()
+        selector.register(server, selectors.EVENT_READ)
         print("ready", flush=True)
         while True:
-            connection, _ = server.accept()
-            if os.fork() == 0:
-                server.close()
-                if os.fork() == 0:  # the grandchild answers, so that the server never waits
-                    _answer(connection)
-                os._exit(0)
-            os.wait()
-            connection.close()
+            event = selector.select()[0][0]
+            if event.fileobj is server:
+                connection, _ = server.accept()
+                if child := _begun(connection):
+                    selector.register(connection, selectors.EVENT_READ, child)
+                    selector.register(os.pidfd_open(child), selectors.EVENT_READ, (child, connection))
+            elif isinstance(event.fileobj, socket.socket):
+                if not _forwarded(event.fileobj, event.data):
+                    selector.unregister(event.fileobj)
+            else:
+                child, connection = event.data
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                with suppress(OSError):  # who asked for it may have been killed
+                    connection.sendall(abs(code).to_bytes(1, "little"))
+                if connection in selector.get_map():
+                    selector.unregister(connection)
+                connection.close()
+                selector.unregister(event.fd)
+                os.close(event.fd)
 
 
-def _answer(connection: socket.socket) -> None:
+def _begun(connection: socket.socket) -> int | None:
+    """Return the process that runs what is asked for; None if whoever asks was killed before it had said what.
+
+    It is the only fork for a command: of so large a process, each takes 30 ms.
+    """
     head, descriptors, *_ = socket.recv_fds(connection, 8, 3)
-    length = int.from_bytes(head, "little")
-    request = b""
-    while len(request) < length:
-        request += connection.recv(length - len(request))
-    (option, module, *arguments), folder, environment = json.loads(request)
+    length, request = int.from_bytes(head, "little"), b""
+    while len(request) < length and (more := connection.recv(length - len(request))):
+        request += more
+    if not head or len(request) < length:
+        connection.close()
+        child = None
+    elif (child := os.fork()) == 0:
+        _run(descriptors, *json.loads(request))
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return child
+
+
+def _run(descriptors: list[int], words: list[str], folder: str, environment: dict[str, str]) -> NoReturn:
+    option, module, *arguments = words
     assert option == "-m"
-    child = os.fork()
-    if child == 0:
-        for standard, descriptor in enumerate(descriptors):
-            os.dup2(descriptor, standard)
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        tempfile.tempdir = None  # which TMPDIR names
-        sys.path[0] = folder
-        sys.argv = ["-m", *arguments]
-        try:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-            code = 0
-        except SystemExit as leaving:
-            if isinstance(leaving.code, str):
-                print(leaving.code, file=sys.stderr)
-            code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            code = 1
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    Thread(target=_forward, args=(connection, child), daemon=True).start()
-    _, status = os.waitpid(child, 0)
-    with suppress(OSError):  # who asked for it may have been killed
-        connection.sendall(os.waitstatus_to_exitcode(status).__abs__().to_bytes(1, "little"))
-    os._exit(0)
+    for standard, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    tempfile.tempdir = None  # which TMPDIR names
+    sys.path[0] = folder
+    sys.argv = ["-m", *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as leaving:
+        if isinstance(leaving.code, str):
+            print(leaving.code, file=sys.stderr)
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
-def _forward(connection: socket.socket, child: int) -> None:
-    """Send a process the signals that whoever asked for it gets, and SIGKILL where that was killed."""
-    with suppress(OSError):
-        while number := connection.recv(1):
-            os.kill(child, number[0])
-    with suppress(OSError):
-        os.kill(child, signal.SIGKILL)
+def _forwarded(connection: socket.socket, child: int) -> bool:
+    """Send a process the signal that whoever asked for it got; SIGKILL, and return False, where that was killed."""
+    try:
+        number = connection.recv(1)
+    except OSError:
+        number = b""
+    os.kill(child, number[0] if number else signal.SIGKILL)
+    return bool(number)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ in a fraction of the time that others take. It takes what to try as JSON, and gi
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -25,6 +26,8 @@ TRIAL_CLASSES = 2
 
 def main() -> None:
     """Try what standard input holds: a list of variants' and features' entries, each as `trial_problems` takes it."""
+    # Keras seeds its random numbers, too, where there is TensorFlow, and loads it for that, which takes 3 s.
+    sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
     print(json.dumps([list(trial_problems(**entry)) for entry in json.load(sys.stdin)]))
 
 
@@ -98,10 +101,28 @@ def _size(x: Any) -> str:
     return f"({', '.join(map(str, x.shape[1:]))})"
 
 
+@contextmanager
+def _shapes_alone() -> Iterator[None]:
+    """Have all weights be zeros, which are neither drawn nor copied: only shapes are of interest."""
+    layer = keras.layers.Layer
+    add, set_weights = layer.add_weight, layer.set_weights
+
+    def add_weight(self: Any, shape: Any = None, initializer: Any = None, **options: Any) -> Any:
+        return add(self, shape=shape, initializer="zeros", **options)
+
+    layer.add_weight, layer.set_weights = add_weight, lambda self, weights: None
+    try:
+        yield
+    finally:
+        layer.add_weight, layer.set_weights = add, set_weights
+
+
 @cache
 def _body(architecture: str, include_top: bool, height: int, width: int, pooling: str | None) -> keras.Model:
-    network = build_backbone(Backbone(architecture=architecture, weights="none", include_top=include_top))
-    return models.assemble(network, height, width, Normalization.of(pretrained_with(architecture) or "none"), pooling)
+    normalization = Normalization.of(pretrained_with(architecture) or "none")
+    with _shapes_alone():
+        network = build_backbone(Backbone(architecture=architecture, weights="none", include_top=include_top))
+        return models.assemble(network, height, width, normalization, pooling)
 
 
 if __name__ == "__main__":

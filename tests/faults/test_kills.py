@@ -184,7 +184,7 @@ def locked(project: Project) -> dict[str, dict]:
     return load_yaml(project.folder / "dvc.lock")["stages"]
 
 
-SHORT = "features@midway"
+SHORT = "tensors@small"
 """The one stage that is killed in the short form, too."""
 
 

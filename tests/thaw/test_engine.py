@@ -119,6 +119,15 @@ def test_an_error_while_reading_passes_through_and_the_engine_goes_on(any_engine
     assert len(any_engine(PIXELS)) == ROWS
 
 
+@pytest.mark.parametrize("activation", ["gelu", "hard_silu", "relu", "relu6", "silu"])  # those of the known networks
+def test_a_network_may_end_in_an_activation(activation: str) -> None:
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, activation="silu")(image)
+    model = keras.Model(image, keras.layers.Activation(activation)(keras.layers.Conv2D(4, 3)(x)))
+    rows = PIXELS[:, :8, :8]
+    assert relative(engine(model)(rows), model.predict(rows, verbose=0)) < 1e-5
+
+
 def test_the_part_behind_a_boundary_takes_its_activations(model: keras.Model) -> None:
     before, behind = engine(prefix(model, "block_2")), engine(tail(model, "block_2"))
     assert relative(behind(before(PIXELS)), model.predict(PIXELS, verbose=0)) < 1e-5

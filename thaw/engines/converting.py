@@ -72,12 +72,15 @@ def converted(function: Any) -> Graph:
 
     # Keras's own export takes three times as long to say the same.
     model = openvino.convert_model(function)
-    # A custom gradient, as that of silu, leaves an unused Identity behind, which becomes a result of its own.
-    (own,) = (one.name for one in function.outputs)
+    # A custom gradient, as that of silu, leaves an unused Identity behind, which becomes a result of its own; where the
+    # network ends in it, there are two results of the same name.
+    (name,) = (one.name for one in function.outputs)
     results = model.get_results()
-    for result in results if len(results) > 1 else ():
-        if own not in result.output(0).get_names():
-            model.remove_result(result)
+    if len(results) > 1:
+        own = [one for one in results if name in one.output(0).get_names()]
+        for result in results:
+            if result is not own[0]:
+                model.remove_result(result)
     with temporary_folder() as folder:
         path = folder / "model.xml"
         try:
