@@ -73,7 +73,8 @@ def small(tmp_path: Path, plain: Path) -> Project:
 @pytest.mark.slow
 @pytest.mark.long_form
 def test_an_installation_that_is_killed_is_made_anew(small: Project, kills: int, tried: Tried, tmp_path: Path) -> None:
-    environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels")}
+    # A pip that is killed leaves what it unpacked where temporary files are.
+    environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels"), "TMPDIR": str(tmp_path)}
     command = Command(small, ["make", "--silent", ".venv/installed", f"PYTHON={sys.executable}"], environment)
     installed = small.folder / ".venv"
 
