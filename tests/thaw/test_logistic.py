@@ -127,7 +127,7 @@ def test_probabilities_out_of_fold_are_those_of_models_without_the_fold() -> Non
     features, labels = clusters(3, 30, seed=1)
     folds = folds_of(labels, np.arange(90), count=3)
     folds[:4] = -1
-    (found,) = out_of_fold(features, labels, folds, [0.5])
+    (found,) = out_of_fold(features.copy(), labels, folds, [0.5])
     assert found.dtype == np.float32
     assert np.isnan(found[:4]).all()
     x = standardized(features)
@@ -145,7 +145,7 @@ def test_the_bytes_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         with threadpool_limits(cores):
             path = solve_path("fit.C", features, labels, units, [0.01, 1.0])
-            (out,) = out_of_fold(features, labels, folds_of(labels, units), [1.0])
+            (out,) = out_of_fold(features.copy(), labels, folds_of(labels, units), [1.0])
         found.add(
             (out.tobytes(), *((one.weights.tobytes(), one.bias.tobytes(), one.loss, one.cv_loss) for one in path))
         )

@@ -40,7 +40,7 @@ def resampled_macro_f1(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     by_taken = np.argsort(taken_for, kind="stable")
     scores = []
     for block in draws(len(labels)):
-        counts = _counts(kind[block], len(kinds))
+        counts = _counts(kind.take(block), len(kinds))
         hits = np.zeros((len(block), classes))
         hits[:, of_class[right]] = counts[:, right]
         sums = _by_class(counts, of_class, classes) + _by_class(counts[:, by_taken], taken_for[by_taken], classes)
@@ -70,9 +70,12 @@ def resampled_t(values: np.ndarray) -> np.ndarray:
     """
     found = []
     for block in draws(len(values)):
-        drawn = values[block]
-        off = drawn.mean(axis=1) - values.mean()
-        error = drawn.std(axis=1) / np.sqrt(len(values))
+        drawn = values.take(block)  # faster than an index where images are many
+        means = drawn.mean(axis=1, keepdims=True)
+        off = means[:, 0] - values.mean()
+        drawn -= means  # in place: `std` would take as much memory once more, and longer
+        drawn *= drawn
+        error = np.sqrt(drawn.mean(axis=1)) / np.sqrt(len(values))
         # All images of a resample may be alike; its mean is then off by infinitely many errors.
         without_spread = np.where(off == 0, 0, np.copysign(np.inf, off))
         found.append(np.divide(off, error, out=without_spread, where=error > 0))

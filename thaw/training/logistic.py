@@ -175,7 +175,7 @@ def out_of_fold(
     """Yield, for each C in ascending order, each row's class probabilities by the solution without its fold.
 
     Args:
-        features: float32 (rows, features).
+        features: float32 (rows, features); they are overwritten, so that they are in memory once.
         labels: ints (rows,), from 0 to classes - 1.
         folds: ints (rows,), as `folds_of` returns them: outside of each fold there are rows of every class.
         strengths: values of C, inverse strengths of the L2 penalty.
@@ -184,7 +184,7 @@ def out_of_fold(
         float32 (rows, classes); NaN for rows that are never held out.
     """
     with threadpool_limits(1):
-        rotated = _Rotated(features)
+        rotated = _Rotated(features, in_place=True)
         for _, solutions, _ in _path(rotated, labels, folds, strengths):
             yield softmax(_left_out(rotated, folds, solutions[1:]), axis=1)
 
@@ -192,12 +192,16 @@ def out_of_fold(
 class _Rotated:
     """Rows, standardized, in the basis of their covariance's eigenvectors.
 
+    Args:
+        features: float32 (rows, features).
+        in_place: whether they may be overwritten.
+
     Attributes:
         rows: float32 (rows, rank); the rank is the number of features, or of rows, if that is smaller.
         eigenvalues: float64 (rank,), the variance along each vector.
     """
 
-    def __init__(self, features: np.ndarray):
+    def __init__(self, features: np.ndarray, in_place: bool = False):
         count, width = features.shape
         first = features[:1].astype(np.float64)  # without it, a constant feature's deviation would not be 0
         (total,) = _sums(lambda part: ((features[part] - first).sum(axis=0),), count)
@@ -217,7 +221,7 @@ class _Rotated:
             self._basis = basis @ vectors
             self.rows = (triangle.T @ vectors).astype(np.float32)
         else:
-            self.rows = np.empty((count, width), np.float32)
+            self.rows = features if in_place else np.empty((count, width), np.float32)
 
             def products(part: slice) -> tuple[np.ndarray]:
                 self.rows[part] = standardized(part)
