@@ -13,7 +13,6 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
@@ -22,6 +21,9 @@ from benchmarks.measuring import Measured
 from thaw.formats.row_file import RowFile
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
+FILES = 100_000
+WIDE, TRAINED = 1280, 0.6
+"""Features of EfficientNet-Lite0, and the share of the images that are trained on."""
 CLASSES = 10
 SIDE = 8
 """Of the images, in pixels."""
@@ -205,7 +207,11 @@ STEPS: dict[str, tuple[str, Callable[[], None]]] = {
     "label issues: 5 folds, heads solved on each": ("stages.label_issues.__main__", _doubted),
     "report: two variants and label issues": ("stages.report.__main__", _reported),
 }
-"""By what is done: the module whose imports are no part of what it takes, and what does it."""
+"""By what is done, in their order: the module whose imports are no part of what it takes, and what does it."""
+
+
+DRIVER = [step for step in STEPS if step.startswith(("tensors", "features"))]
+"""Those in which nodes of a cluster may compute the rows: what this process holds is then the driver's memory."""
 
 
 def measure_step(name: str) -> dict[str, float]:
@@ -233,41 +239,95 @@ def _most_memory() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def measure_count(folder: Path, count: int) -> dict[str, dict[str, float]]:
-    """Run all steps on so many images, each in a process of its own, and return what each took; see `measure_step`."""
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "THAW_CACHE": str(folder / "cache")}
-    found = {}
-    for name in ("make", *STEPS):
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.million", name, str(count)],
-            cwd=folder,
-            env=environment,
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        if name != "make":
-            found[name] = json.loads(done.stdout.splitlines()[-1])
-            print(f"{count:,}: {name}: {found[name]}", flush=True)
+def measure_files(count: int) -> dict[str, float]:
+    """Make a folder of small files in the working directory, and return what it costs beside its images' bytes.
+
+    Returns:
+        Seconds of a processor that it takes to list the images (listing), and to look whether a file has changed
+        (look), as each stage that reads them does before and after; megabytes that the listing takes (peak).
+    """
+    from stages.manifest.layouts import listing
+    from thaw.files import unchanged
+    from thaw.params.dataset import Dataset, Split
+
+    for number in range(count):
+        file = Path("files", f"class {number % CLASSES}", f"{number // CLASSES}.jpg")
+        if number < CLASSES:
+            file.parent.mkdir(parents=True)
+        file.write_bytes(b"%d" % number)
+    dataset = Dataset(path="files", layout="class_folders", split=Split(method="stratified", test=0.2, validation=0.2))
+    before, began = _most_memory(), time.process_time()
+    listing(Path("files"), dataset)
+    listed, peak = time.process_time(), _most_memory() - before
+    with unchanged([Path("files")]):
+        pass
+    return {"listing": listed - began, "look": (time.process_time() - listed) / 2, "peak": peak}
+
+
+def in_a_process(folder: Path, name: str, count: int) -> dict[str, float]:
+    """Measure in a folder, by a process of its own; see `main`."""
+    root = Path(__file__).parents[1]
+    paths = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "THAW_CACHE": str(folder / "cache")}
+    command = [sys.executable, "-m", "benchmarks.million", name, str(count)]
+    done = subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{count:,}: {name}: {found}", flush=True)
     return found
 
 
-def measure(counts: tuple[int, ...] = COUNTS) -> Measured:
-    """Measure all steps with ever more images."""
-    found = {}
+def main(name: str, count: int) -> None:
+    """Do in the working directory what `in_a_process` wants: a step, `make` or `files`; print what it took as JSON."""
+    if name == "make":
+        make(Path(), count)
+    print(json.dumps({} if name == "make" else measure_files(count) if name == "files" else measure_step(name)))
+
+
+def measure(counts: tuple[int, ...] = COUNTS, files: int = FILES) -> Measured:
+    """Measure all steps with ever more images, each in a process of its own, and a folder of many files."""
+    found: dict[int, dict[str, dict[str, float]]] = {}
     for count in counts:
-        with TemporaryDirectory() as folder:
-            found[count] = measure_count(Path(folder), count)
-    return Measured([], table(found))
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            in_a_process(folder, "make", count)
+            found[count] = {step: in_a_process(folder, step, count) for step in STEPS}
+    with TemporaryDirectory() as name:
+        of_files = in_a_process(Path(name), "files", files)
+    return Measured([], words(found, files, of_files))
 
 
-def table(found: dict[int, dict[str, dict[str, float]]]) -> str:
-    raise NotImplementedError
+def words(found: dict[int, dict[str, dict[str, float]]], files: int, of_files: dict[str, float]) -> str:
+    """Return a table of what steps took by the number of images, and what follows from it."""
+    *_, fewer, most = counts = sorted(found)
+    lines = [
+        f"| seconds of a core, by images | {' | '.join(f'{count:,}' for count in counts)} | growth | clock | peak |",
+        f"| --- |{' ---: |' * (len(counts) + 3)}",
+    ]
+    for step in STEPS:
+        by_count = {count: found[count][step] for count in counts}
+        first, before, last = (by_count[count]["cpu"] for count in (counts[0], fewer, most))
+        growth = f"{(last - first) / (before - first):.1f}" if before > first else "–"
+        seconds = " | ".join(f"{one['cpu']:,.{2 if one['cpu'] < 10 else 0}f}" for one in by_count.values())
+        peak, imports = by_count[most]["peak"], by_count[most]["imports"]
+        clock = f"{by_count[most]['wall']:,.0f} s"
+        lines.append(f"| {step} | {seconds} | {growth} | {clock} | {peak:,.0f} MiB, {peak - imports:,.0f} of its own |")
+    of_driver = [
+        f"{step.partition(':')[0]} {found[fewer][step]['peak'] / found[counts[0]][step]['peak']:.2f}" for step in DRIVER
+    ]
+    minutes = sum(one["cpu"] for one in found[most].values()) / 60
+    return f"""{chr(10).join(lines)}
+
+Growth is from {fewer:,} to {most:,} images, without what {counts[0]:,} take: {most / fewer:g} is linear. Clock and peak
+are those of {most:,}, for which all of this takes {minutes:.0f} minutes of a core. Peak memory at {fewer:,} images, in
+times of that at {counts[0]:,}: {", ".join(of_driver)}.
+
+The first limit is the memory of a solved head, which holds the training images' features twice, and of label issues,
+which hold those of all images once: of a million images, with {WIDE:,} numbers each,
+{2 * TRAINED * 4 * WIDE / 1000:.1f} and {4 * WIDE / 1000:.1f} GB. What is trained by epochs reads rows from the disk.
+
+A folder of {files:,} files, in place of arrays or archives, takes {of_files["listing"]:.1f} s to list, in
+{of_files["peak"]:,.0f} MiB, and {of_files["look"]:.1f} s each time that a stage looks whether one has changed."""
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "make":
-        make(Path(), int(sys.argv[2]))
-    else:
-        print(json.dumps(measure_step(sys.argv[1])))
+    main(sys.argv[1], int(sys.argv[2]))

@@ -68,10 +68,8 @@ def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Pla
     if cluster:
         cluster.use(partial(decoder, wanted), decoder(wanted)[0])
     size, where = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", cluster or f"{os.cpu_count()} CPU cores"
-    unkept = "" if wanted.keep else ", which are not kept"
-    announce(
-        f"{entry}: {len(index.keys)} images to {size}{unkept}, on {where}; {store.count(index.keys)} were decoded before"
-    )
+    unkept, known = "" if wanted.keep else ", which are not kept", store.count(index.keys)
+    announce(f"{entry}: {len(index.keys)} images to {size}{unkept}, on {where}; {known} were decoded before")
     made_with = {
         **wanted.model_dump(exclude={"unlike_pretraining", "keep"}),
         "normalization": Normalization.of(wanted.normalization).to_json(),

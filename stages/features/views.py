@@ -68,7 +68,9 @@ class Views:
         of_train = [rows[part]] * (wanted.views - 1)
         views = [np.full_like(again, view) for view, again in enumerate(of_train, start=1)]
         self._rows = np.concatenate([rows[: part.stop], *of_train, rows[part.stop :]])
-        self._views = np.concatenate([np.zeros(part.stop, np.int32), *views, np.zeros(len(images) - part.stop, np.int32)])
+        self._views = np.concatenate(
+            [np.zeros(part.stop, np.int32), *views, np.zeros(len(images) - part.stop, np.int32)]
+        )
         self.keys = images.digests if wanted.views == 1 else images.digests[self._rows]
         """What each row is made of, in the order of the rows: SHA-256 of its pixels, or of them and the change."""
         for place in np.flatnonzero(self._views):

@@ -302,9 +302,7 @@ def _class_folders(inside: Contents, name: str, split: str | None) -> tuple[list
             of_class[label].append(path[len(above) :])
     for label, found in of_class.items():
         _require_images(inside.folder, name, label, split, found, len(classes) == 1)
-    return [
-        Labelled(above + one, label, split) for label, found in of_class.items() for one in found
-    ], beside
+    return [Labelled(above + one, label, split) for label, found in of_class.items() for one in found], beside
 
 
 def _require_images(

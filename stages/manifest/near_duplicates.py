@@ -58,7 +58,7 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
 
 
 def masks(images: int, most: int) -> list[np.uint64]:
-    """Return masks of bits, under one of which at least two hashes are the same that differ in no more than `most` bits.
+    """Return masks of bits: two hashes that differ in no more than `most` bits are the same under one of them or more.
 
     Args:
         images: how many hashes there are: those masks are chosen under which the fewest have to be compared.
@@ -76,7 +76,7 @@ def masks(images: int, most: int) -> list[np.uint64]:
 
 
 def _alike(hashes: np.ndarray, mask: np.uint64, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the places of the ones and of the others of pairs of hashes that agree under a mask, and nearly elsewhere."""
+    """Yield the places of pairs, the ones and the others, that agree under a mask, and in all but `most` bits."""
     order = np.argsort(hashes & mask)
     ordered = hashes[order]
     keys = ordered & mask

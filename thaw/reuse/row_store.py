@@ -104,7 +104,7 @@ class RowStore:
         )
 
     def _find(self, keys: np.ndarray) -> np.ndarray:
-        """Return where the row of each key is, of several the last, `PLACE` (rows,); the store is read once for them."""
+        """Return where the row of each key is, of several the last, `PLACE` (rows,); the store is read once for all."""
         if self._found and self._found[0] is keys:
             return self._found[1]
         places = np.full(len(keys), np.array((0, NOWHERE, 0), PLACE))
