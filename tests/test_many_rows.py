@@ -15,7 +15,7 @@ from stages import tensors
 from stages.manifest.near_duplicates import masks, similar_pairs
 from stages.tensors import index_of
 from thaw.errors import UserError
-from thaw.formats import thumbnails
+from thaw.formats import frames, thumbnails
 from thaw.formats.manifest import Row, manifest_rows, write_manifest
 from thaw.formats.predictions import Predictions, read_predictions, write_predictions
 from thaw.formats.thumbnails import reading_thumbnails, writing_thumbnails
@@ -59,7 +59,8 @@ def test_the_index_takes_its_columns_and_not_the_manifests_rows(
     assert bytes_a_row(prepare) < 2 * (64 + len("oak/000000.jpg") + 1 + 4)  # as a list, a row takes 400
 
 
-def test_predictions_are_written_and_read_row_by_row(tmp_path: Path) -> None:
+def test_predictions_are_written_and_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "ROWS_AT_A_TIME", 100)
     classes = [str(number) for number in range(40)]
 
     def said(count: int) -> Predictions:
@@ -75,7 +76,9 @@ def test_predictions_are_written_and_read_row_by_row(tmp_path: Path) -> None:
         return lambda: read_predictions(tmp_path / "full.csv")
 
     assert bytes_a_row(prepare_writing) < 40  # of 40 numbers as text, one takes 60
+
     assert bytes_a_row(prepare_reading) < 3 * 8 * len(classes)
+    np.testing.assert_array_equal(frames.frame(tmp_path / "full.csv").iloc[:, 3:], said(MANY).probabilities.round(9))
 
 
 def test_thumbnails_are_the_zip_file_that_zipfile_writes_in_a_tenth_of_its_memory(
