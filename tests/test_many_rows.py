@@ -78,7 +78,11 @@ def test_predictions_are_written_and_read_row_by_row(tmp_path: Path, monkeypatch
     assert bytes_a_row(prepare_writing) < 40  # of 40 numbers as text, one takes 60
 
     assert bytes_a_row(prepare_reading) < 3 * 8 * len(classes)
-    np.testing.assert_array_equal(frames.frame(tmp_path / "full.csv").iloc[:, 3:], said(MANY).probabilities.round(9))
+    prepare_reading(MANY)
+    table, read = frames.frame(tmp_path / "full.csv"), read_predictions(tmp_path / "full.csv")
+    assert table["path"].tolist() == read.paths == said(MANY).paths
+    np.testing.assert_array_equal(table.iloc[:, 3:], read.probabilities)
+    np.testing.assert_allclose(read.probabilities, said(MANY).probabilities, rtol=1e-8)
 
 
 def test_thumbnails_are_the_zip_file_that_zipfile_writes_in_a_tenth_of_its_memory(
