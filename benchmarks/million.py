@@ -32,6 +32,8 @@ SIGNAL = 20
 """Grey levels by which the classes differ, in noise of all levels: a head tells most of the images apart."""
 VARIANTS = {"weak": 1e-5, "strong": 1.0}
 """By name, C of the head."""
+BACKBONE = {"architecture": "EfficientNetLite0", "weights": "none"}
+"""What its file says; it holds a smaller network."""
 PARAMS = {
     "dataset": {
         "path": "images",
@@ -40,7 +42,7 @@ PARAMS = {
         "split": {"method": "given", "validation": 0.25},
     },
     "tensors": {"tiny": {"pixels": [SIDE, SIDE], "resize": "stretch", "normalization": "torch"}},
-    "backbones": {"tiny": {"architecture": "EfficientNetLite0", "weights": "none"}},
+    "backbones": {"tiny": BACKBONE},
     "features": {"tiny": {"tensors": "tiny", "backbone": "tiny", "layer": "top", "pooling": "avg"}},
     "variants": {
         name: {
@@ -81,7 +83,7 @@ def make(folder: Path, count: int) -> None:
     keras.utils.set_random_seed(0)
     pixels = keras.Input((None, None, 3))
     network = keras.Model(pixels, keras.layers.Conv2D(FEATURES, SIDE)(pixels), name="tiny")
-    models.save(network, folder / "tiny.keras", BackboneRecord({**PARAMS["backbones"]["tiny"]}))
+    models.save(network, folder / "tiny.keras", BackboneRecord(BACKBONE))
 
 
 def _listed() -> None:

@@ -119,7 +119,7 @@ def decode_all(folder: Path, listed: Iterable[Listed], tensors: Tensors) -> Iter
     Raises:
         UserError: a file is not what it was when the manifest was written.
     """
-    images = on_all_cores(lambda one: decoded(folder, *one, *size_of(tensors)), listed)
+    images = on_all_cores(lambda one: decoded(folder, one[0], one[1], *size_of(tensors)), listed)
     while batch := list(islice(images, batch_of(tensors))):
         yield np.stack(batch)
 

@@ -67,7 +67,7 @@ def masks(images: int, most: int) -> list[np.uint64]:
 
     def comparisons(parts: int) -> float:
         bits = BITS * (parts - most) // parts
-        return math.comb(parts, most) * (SORTING * images + images**2 / 2 ** (bits + 1))
+        return math.comb(parts, most) * (SORTING * images + images**2 / 2.0 ** (bits + 1))
 
     parts = min(range(most, min(most + MOST_IN_A_KEY, BITS) + 1), key=comparisons) if most else 1
     # Neighbouring bits, which often agree together, are in different parts.
