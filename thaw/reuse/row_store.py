@@ -137,14 +137,15 @@ class RowStore:
 
     def _complete(self, keys: np.ndarray, compute: Compute, part: slice) -> Iterator[np.ndarray]:
         places = self._find(keys)
+        is_missing = places["segment"] == NOWHERE
         start, stop, _ = part.indices(len(keys))
-        computed = self._computed(keys, start + np.flatnonzero(places["segment"][part] == NOWHERE), compute)
+        computed = self._computed(keys, start + np.flatnonzero(is_missing[start:stop]), compute)
         count = rows_at_a_time(self.row_bytes)
         for first in range(start, stop, count):
             rows = np.empty((min(count, stop - first), *self.shape), self.dtype)
             for place in range(len(rows)):
                 number = first + place
-                if places["segment"][number] == NOWHERE:
+                if is_missing[number]:
                     rows[place] = next(computed)
                 elif not self._read(places[number], rows[place : place + 1]):
                     rows[place] = next(self._computed(keys, np.array([number]), compute))
@@ -160,14 +161,15 @@ class RowStore:
 
     def _entries(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the keys of stored rows, and where these are, in the order of time, many at a time."""
-        waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        waiting, count = list[tuple[np.ndarray, np.ndarray]](), 0
         for number, path in enumerate(self._segments):
             with suppress(OSError):
                 for entries in self._read_entries(path, number):
                     waiting.append(entries)
-                    if sum(len(keys) for keys, _ in waiting) >= ENTRIES_AT_A_TIME:
+                    count += len(entries[0])
+                    if count >= ENTRIES_AT_A_TIME:
                         yield _joined(waiting)
-                        waiting = []
+                        waiting, count = [], 0
         if waiting:
             yield _joined(waiting)
 
