@@ -41,7 +41,7 @@ lint: .venv/installed-dev
 experiments:
 	dvc exp show --only-changed --drop '[^:]*/[^:]*$$|.*_(low|high|min|max)$$|Created|State|Executor'
 
-# Takes three quarters of an hour.
+# Takes an hour and a half, half of it for a million images.
 bench: .venv/installed-dev
 	python -m benchmarks
 

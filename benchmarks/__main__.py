@@ -28,6 +28,7 @@ SECTIONS = {
     "solver": "Solving a linear head",
     "variants": "A whole recipe",
     "growth": "More images",
+    "million": "A million images",
     "prediction": "Using a model",
     "labels": "Labels",
     "gpu": "On a GPU",

@@ -60,7 +60,7 @@ def main(
     said = {split: _predicted(scorer, rows, split, record.classes, model, digest) for split in splits}
     scores = {split: _scores(one, rows, split, wanted.top_k) for split, one in said.items()}
     scored, keys = said["test"], rows.index.keys[rows.index.splits["test"]]
-    draw_mistakes(mistakes, scored, [key.decode() for key in keys], thumbnails)
+    draw_mistakes(mistakes, scored, keys, thumbnails)
     # By the split that says most of how optimistic the scores are.
     chosen_on = next((split for split in ("test", "validation", "train") if split in record.chosen_on), "train")
     write_metrics(metrics, {"chosen_on": chosen_on, **scores, "parameters": record.parameters})
@@ -122,19 +122,26 @@ def _scores(said: Predictions, rows: RowFile, split: str, k: int) -> dict[str, A
     return scores
 
 
-def draw_mistakes(mistakes: Path, predicted: Predictions, digests: list[str], thumbnails: Path) -> None:
-    """Draw the test images that are taken for another class, those with the least probability of their own first."""
+def draw_mistakes(mistakes: Path, predicted: Predictions, keys: np.ndarray, thumbnails: Path) -> None:
+    """Draw the test images that are taken for another class, those with the least probability of their own first.
+
+    Args:
+        mistakes: where to.
+        predicted: of the test images.
+        keys: their digests, as `Index.keys` has them.
+        thumbnails: of all images.
+    """
     wrong = np.flatnonzero(predicted.probabilities.argmax(axis=1) != predicted.labels)
     of_own_class = predicted.probabilities[wrong, predicted.labels[wrong]]
     worst = wrong[np.argsort(of_own_class, kind="stable")][: PICTURES * 3]
-    title = f"{len(wrong)} of {len(digests)} test images are taken for another class; the worst first"
+    title = f"{len(wrong)} of {len(keys)} test images are taken for another class; the worst first"
     names = drawable(predicted.classes)
     with reading_thumbnails(thumbnails) as pictures:
         drawn = []
         for image in worst:
             guess = int(predicted.probabilities[image].argmax())
             caption = f"{names[guess]} ({predicted.probabilities[image, guess]:.0%})"
-            drawn.append((pictures[digests[image]], f"{caption}\nis {names[predicted.labels[image]]}"))
+            drawn.append((pictures[keys[image].decode()], f"{caption}\nis {names[predicted.labels[image]]}"))
     starts = range(0, max(len(drawn), 1), PICTURES)
     rows = [(title if start == 0 else "", drawn[start : start + PICTURES]) for start in starts]
     draw_grid(mistakes, rows, predicted.classes)

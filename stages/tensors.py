@@ -1,14 +1,15 @@
 """Decode and resize every image of the manifest, once: to keep its pixels, or to know what they are."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 import numpy as np
 
-from thaw.formats.manifest import Row, class_names, read_manifest, splits_of
+from thaw.formats.manifest import SPLITS, Row, manifest_rows
 from thaw.formats.row_file import Index, Origin, row_digests
 from thaw.formats.row_writer import writing
 from thaw.images.decoded import decode, decoded, stored
@@ -27,6 +28,10 @@ BATCH = 32
 BATCHES_IN_A_CHUNK = 8
 DIGEST = (64,)
 """Shape of what is stored of an image whose pixels are not kept: their SHA-256, as ASCII characters."""
+ROWS_AT_A_TIME = 4096
+"""Of the manifest."""
+Listed = tuple[str, str]
+"""An image's path below the data set's folder, and the SHA-256 that the manifest has of it."""
 Image = tuple[str, bytes | np.ndarray]
 """Where it lies, for messages, and the image as it is stored."""
 
@@ -54,8 +59,7 @@ def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Pla
         UserError: a file cannot be read, or the cluster cannot be used.
     """
     wanted = read_entry(params, entry, Tensors)
-    rows, shape = read_manifest(manifest), (*wanted.pixels, 3)
-    index = index_of(rows)
+    index, shape = index_of(manifest_rows(manifest)), (*wanted.pixels, 3)
     # Pixels are stored before the normalization, and the split and the classes are no part of them.
     way = [wanted.pixels, wanted.resize, wanted.interpolation, DECODER]
     made_of = fingerprint("stages.tensors", *way, *([] if wanted.keep else ["digests"]))
@@ -64,17 +68,15 @@ def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Pla
     if cluster:
         cluster.use(partial(decoder, wanted), decoder(wanted)[0])
     size, where = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", cluster or f"{os.cpu_count()} CPU cores"
-    unkept = "" if wanted.keep else ", which are not kept"
-    announce(
-        f"{entry}: {len(rows)} images to {size}{unkept}, on {where}; {store.count(index.keys)} were decoded before"
-    )
+    unkept, known = "" if wanted.keep else ", which are not kept", store.count(index.keys)
+    announce(f"{entry}: {len(index.keys)} images to {size}{unkept}, on {where}; {known} were decoded before")
     made_with = {
         **wanted.model_dump(exclude={"unlike_pretraining", "keep"}),
         "normalization": Normalization.of(wanted.normalization).to_json(),
     }
 
     def compute(missing: np.ndarray) -> Iterator[np.ndarray]:
-        images = [rows[number] for number in missing]
+        images = ((index.paths[number].decode(), index.keys[number].decode()) for number in missing)
         if cluster:
             return cluster.stream(chunks(folder, images, wanted))
         return (made_of_pixels(batch, wanted) for batch in decode_all(folder, images, wanted))
@@ -82,22 +84,34 @@ def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Pla
     return Plan(index.keys, store, compute), index, Origin(made_with)
 
 
-def index_of(rows: list[Row]) -> Index:
-    """Return the index of a file with one row for each of a manifest's."""
-    classes = class_names(rows)
-    number = {name: index for index, name in enumerate(classes)}
+def index_of(rows: Iterable[Row]) -> Index:
+    """Return the index of a file with one row for each of a manifest's, which are gone through once."""
+    keys, numbers = bytearray(), bytearray()
+    paths, groups = list[np.ndarray](), list[np.ndarray]()
+    classes, splits = dict[int, str](), Counter[str]()
+    rows = iter(rows)
+    while some := [*islice(rows, ROWS_AT_A_TIME)]:
+        keys += np.array([row.sha256.encode() for row in some], "S64").tobytes()
+        numbers += np.array([row.number for row in some], np.int32).tobytes()
+        paths.append(np.array([row.path.encode() for row in some]))
+        groups.append(np.array([row.group.encode() for row in some]))
+        classes |= {row.number: row.label for row in some}
+        splits.update(row.split for row in some)
+    ends = accumulate(splits[split] for split in SPLITS)
     return Index(
-        keys=np.array([row.sha256.encode() for row in rows], dtype="S64"),
-        paths=np.array([row.path.encode() for row in rows]),
-        labels=np.array([number[row.label] for row in rows], dtype=np.int32),
-        groups=np.array([row.group.encode() for row in rows]),
-        classes=classes,
-        splits=splits_of(rows),
+        keys=np.frombuffer(keys, "S64"),
+        paths=np.concatenate(paths),
+        labels=np.searchsorted(sorted(classes), np.frombuffer(numbers, np.int32)).astype(np.int32),
+        groups=np.concatenate(groups),
+        classes=tuple(classes[number] for number in sorted(classes)),
+        splits={
+            split: slice(end - splits[split], end) for split, end in zip(SPLITS, ends, strict=True) if splits[split]
+        },
     )
 
 
-def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.ndarray]:
-    """Yield the pixels of each row's image, in order, decoded on all cores, some at a time.
+def decode_all(folder: Path, listed: Iterable[Listed], tensors: Tensors) -> Iterator[np.ndarray]:
+    """Yield the pixels of images, in order, decoded on all cores, some at a time.
 
     Yields:
         uint8 arrays (images, height, width, 3), RGB.
@@ -105,17 +119,17 @@ def decode_all(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[np.n
     Raises:
         UserError: a file is not what it was when the manifest was written.
     """
-    images = on_all_cores(lambda row: decoded(folder, row.path, row.sha256, *size_of(tensors)), rows)
+    images = on_all_cores(lambda one: decoded(folder, one[0], one[1], *size_of(tensors)), listed)
     while batch := list(islice(images, batch_of(tensors))):
         yield np.stack(batch)
 
 
-def chunks(folder: Path, rows: list[Row], tensors: Tensors) -> Iterator[list[Image]]:
-    """Yield the images of rows as they are stored, some megabytes at a time: what a node of a cluster decodes."""
+def chunks(folder: Path, listed: Iterable[Listed], tensors: Tensors) -> Iterator[list[Image]]:
+    """Yield images as they are stored, some megabytes at a time: what a node of a cluster decodes."""
     most = BATCHES_IN_A_CHUNK * batch_of(tensors)
     chunk: list[Image] = []
     size = 0
-    for one in on_all_cores(lambda row: stored(folder, row.path, row.sha256), rows):
+    for one in on_all_cores(lambda one: stored(folder, *one), listed):
         chunk.append(one)
         size += len(one[1]) if isinstance(one[1], bytes) else one[1].nbytes
         if size >= CHUNK_BYTES or len(chunk) == most:

@@ -1,10 +1,11 @@
 """Check params.yaml as a whole, before a stage takes its own entry from it."""
 
+from collections import Counter
 from pathlib import Path
 
 from stages.check.checking import check_params
 from thaw.errors import UserError
-from thaw.formats.manifest import manifest_by, read_manifest
+from thaw.formats.manifest import manifest_by, manifest_rows
 from thaw.machine import backend
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.dataset import Dataset
@@ -22,10 +23,10 @@ def main(params: Path, manifest: Path | None = None) -> None:
     if manifest:
         if manifest_by(manifest) != read_entry(params, "dataset", Dataset).digest:
             raise UserError(f"{manifest}: of another data set, or split, than {params} has; run `dvc repro`")
-        images = [(row.label, row.group or (row.path,)) for row in read_manifest(manifest)]
+        images = Counter((row.label, row.group or None) for row in manifest_rows(manifest))
         for name in read_yaml(params)["cross_validation"]:
             entry = f"cross_validation.{name}"
-            read_entry(params, entry, CrossValidation).require(entry, images)
+            read_entry(params, entry, CrossValidation).require(entry, images.elements())
 
 
 if __name__ == "__main__":

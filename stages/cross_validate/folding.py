@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.stats import t
-from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 
 from stages.cross_validate.solved import Images, SolvedFolds
 from thaw.errors import UserError
@@ -15,6 +15,7 @@ from thaw.formats.row_file import RowFile
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.variants import Solver, Variant
 from thaw.scoring.scoring import CONFIDENCE, wilson
+from thaw.training.logistic import GroupFolds
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _folds(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarray
 def _grouped_folds(images: Images, wanted: CrossValidation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     random = np.random.RandomState(wanted.seed)  # another draw for each repeat, as RepeatedStratifiedKFold has it
     for _ in range(wanted.repeats):
-        partition = StratifiedGroupKFold(n_splits=wanted.folds, shuffle=True, random_state=random)
+        partition = GroupFolds(n_splits=wanted.folds, shuffle=True, random_state=random)
         yield from partition.split(images.labels, images.labels, images.units)
 
 
@@ -125,7 +126,7 @@ def _units_apart(
     folds = min(wanted.folds, int(np.bincount(labels).max()), len(np.unique(units)))
     possible = []
     if folds > 1:
-        partition = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=wanted.seed)
+        partition = GroupFolds(n_splits=folds, shuffle=True, random_state=wanted.seed)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The least populated class")  # a choice can do without a class
             divided = list(partition.split(inside, labels, units))

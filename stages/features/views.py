@@ -64,11 +64,13 @@ class Views:
     def __init__(self, images: RowFile, wanted: Features):
         self._images, self._wanted = images, wanted
         self._pixels: Values = images if images.images is None else FromImages(images, images.images)
-        rows, part = np.arange(len(images)), images.index.splits["train"]
+        rows, part = np.arange(len(images), dtype=np.int32), images.index.splits["train"]
         of_train = [rows[part]] * (wanted.views - 1)
         views = [np.full_like(again, view) for view, again in enumerate(of_train, start=1)]
         self._rows = np.concatenate([rows[: part.stop], *of_train, rows[part.stop :]])
-        self._views = np.concatenate([np.zeros(part.stop, int), *views, np.zeros(len(images) - part.stop, int)])
+        self._views = np.concatenate(
+            [np.zeros(part.stop, np.int32), *views, np.zeros(len(images) - part.stop, np.int32)]
+        )
         self.keys = images.digests if wanted.views == 1 else images.digests[self._rows]
         """What each row is made of, in the order of the rows: SHA-256 of its pixels, or of them and the change."""
         for place in np.flatnonzero(self._views):

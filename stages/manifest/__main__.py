@@ -6,7 +6,7 @@ from pathlib import Path
 from stages.manifest.collecting import collect
 from thaw.files import write_csv
 from thaw.formats.manifest import SPLITS, Row, class_names, write_manifest
-from thaw.formats.thumbnails import Thumbnails, draw_grid, drawable, writing_thumbnails
+from thaw.formats.thumbnails import Thumbnails, draw_grid, drawable, reading_thumbnails, writing_thumbnails
 from thaw.params.dataset import Dataset
 from thaw.params.reading import read_entry
 from thaw.stage import announce, run
@@ -35,8 +35,9 @@ def main(
     announce(f"manifest: reading the images in {folder} on the CPU")
     with writing_thumbnails(thumbnails) as pictures:
         found = collect(folder, dataset, pictures)
-        draw_samples(samples, found.rows, pictures)
     rows = found.rows
+    with reading_thumbnails(thumbnails) as drawn:
+        draw_samples(samples, rows, drawn)
     write_manifest(manifest, rows, dataset.digest)
     write_csv(skipped, ["path", "reason"], [[one.path, one.reason] for one in found.skipped])
     write_csv(

@@ -11,7 +11,7 @@ from stages.manifest.near_duplicates import components, perceptual_hash, similar
 from stages.manifest.splits import Member, assign
 from thaw.errors import UserError
 from thaw.formats.manifest import Row
-from thaw.formats.thumbnails import THUMBNAIL_SIDE, Thumbnails, thumbnail
+from thaw.formats.thumbnails import THUMBNAIL_SIDE, ThumbnailWriter, thumbnail
 from thaw.images.decoding import UnreadableImageError, decoding, used_bits
 from thaw.images.reading import found_at, read_image
 from thaw.params.dataset import Dataset
@@ -55,7 +55,7 @@ class _Read:
     """How many of 16 bits a channel it uses; None if it has fewer."""
 
 
-def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collection:
+def collect(folder: Path, dataset: Dataset, thumbnails: ThumbnailWriter) -> Collection:
     """Find, read and split the images of a data set, and keep a thumbnail of each.
 
     Every image is read and decoded once, so that later stages can rely on it.
@@ -69,15 +69,17 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
     first: dict[str, _Read] = {}
     bad, repeated = listed.beside, []
     contradicted: set[str] = set()
-    groups: dict[str, set[str]] = {}  # of all files with a digest, those that are left out too
+    groups: dict[str, set[str]] = {}  # where there are any: of all files with a digest, those that are left out too
     for one in progress(_read_all(folder, files, dataset), len(files), "reading images"):
         if one.reason:
             bad.append(Skipped(one.file.path, one.reason))
             continue
-        thumbnails.add(one.digest, one.thumbnail)
+        if one.digest not in first:
+            thumbnails.add(one.digest, one.thumbnail)
         one = replace(one, thumbnail=b"")  # which is on the disk now, not in memory
         twin = first.setdefault(one.digest, one)
-        groups.setdefault(one.digest, set()).update([one.file.group] if one.file.group else [])
+        if one.file.group:
+            groups.setdefault(one.digest, set()).add(one.file.group)
         if twin.file.label != one.file.label:
             contradicted.add(one.digest)
             bad.append(Skipped(one.file.path, f"the same bytes as {twin.file.path}, which is in another class"))
@@ -96,7 +98,7 @@ def collect(folder: Path, dataset: Dataset, thumbnails: Thumbnails) -> Collectio
     bad += [Skipped(first[digest].file.path, "the same bytes as a file in another class") for digest in contradicted]
     usable = sorted((one for digest, one in first.items() if digest not in contradicted), key=lambda one: one.file.path)
     if dataset.split.method == "given":
-        require_whole_groups(folder, ((group, one.file) for one in usable for group in groups[one.digest]))
+        require_whole_groups(folder, ((group, one.file) for one in usable for group in groups.get(one.digest, ())))
     rows, pairs = _split(usable, groups, listed.classes, dataset)
     bits = [one.used_bits for one in usable if one.used_bits is not None]
     return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs, listed.notes, bits)
@@ -130,7 +132,9 @@ def _split(
         )
     leaders: dict[str, int] = {}
     same = [
-        (leaders.setdefault(group, place), place) for place, one in enumerate(usable) for group in groups[one.digest]
+        (leaders.setdefault(group, place), place)
+        for place, one in enumerate(usable)
+        for group in groups.get(one.digest, ())
     ]
     component = components(
         len(usable),
@@ -139,7 +143,7 @@ def _split(
     )
     names: dict[int, str] = {}
     for one, number in zip(usable, component, strict=True):
-        names.setdefault(int(number), min(groups[one.digest], default=one.file.path))
+        names.setdefault(int(number), min(groups.get(one.digest, ()), default=one.file.path))
     alone = np.bincount(component, minlength=1)[component] == 1 if len(usable) else np.empty(0, bool)
     members = [
         Member(one.file.path, one.file.label, one.digest, str(number), one.file.split)

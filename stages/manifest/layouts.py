@@ -294,19 +294,19 @@ def _class_folders(inside: Contents, name: str, split: str | None) -> tuple[list
         raise UserError(
             f"{inside.folder / name}: expected a folder for each class, found none{_other_layout([*entries])}"
         )
-    of_class: dict[str, list[PurePosixPath]] = {label: [] for label in classes}
-    for path in map(PurePosixPath, inside.files):
-        if path.is_relative_to(name) and (below := path.relative_to(name)).name != below.as_posix():
-            of_class[below.parts[0]].append(below)
+    of_class: dict[str, list[str]] = {label: [] for label in classes}
+    above = _below(name, "x").removesuffix("x")
+    for path in inside.files:
+        label, _, image = path[len(above) :].partition("/") if path.startswith(above) else ("", "", "")
+        if image:
+            of_class[label].append(path[len(above) :])
     for label, found in of_class.items():
         _require_images(inside.folder, name, label, split, found, len(classes) == 1)
-    return [
-        Labelled(_below(name, one.as_posix()), label, split) for label, found in of_class.items() for one in found
-    ], beside
+    return [Labelled(above + one, label, split) for label, found in of_class.items() for one in found], beside
 
 
 def _require_images(
-    folder: Path, name: str, label: str, split: str | None, found: list[PurePosixPath], is_only_class: bool
+    folder: Path, name: str, label: str, split: str | None, found: list[str], is_only_class: bool
 ) -> None:
     """Raise a UserError unless what was found in a folder can be the images of one class.
 
@@ -319,7 +319,7 @@ def _require_images(
         is_only_class: there is no other class folder.
     """
     place = folder / name / label
-    folders = {one.parts[1] for one in found if len(one.parts) > 2}
+    folders = {one.split("/")[1] for one in found if one.count("/") > 1}
     if not found:
         raise UserError(f"{place}: no images in this class; add some or remove the folder")
     if len({SPLIT_WORDS[one.lower()] for one in folders if one.lower() in SPLIT_WORDS}) > 1:
@@ -327,7 +327,7 @@ def _require_images(
             f"{place}: the folders in this class are those of splits, which would be mixed; put them outside, "
             f"as <split>/{label}, and set dataset.split: {{method: given, folders: ...}}"
         )
-    if is_only_class and len(folders) > 1 and all(len(one.parts) > 2 for one in found):
+    if is_only_class and len(folders) > 1 and all(one.count("/") > 1 for one in found):
         key = f"dataset.path: {place}" if split is None else f"dataset.split.folders.{split}: {_below(name, label)}"
         mend = f"set {key}" if split or place.is_dir() else "unpack it, and pack that folder by `thaw pack`"
         raise UserError(f"{folder / name}: the only folder is {label!r}, and classes seem to be in there: {mend}")

@@ -3,6 +3,7 @@
 import io
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +132,17 @@ def _read_predictions(
 ) -> dict[str, Predictions]:
     """Return each variant's predictions, all of the images that a manifest has for a split; or, of validation, none."""
     wanted = [row for row in images if row.split == split]
+    paths, classes = [row.path for row in wanted], [*class_names(images)]
     read = {}
     for name in variants:
         path = folder / f"{name}.csv"
-        one = read[name] = read_predictions(path)
-        labels = [one.classes[label] for label in one.labels]
-        are_there = one.paths == [row.path for row in wanted] and labels == [row.label for row in wanted]
-        if one.classes != [*class_names(images)] or not (are_there or (split == "validation" and not one.paths)):
+        one = read_predictions(path)
+        are_there = one.paths == paths and all(
+            one.classes[label] == row.label for label, row in zip(one.labels.tolist(), wanted, strict=True)
+        )
+        if one.classes != classes or not (are_there or (split == "validation" and not one.paths)):
             raise UserError(f"{path}: of other images than {manifest}; run `dvc repro`")
+        read[name] = replace(one, paths=paths if are_there else [])  # not the same texts again for each variant
     return read
 
 
@@ -153,9 +157,10 @@ def _require_models(folder: Path, found: dict[str, Predictions], wanted: dict[st
 
 def _read_issues(path: Path, manifest: Path, images: list[Row]) -> list[LabelIssue]:
     """Return label issues, all of images and labels that a manifest has."""
-    labels = {(row.path, row.label) for row in images}
     issues = read_label_issues(path)
-    if any((one.path, one.given) not in labels for one in issues):
+    labels: dict[str, str | None] = dict.fromkeys(one.path for one in issues)
+    labels |= {row.path: row.label for row in images if row.path in labels}
+    if any(labels[one.path] != one.given for one in issues):
         raise UserError(f"{path}: of other images than {manifest}; run `dvc repro`")
     return issues
 

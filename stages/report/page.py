@@ -309,7 +309,8 @@ def _suspected_labels(contents: Contents, pictures: Thumbnails) -> dict[str, Mar
     Raises:
         UserError: they are other images than the manifest's.
     """
-    rows = {row.path: row for row in contents.manifest}
+    paths = {one.path for issues in contents.label_issues.values() for one in issues}
+    rows = {row.path: row for row in contents.manifest if row.path in paths}
     parts = [
         tag(
             "p",
@@ -331,7 +332,7 @@ def _suspected_labels(contents: Contents, pictures: Thumbnails) -> dict[str, Mar
             )
             for one in suspected[:SUSPECTED]
         )
-        told = f"{_count(len(suspected), 'label')} of {_count(len(rows), 'image')} suspected{which}."
+        told = f"{_count(len(suspected), 'label')} of {_count(len(contents.manifest), 'image')} suspected{which}."
         parts.append(tag("article", tag("h3", name), tag("p", told), tag("div", *shown, class_="pictures")))
     return {"Suspected labels": joined(*parts)} if contents.label_issues else {}
 

@@ -103,7 +103,13 @@ def test_what_lies_in_archives_is_what_files_were(folder: Path, layout: str, kin
 
 def decode(folder: Path, rows: list[Any]) -> Any:
     yield from np.concatenate(
-        list(decode_all(folder, rows, Tensors(pixels=[6, 5], resize="pad", normalization="none")))
+        list(
+            decode_all(
+                folder,
+                [(row.path, row.sha256) for row in rows],
+                Tensors(pixels=[6, 5], resize="pad", normalization="none"),
+            )
+        )
     )
 
 
@@ -313,7 +319,13 @@ def test_an_archive_that_changes_under_way_is_a_bad_file(folder: Path) -> None:
         file.seek(600)
         file.write(os.urandom(40))
     with pytest.raises(UserError, match=r"gnu\.tar: .*png: changed since the manifest was written; run `dvc repro`"):
-        list(decode_all(folder, rows, Tensors(pixels=[6, 5], resize="pad", normalization="none")))
+        list(
+            decode_all(
+                folder,
+                [(row.path, row.sha256) for row in rows],
+                Tensors(pixels=[6, 5], resize="pad", normalization="none"),
+            )
+        )
     (folder / "gnu.tar").unlink()
     with pytest.raises(OSError, match="No such file"):
         read_image(folder, rows[0].path)

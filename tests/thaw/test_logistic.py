@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
 from thaw.errors import UserError
 from thaw.training import logistic
-from thaw.training.logistic import best, folds_of, out_of_fold, solve_path
+from thaw.training.logistic import GroupFolds, best, folds_of, out_of_fold, solve_path
 
 Examples = tuple[np.ndarray, np.ndarray]
 
@@ -127,7 +128,7 @@ def test_probabilities_out_of_fold_are_those_of_models_without_the_fold() -> Non
     features, labels = clusters(3, 30, seed=1)
     folds = folds_of(labels, np.arange(90), count=3)
     folds[:4] = -1
-    (found,) = out_of_fold(features, labels, folds, [0.5])
+    (found,) = out_of_fold(features.copy(), labels, folds, [0.5])
     assert found.dtype == np.float32
     assert np.isnan(found[:4]).all()
     x = standardized(features)
@@ -135,6 +136,18 @@ def test_probabilities_out_of_fold_are_those_of_models_without_the_fold() -> Non
         held_out = folds == fold
         expected = reference(x[~held_out], labels[~held_out], 0.5).predict_proba(x[held_out])
         np.testing.assert_allclose(found[held_out], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_folds_of_groups_are_those_of_scikit_learn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    count, classes = int(random.integers(60, 300)), int(random.integers(2, 12))
+    labels = np.concatenate([np.arange(classes), random.integers(0, classes, count)])
+    groups = random.integers(0, int(random.integers(20, count)), len(labels))
+    expected = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, groups)
+    found = GroupFolds(5, shuffle=True, random_state=seed).split(labels, labels, groups)
+    for (_, one), (_, other) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_bytes_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +158,7 @@ def test_the_bytes_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         with threadpool_limits(cores):
             path = solve_path("fit.C", features, labels, units, [0.01, 1.0])
-            (out,) = out_of_fold(features, labels, folds_of(labels, units), [1.0])
+            (out,) = out_of_fold(features.copy(), labels, folds_of(labels, units), [1.0])
         found.add(
             (out.tobytes(), *((one.weights.tobytes(), one.bias.tobytes(), one.loss, one.cv_loss) for one in path))
         )

@@ -1,6 +1,7 @@
 """What the stages write, as tables of pandas: for notebooks and scripts, no stage needs it."""
 
 import json
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ TABLES = (
     ["images", "confidence", "accuracy", "accuracy_low", "accuracy_high"],
 )
 """Columns of tables that always have the same; predictions, learning curves and scores by seed begin with some."""
+ROWS_AT_A_TIME = 4096
 CURVE = ["step"]
 TEXT = {
     *("path", "label", "split", "sha256", "group", "reason", "class", "actual", "predicted"),
@@ -72,13 +74,16 @@ def frame(path: Path | str) -> pandas.DataFrame:
 def _table(path: Path) -> pandas.DataFrame:
     with path.open(encoding="utf-8", newline="") as file:
         table = parse_csv(file)
-        names, rows = table.columns, [*table.rows]
-    begins = names[: len(FIXED)] == FIXED and all(name.startswith(PROBABILITY) for name in names[len(FIXED) :])
-    begins |= names[:1] == CURVE or names[: len(BY_SEED)] == BY_SEED
-    if not (names in TABLES or begins):
-        raise ValueError
-    kinds = {name: str if name in TEXT else int if name in WHOLE else float for name in names}
-    return pandas.DataFrame(rows, columns=names).astype(kinds)
+        names = table.columns
+        begins = names[: len(FIXED)] == FIXED and all(name.startswith(PROBABILITY) for name in names[len(FIXED) :])
+        begins |= names[:1] == CURVE or names[: len(BY_SEED)] == BY_SEED
+        if not (names in TABLES or begins):
+            raise ValueError
+        kinds = {name: str if name in TEXT else int if name in WHOLE else float for name in names}
+        parts = list[pandas.DataFrame]()
+        while (rows := [*islice(table.rows, ROWS_AT_A_TIME)]) or not parts:  # as text, they take ten times the memory
+            parts.append(pandas.DataFrame(rows, columns=names).astype(kinds))
+    return pandas.concat(parts, ignore_index=True)
 
 
 def _scores(path: Path) -> pandas.DataFrame:

@@ -9,7 +9,7 @@ from thaw.files import DIGITS, reading_csv, write_csv
 LABEL_ISSUE_COLUMNS = ["path", "given", "suggested", "quality", "suspected"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelIssue:
     """An image that seems to show another class than its own."""
 

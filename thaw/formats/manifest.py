@@ -1,5 +1,6 @@
 """The manifest: one row per usable image, and the rules that decide which are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -57,17 +58,28 @@ def read_manifest(path: Path, is_bound: bool = False) -> list[Row]:
     Raises:
         UserError: the file is missing, damaged, or was not written by `write_manifest`.
     """
+    return [*manifest_rows(path, is_bound)]
+
+
+def manifest_rows(path: Path, is_bound: bool = False) -> Iterator[Row]:
+    """Yield the rows of a manifest, of which there may be a million; whether it is damaged is known behind the last.
+
+    Args:
+        is_bound: the file is known to be what it was; see `parse_csv`.
+
+    Raises:
+        UserError: as `read_manifest`.
+    """
     with reading_csv(path, is_bound) as table:
         if table.columns != MANIFEST_COLUMNS:
             raise ValueError
-        # Many rows share their class, their split and their group.
-        rows = [
-            Row(image, intern(label), intern(split), sha256, intern(group), int(number))
-            for image, label, number, split, sha256, group in table.rows
-        ]
-    if not rows:
+        is_empty = True
+        for image, label, number, split, sha256, group in table.rows:
+            is_empty = False
+            # Many rows share their class, their split and their group.
+            yield Row(image, intern(label), intern(split), sha256, intern(group), int(number))
+    if is_empty:
         raise damaged(path)
-    return rows
 
 
 def manifest_by(path: Path) -> str:
@@ -83,15 +95,3 @@ def manifest_by(path: Path) -> str:
 def class_names(rows: list[Row]) -> tuple[str, ...]:
     """Return the classes in the order of their numbers."""
     return tuple(label for _, label in sorted({(row.number, row.label) for row in rows}))
-
-
-def splits_of(rows: list[Row]) -> dict[str, slice]:
-    """Return where each split lies in rows that are sorted as in a manifest.
-
-    >>> splits_of([Row("1.jpg", "oak", "train", ""), Row("2.jpg", "oak", "train", ""), Row("3.jpg", "oak", "test", "")])
-    {'train': slice(0, 2, None), 'test': slice(2, 3, None)}
-    """
-    names = [row.split for row in rows]
-    return {
-        split: slice(names.index(split), names.index(split) + names.count(split)) for split in SPLITS if split in names
-    }

@@ -1,5 +1,6 @@
 """The table of a variant's predictions for the images of a split, one row per image."""
 
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +36,13 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     >>> read_predictions(Path("full.csv")).probabilities
     array([[0.25, 0.75]])
     """
-    names = predictions.classes
-    rows = [
-        [image, names[label], names[int(row.argmax())], *(f"{value:.9g}" for value in row)]
-        for image, label, row in zip(predictions.paths, predictions.labels, predictions.probabilities, strict=True)
-    ]
+    names, guesses = predictions.classes, predictions.probabilities.argmax(axis=1)
+    rows = (
+        [image, names[label], names[guess], *(f"{value:.9g}" for value in row.tolist())]
+        for image, label, guess, row in zip(
+            predictions.paths, predictions.labels, guesses, predictions.probabilities, strict=True
+        )
+    )
     write_csv(path, [*FIXED, *(PROBABILITY + name for name in names)], rows, predictions.model)
 
 
@@ -56,13 +59,16 @@ def read_predictions(path: Path, is_bound: bool = False) -> Predictions:
         if table.columns[: len(FIXED)] != FIXED:
             raise ValueError
         classes = [name.removeprefix(PROBABILITY) for name in table.columns[len(FIXED) :]]
-        rows = list(table.rows)
+        number = {name: number for number, name in enumerate(classes)}
+        paths, labels, probabilities = list[str](), array("q"), array("d")
+        for path_of_image, label, _, *values in table.rows:
+            paths.append(path_of_image)
+            labels.append(number[label])
+            probabilities.extend(map(float, values))
         return Predictions(
-            paths=[row[0] for row in rows],
-            labels=np.array([classes.index(row[1]) for row in rows], int),
-            probabilities=np.array([[float(value) for value in row[len(FIXED) :]] for row in rows], float).reshape(
-                len(rows), len(classes)
-            ),
+            paths=paths,
+            labels=np.array(labels, int),
+            probabilities=np.array(probabilities, float).reshape(len(paths), len(classes)),
             classes=classes,
             model=table.by,
         )

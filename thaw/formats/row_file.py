@@ -240,5 +240,5 @@ def digest_of(header: str, columns: dict[str, np.ndarray]) -> str:
     for name in sorted(columns):
         column = columns[name]
         content.update(f"{name} {column.dtype.str} {column.shape}".encode())
-        content.update(np.ascontiguousarray(column).tobytes())
+        content.update(np.ascontiguousarray(column).data)
     return content.hexdigest()

@@ -1,6 +1,6 @@
 """`cross_validation.<name>`: how a variant is trained anew on parts of the images."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 
 from pydantic import Field
@@ -29,26 +29,30 @@ class CrossValidation(Entry):
 
         Args:
             entry: the address in params.yaml, for the message.
-            images: the class of each, and what group it is of: one of its own, where it stands alone.
+            images: the class of each, and what group it is of; None where it stands alone.
 
         Raises:
             UserError: it names the smallest class and the most folds that are possible.
         """
-        counts: dict[str, int] = defaultdict(int)
+        counts, alone = Counter[str](), Counter[str]()
         groups: dict[str, set[Hashable]] = defaultdict(set)
         for label, group in images:
             counts[label] += 1
-            groups[label].add(group)
-        smallest = min(sorted(groups), key=lambda label: len(groups[label]))
-        count, most = counts[smallest], len(groups[smallest])
+            if group is None:
+                alone[label] += 1
+            else:
+                groups[label].add(group)
+        apart = {label: alone[label] + len(groups[label]) for label in sorted(counts)}
+        smallest = min(apart, key=apart.__getitem__)
+        count, most = counts[smallest], apart[smallest]
         # One has to be left out, one held out and one fitted; a half of 3 may be 1, which cannot be both of these.
         needed = max(self.folds, 4 if self.folds == 2 else LEAST)
         if most >= needed:
             return
-        apart = "images" if most == count else "groups of images"
+        kind = "images" if most == count else "groups of images"
         has = f"{count} image{'s' * (count != 1)}" + (f" in {most} group{'s' * (most != 1)}" if most != count else "")
         possible = f"at most {most} folds are" if most >= LEAST else "no number of folds is"
         raise UserError(
-            f"{entry}.folds: {self.folds} folds need {needed} {apart} of each class, and "
+            f"{entry}.folds: {self.folds} folds need {needed} {kind} of each class, and "
             f"class {smallest!r} has {has}: {possible} possible; or add images, or leave {entry} out"
         )

@@ -31,7 +31,10 @@ HEADER = struct.Struct("<8sII")
 """`MAGIC`, the number of rows, the CRC-32 of the entries."""
 MAGIC = b"thawrows"
 ENTRY = np.dtype([("key", "S64"), ("crc", "<u4")])
-PLACE = np.dtype([("key", "S64"), ("crc", "<u4"), ("segment", "<u4"), ("offset", "<u8")])
+PLACE = np.dtype([("crc", "<u4"), ("segment", "<i4"), ("offset", "<u8")])
+"""Of a row; its segment is `NOWHERE` if it is not stored."""
+NOWHERE = -1
+ENTRIES_AT_A_TIME = 2**14
 Compute = Callable[[np.ndarray], Iterator[np.ndarray]]
 
 
@@ -69,16 +72,12 @@ class RowStore:
         self._segments: list[Path] = []
         with suppress(OSError):  # rows that cannot be listed or read, or that are removed meanwhile, are only missing
             self._segments = sorted(self._folder.glob("*.rows"))
-        places = [np.empty(0, PLACE)]
-        for number, path in enumerate(self._segments):
-            with suppress(OSError):
-                places += self._read_entries(path, number)
-        found = np.concatenate(places)
-        self._places = found[np.argsort(found["key"], kind="stable")]
+        self._found: tuple[np.ndarray, np.ndarray] | None = None
+        """Keys that were looked for, and where their rows are."""
 
     def count(self, keys: np.ndarray) -> int:
         """Return how many of the keys have a row in the store."""
-        return int((self._find(keys) >= 0).sum())
+        return int((self._find(keys)["segment"] != NOWHERE).sum())
 
     def require_room(self, count: int) -> None:
         """Have all rows kept, of which there are to be `count`: one that cannot be is an error from now on.
@@ -105,11 +104,23 @@ class RowStore:
         )
 
     def _find(self, keys: np.ndarray) -> np.ndarray:
-        """Return where each key is among the places, the last where there are several; -1 where there is none."""
-        last = np.searchsorted(self._places["key"], keys, side="right") - 1
-        return np.where((last >= 0) & (self._places["key"][last] == keys), last, -1) if len(self._places) else last
+        """Return where the row of each key is, of several the last, `PLACE` (rows,); the store is read once for all."""
+        if self._found and self._found[0] is keys:
+            return self._found[1]
+        places = np.full(len(keys), np.array((0, NOWHERE, 0), PLACE))
+        order = np.argsort(keys, kind="stable")
+        for entries, of_entries in self._entries():
+            at = np.searchsorted(keys, entries, sorter=order)
+            new = np.arange(len(entries))
+            while len(new):  # once, but for rows that are wanted several times
+                new = new[at[new] < len(keys)]
+                new = new[keys[order[at[new]]] == entries[new]]
+                places[order[at[new]]] = of_entries[new]
+                at += 1
+        self._found = keys, places
+        return places
 
-    def complete(self, keys: np.ndarray, compute: Compute) -> Iterator[np.ndarray]:
+    def complete(self, keys: np.ndarray, compute: Compute, part: slice = slice(None)) -> Iterator[np.ndarray]:
         """Yield the rows of keys, in order, some at a time: from the store, or computed and then stored.
 
         Reading, computing and storing go on while the caller uses the rows.
@@ -117,23 +128,26 @@ class RowStore:
         Args:
             keys: of the rows, (rows,) of 64 bytes each.
             compute: takes the numbers of the keys whose rows are missing, in order; yields the rows in batches.
+            part: those of the keys whose rows are wanted; all by default.
 
         Yields:
             Arrays (rows, *shape).
         """
-        return ahead(self._complete(keys, compute))
+        return ahead(self._complete(keys, compute, part))
 
-    def _complete(self, keys: np.ndarray, compute: Compute) -> Iterator[np.ndarray]:
+    def _complete(self, keys: np.ndarray, compute: Compute, part: slice) -> Iterator[np.ndarray]:
         places = self._find(keys)
-        computed = self._computed(keys, np.flatnonzero(places < 0), compute)
+        is_missing = places["segment"] == NOWHERE
+        start, stop, _ = part.indices(len(keys))
+        computed = self._computed(keys, start + np.flatnonzero(is_missing[start:stop]), compute)
         count = rows_at_a_time(self.row_bytes)
-        for first in range(0, len(keys), count):
-            rows = np.empty((min(count, len(keys) - first), *self.shape), self.dtype)
+        for first in range(start, stop, count):
+            rows = np.empty((min(count, stop - first), *self.shape), self.dtype)
             for place in range(len(rows)):
                 number = first + place
-                if places[number] < 0:
+                if is_missing[number]:
                     rows[place] = next(computed)
-                elif not self._read(self._places[places[number]], rows[place : place + 1]):
+                elif not self._read(places[number], rows[place : place + 1]):
                     rows[place] = next(self._computed(keys, np.array([number]), compute))
             yield rows
 
@@ -145,8 +159,22 @@ class RowStore:
             done += len(batch)
             yield from batch
 
-    def _read_entries(self, path: Path, segment: int) -> Iterator[np.ndarray]:
-        """Yield where rows are, up to where the file is damaged or ends within a record."""
+    def _entries(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the keys of stored rows, and where these are, in the order of time, many at a time."""
+        waiting, count = list[tuple[np.ndarray, np.ndarray]](), 0
+        for number, path in enumerate(self._segments):
+            with suppress(OSError):
+                for entries in self._read_entries(path, number):
+                    waiting.append(entries)
+                    count += len(entries[0])
+                    if count >= ENTRIES_AT_A_TIME:
+                        yield _joined(waiting)
+                        waiting, count = [], 0
+        if waiting:
+            yield _joined(waiting)
+
+    def _read_entries(self, path: Path, segment: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the keys of rows, and where these are, up to where the file is damaged or ends within a record."""
         with path.open("rb") as file:
             end = os.fstat(file.fileno()).st_size
             while len(header := file.read(HEADER.size)) == HEADER.size:
@@ -156,11 +184,10 @@ class RowStore:
                 content = file.read(count * ENTRY.itemsize)
                 if zlib.crc32(content, self._made_of) != crc:
                     return
-                places = np.empty(count, PLACE)
-                places[["key", "crc"]] = np.frombuffer(content, ENTRY)
-                places["segment"] = segment
+                entries, places = np.frombuffer(content, ENTRY), np.empty(count, PLACE)
+                places["crc"], places["segment"] = entries["crc"], segment
                 places["offset"] = file.tell() + np.arange(count) * self.row_bytes
-                yield places
+                yield entries["key"], places
                 file.seek(count * self.row_bytes, os.SEEK_CUR)
 
     def _read(self, place: np.void, row: np.ndarray) -> bool:
@@ -216,8 +243,12 @@ class Plan:
 
     def rows(self, part: slice = slice(None)) -> Iterator[np.ndarray]:
         """Yield the rows of a part of the keys, in order, some at a time; arrays (rows, *shape)."""
-        first = part.indices(len(self.keys))[0]
-        return self.store.complete(self.keys[part], lambda missing: self.compute(missing + first))
+        return self.store.complete(self.keys, self.compute, part)
+
+
+def _joined(several: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    keys, places = (np.concatenate(column) for column in zip(*several, strict=True))
+    return keys, places
 
 
 def _opened(path: Path) -> BinaryIO:
