@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import ctypes
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +37,22 @@ def test_one_module_alone_speaks_to_tensorflow_and_jax() -> None:
     graph = grimp.build_graph("stages", "thaw", include_external_packages=True, cache_dir=None)
     for library in ("tensorflow", "jax"):
         assert graph.find_modules_that_directly_import(library) == {"thaw.networks.backend"}
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="GNU's C library alone keeps memory")
+def test_memory_that_is_freed_is_taken_again() -> None:
+    library, size = ctypes.CDLL(None), 2**26
+    library.malloc.restype = ctypes.c_void_p
+
+    def page_faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        place = ctypes.c_void_p(library.malloc(ctypes.c_size_t(size)))
+        library.memset(place, 1, ctypes.c_size_t(size))
+        library.free(place)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    page_faults()
+    assert sum(page_faults() for _ in range(10)) < size / resource.getpagesize() / 2
 
 
 WITHOUT_TENSORFLOW = """

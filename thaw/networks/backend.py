@@ -1,6 +1,7 @@
 """Keras and the backend that it computes on, TensorFlow or JAX: the only module that speaks to either."""
 
 import atexit
+import ctypes
 import gc
 import math
 import os
@@ -15,6 +16,8 @@ from thaw.machine import HAS_NVIDIA, backend, cpu
 
 LARGEST_CONSTANT = 2**14
 """Numbers in it."""
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Of mallopt: how many free bytes are kept, and how many arrays may lie outside of the heap, which are not."""
 
 
 @contextmanager
@@ -45,6 +48,19 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+def _keep_memory() -> None:
+    """Have the C library keep memory that is freed for what is needed next.
+
+    A training's arrays come and go with each of its steps. Where the system takes them back, and gives them again page by
+    page, a third of the time goes into that.
+    """
+    keep = getattr(ctypes.CDLL(None), "mallopt", None)  # GNU's alone has it
+    if keep:
+        keep(M_MMAP_MAX, 0)
+        keep(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_keep_memory()
 # TensorFlow greets every process with lines about CUDA and CPU instructions, and offers no way to stop them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if HAS_NVIDIA:
