@@ -51,8 +51,8 @@ def quiet() -> Iterator[None]:
 def _keep_memory() -> None:
     """Have the C library keep memory that is freed for what is needed next.
 
-    A training's arrays come and go with each of its steps. Where the system takes them back, and gives them again page by
-    page, a third of the time goes into that.
+    A training's arrays come and go with each of its steps. Where the system takes them back, and gives them again page
+    by page, a third of the time goes into that.
     """
     keep = getattr(ctypes.CDLL(None), "mallopt", None)  # GNU's alone has it
     if keep:
