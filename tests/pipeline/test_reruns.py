@@ -128,6 +128,7 @@ PLANNED = (
     *("an image added", "how images are resized", "a variant that others start from", "a backbone's weights"),
     *("the full variant's learning rate", "the split's seed", "pooling, of a head that others start from"),
     *("the full variant's augmentation", "how the report looks", "a variant added", "the half variant's epochs"),
+    "the layer of a freeze boundary",
 )
 """Whose stages run in other cases, too: of these, the plan is enough, which takes a second and not half a minute."""
 

@@ -1,5 +1,6 @@
 """Every network that the check accepts has the boundaries that it knows, and runs on a CPU, and right."""
 
+import ctypes
 import gc
 from collections.abc import Iterator
 from typing import Any
@@ -49,6 +50,8 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     yield functions
     keras.backend.clear_session()
     gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)  # the largest take gigabytes, which Keras's processes would keep
 
 
 def same(found: np.ndarray, expected: np.ndarray) -> None:
