@@ -21,9 +21,9 @@ LIMIT = 100.0
 """Temperatures are from a hundredth to a hundred."""
 DIGITS = 4
 """Significant ones of a temperature: more have no effect, and machines would not agree on them."""
-LEAST_GAIN = 1.92
-"""Of all validation images together, in nats: where there is nothing to gain, one number that is fitted to some images
-lessens their log loss by so much or more in one case of twenty, and makes that of others larger (Wilks 1938)."""
+LEAST_GAIN = 1.0
+"""Of all validation images together, in nats: by half of one, a number that is fitted to some images lessens their log
+loss in the mean where there is nothing to gain, and by as much it makes that of others larger (Akaike 1974)."""
 NEIGHBOURS = (1, 1.001, 0.999, 1.01, 0.99)
 """Factors of the best temperature that are tried until none of the predictions is another, as rounding may make it."""
 BATCH = 32
