@@ -56,6 +56,12 @@ upgrade:
 	git checkout HEAD $$(git ls-tree -r --name-only HEAD $(OWN) data/label_issues)
 	@! git rev-parse --quiet --verify MERGE_HEAD >/dev/null || git commit --no-edit
 
+# pip 26 finds what to install in a third of the time that Python's own takes; without it, all goes on as well.
+define create
+[ -e .venv/pyvenv.cfg ] || { mkdir -p .venv && touch .venv/unfinished && exec $(PYTHON) -m venv .venv; }
+-[ ! -e .venv/unfinished ] || exec python -m pip install --quiet --upgrade --constraint constraints.txt pip
+endef
+
 # An installation that was killed looks whole to pip, but may lack files: all of it is made anew. One that fails takes
 # back what it has begun. A shell that is told to end would leave pip running, unless it waits for it.
 define install
@@ -69,7 +75,7 @@ CLEAR = @[ ! -e .venv/unfinished ] || find .venv -mindepth 1 ! -path .venv/unfin
 
 .venv/installed: pyproject.toml constraints.txt $(wildcard .venv/unfinished)
 	$(CLEAR)
-	mkdir -p .venv && touch .venv/unfinished && exec $(PYTHON) -m venv .venv
+	$(create)
 	$(call install)
 	touch $@
 
@@ -84,6 +90,6 @@ CLEAR = @[ ! -e .venv/unfinished ] || find .venv -mindepth 1 ! -path .venv/unfin
 # With all that the pipeline needs: in one go, which takes half the time of one after the other.
 .venv/installed-dev: pyproject.toml constraints.txt $(wildcard .venv/unfinished)
 	$(CLEAR)
-	[ -e .venv/pyvenv.cfg ] || { mkdir -p .venv && touch .venv/unfinished && exec $(PYTHON) -m venv .venv; }
+	$(create)
 	$(call install,[dev])
 	touch .venv/installed $@
