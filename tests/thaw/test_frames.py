@@ -106,11 +106,13 @@ def test_a_folder_is_no_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_nobody_waits_for_pandas_who_does_not_want_it() -> None:
+def test_nobody_waits_for_packages_that_others_would_only_recognize() -> None:
     code = """
-import sys, thaw.scoring.scoring, thaw.networks.backend, stages.manifest.layouts
+import sys, thaw.networks.backend
+assert not {"jax", "matplotlib", "pandas", "sklearn"} & sys.modules.keys()
+import thaw.scoring.scoring, stages.manifest.layouts
 assert "pandas" not in sys.modules
-import pandas
+import jax, matplotlib.pyplot, pandas
 from sklearn.preprocessing import StandardScaler
 assert list(StandardScaler().set_output(transform="pandas").fit_transform(pandas.DataFrame({"a": [1.0, 2.0]}))) == ["a"]
 """
