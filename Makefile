@@ -21,7 +21,7 @@ repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu) $(if $(CLUSTER),.venv/in
 # Ray's own advice is to run what starts it alone.
 test: .venv/installed-dev
 	python -m pytest -m "not cluster"
-	python -m pytest -m cluster --numprocesses 0
+	python -m pytest -m cluster --numprocesses 0 tests/thaw/test_cluster.py
 
 # In a minute and a half, all but what runs the pipeline, or trains.
 fast: .venv/installed-dev

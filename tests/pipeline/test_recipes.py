@@ -74,9 +74,10 @@ SHORT = [
     (r"views: 8", "views: 2"),
 ]
 SMALL = [*SHORT, (r"pixels: \[224, 224\]", "pixels: [64, 64]")]
+SMALLEST = [*SHORT, (r"pixels: \[224, 224\]", "pixels: [32, 32]")]
 # A tenth of so few photos is too little. The layers of 4096 units are tried by a test of their own.
 FEW = [
-    *SMALL,
+    *SMALLEST,
     (r", include_top: true", ""),
     (r"layer: fc2", "layer: block5_pool"),
     (r"head: \[", "head: [GlobalAveragePooling2D, "),
@@ -88,7 +89,7 @@ RECIPES: dict[str, tuple[Callable[[Path], None], list[tuple[str, str]]]] = {
     "vehicles_vgg19": (vehicles, FEW),
     "traffic_lights": (traffic_lights, SMALL),
     "dollar_street": (dollar_street, SHORT),
-    "food11": (food11, SMALL),
+    "food11": (food11, SMALLEST),
 }
 
 VGG16 = 14_714_688

@@ -289,7 +289,7 @@ def test_a_trained_variant_starts_every_fold_alike_and_scores_what_it_left_out(
         variant = Variant(
             start="backbones/b",
             inputs="tensors/t",
-            fit=fit | {"epochs": 40, "optimizer": {"Adam": {"learning_rate": 0.05}}},
+            fit=fit | {"epochs": 10, "optimizer": {"Adam": {"learning_rate": 0.2}}},
             head=head,
         )
     begun, seeds, really_train = [], [], trained.train
