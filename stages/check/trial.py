@@ -1,7 +1,7 @@
 """Heads and augmentations, built as the stages will build them, before any stage runs.
 
-`python -m stages.check.trial` is a process of its own, on Keras's NumPy backend, which is loaded and builds networks
-in a fraction of the time that others take. It takes what to try as JSON, and gives the problems back.
+`python -m stages.check.trial` is a process of its own, on whatever backend of Keras builds networks fastest. It takes
+what to try as JSON, and gives the problems back.
 """
 
 import json
@@ -26,8 +26,9 @@ TRIAL_CLASSES = 2
 
 def main() -> None:
     """Try what standard input holds: a list of variants' and features' entries, each as `trial_problems` takes it."""
-    # Keras seeds its random numbers, too, where there is TensorFlow, and loads it for that, which takes 3 s.
-    sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
+    if keras.backend.backend() == "numpy":
+        # Keras seeds its random numbers, too, where there is TensorFlow, and loads it for that, which takes 3 s.
+        sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
     print(json.dumps([list(trial_problems(**entry)) for entry in json.load(sys.stdin)]))
 
 

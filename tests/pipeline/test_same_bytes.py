@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from tests.conftest import STAGES, Project, make_project
+from tests.conftest import ROOT, STAGES, Project, make_project
 
 CONFIGURED = {"floatx": "float16", "epsilon": 0.1, "backend": "jax", "image_data_format": "channels_first"}
 """In Keras's configuration file."""
@@ -32,6 +36,29 @@ VARIABLES = {
 }
 
 
+PLAIN = """
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *where: None if name.partition(".")[0] in {names!r} else find(name, *where)
+"""
+"""Imports of what only the extras bring fail, as after an installation without them."""
+
+
+def of_extras() -> set[str]:
+    """Return the names of modules that an installation without extras does not have."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted, names = list(map(Requirement, project["dependencies"])), {"thaw", "pip", "setuptools"}
+    while wanted:
+        needed = wanted.pop()
+        name = canonicalize_name(needed.name)
+        if name not in names and (not needed.marker or needed.marker.evaluate({"extra": ""})):
+            names.add(name)
+            wanted += map(Requirement, distribution(name).requires or ())
+    brought = packages_distributions().items()
+    return {module for module, owners in brought if not names & {canonicalize_name(one) for one in owners}}
+
+
 def test_another_clone_on_another_machine_writes_the_same_lock(
     finished: Project, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,9 +67,14 @@ def test_another_clone_on_another_machine_writes_the_same_lock(
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 5\n")
     # Nothing comes from the rows of the other.
     places = {name: str(tmp_path) for name in ("KERAS_HOME", "MATPLOTLIBRC", "THAW_CACHE")}
-    for name, value in {**VARIABLES, **places}.items():
+    others = of_extras()
+    assert others >= {"jax", "keras_hub", "onnx", "pytest", "ray"}
+    (tmp_path / "sitecustomize.py").write_text(PLAIN.format(names=others))
+    for name, value in {**VARIABLES, **places, "PYTHONPATH": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
-    assert sorted(clone.repro().ran) == sorted(STAGES)
+    outcome = clone.repro()
+    assert sorted(outcome.ran) == sorted(STAGES)
+    assert "warning" not in outcome.text
     assert (clone.folder / "dvc.lock").read_text() == (finished.folder / "dvc.lock").read_text()
 
 

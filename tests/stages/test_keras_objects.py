@@ -203,7 +203,12 @@ MISFITS: dict[str, tuple[Tree, str]] = {
 }
 
 
-def test_what_does_not_fit_is_named_before_anything_runs(check: Callable[[Tree], list[str]]) -> None:
+@pytest.mark.parametrize("has_jax", [True, False])
+def test_what_does_not_fit_is_named_before_anything_runs(
+    check: Callable[[Tree], list[str]], monkeypatch: pytest.MonkeyPatch, has_jax: bool
+) -> None:
+    if not has_jax:
+        monkeypatch.setattr("stages.check.trials.find_spec", lambda _: None)
     names = {name.replace(" ", "_"): name for name in MISFITS}
     found = check(with_variants({"right": {}, **{key: MISFITS[name][0] for key, name in names.items()}}))
     for line, (key, name) in zip(found, names.items(), strict=True):

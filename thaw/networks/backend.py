@@ -93,7 +93,11 @@ def _without_others() -> Iterator[None]:
 
     To import them takes two of five seconds; whoever imports them afterwards gets them.
     """
-    others = {"matplotlib", "sklearn", *({"jax"} if os.environ["KERAS_BACKEND"] != "jax" else ())} - sys.modules.keys()
+    others = {
+        "matplotlib",
+        "sklearn",
+        *({"jax"} if os.environ["KERAS_BACKEND"] == "tensorflow" else ()),
+    } - sys.modules.keys()
     sys.modules.update(dict.fromkeys(others))
     try:
         yield
