@@ -165,6 +165,21 @@ class Project:
             YAML().dump(params, file)
 
 
+WITHOUT = """
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *where: None if name.partition(".")[0] in {names!r} else find(name, *where)
+"""
+
+
+def without(names: set[str], folder: Path) -> Path:
+    """Return a folder for PYTHONPATH with which imports of packages fail as where they are not installed."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(WITHOUT.format(names=names))
+    return folder
+
+
 def named(stage: str, *values: object) -> list[str]:
     """Return a stage's arguments as the command line has them, from the first values of its parameters."""
     module = ROOT / "stages" / stage

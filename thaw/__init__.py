@@ -8,23 +8,31 @@ from types import FrameType, ModuleType
 # OpenVINO reports its use over the network and keeps an identifier at home, unless this cannot be imported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
-_LOOKING = ("keras.src.trainers.data_adapters.array_slicing", "sklearn.utils.fixes")
+_LOOKING = {
+    "jax": ("keras.src.callbacks.", "tensorflow.lite."),
+    "matplotlib": ("keras.src.visualization.",),
+    "pandas": ("keras.src.trainers.data_adapters.", "sklearn.utils.fixes"),
+    "sklearn": ("keras.src.wrappers.",),
+}
 
 
-class _WithoutPandas:
-    """Has those modules find no pandas that import it only to recognize its tables: no stage has any for them, and it
-    takes 0.3 s. Whoever else imports pandas gets it."""
+class _WithoutBridges:
+    """Has those modules find no such package that import it only to take its objects, or to offer them theirs.
+
+    No stage does that, and it takes two of the five seconds in which Keras is loaded. Whoever else imports one of them
+    gets it.
+    """
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        caller: FrameType | None = sys._getframe(1) if name == "pandas" else None
+        caller: FrameType | None = sys._getframe(1) if name in _LOOKING else None
         while caller and caller.f_globals["__name__"].startswith("importlib."):
             caller = caller.f_back
-        if caller and caller.f_globals["__name__"] in _LOOKING:
+        if caller and caller.f_globals["__name__"].startswith(_LOOKING[name]):
             raise ModuleNotFoundError(name)
 
 
-sys.meta_path.insert(0, _WithoutPandas)
+sys.meta_path.insert(0, _WithoutBridges)
 
 # What is set on a machine for Keras, TensorFlow, JAX, XLA, oneDNN and OpenVINO is no input of a stage: it is forgotten
 # before one of them is loaded, but for where they compute, what they print, and where they keep what they fetch.

@@ -34,9 +34,8 @@ def tried(valid: Entries) -> Iterator[Problem]:
     if not new:
         return
     # Keras's NumPy backend loads in half the time, and builds networks in a tenth, but takes from JAX what it computes.
-    # Shapes need no GPU.
     backend = "numpy" if find_spec("jax") else "tensorflow"
-    environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"}  # shapes need no GPU
     command = [sys.executable, "-m", "stages.check.trial"]
     done = subprocess.run(
         command, input=json.dumps([*new.values()]), env=environment, capture_output=True, text=True, check=False

@@ -20,7 +20,7 @@ import tensorflow as tf
 from ruamel.yaml import YAML
 
 from stages.train import __main__ as train_stage
-from tests.conftest import PARAMS, ROOT, draw_trees, named
+from tests.conftest import PARAMS, ROOT, draw_trees, named, without
 from thaw.errors import UserError
 from thaw.formats.history import read_history
 from thaw.formats.model_file import BackboneRecord
@@ -55,13 +55,6 @@ def test_memory_that_is_freed_is_taken_again() -> None:
     assert sum(page_faults() for _ in range(10)) < size / resource.getpagesize() / 2
 
 
-WITHOUT_TENSORFLOW = """
-from importlib.machinery import PathFinder
-
-find = PathFinder.find_spec
-PathFinder.find_spec = lambda name, *where: None if name.partition(".")[0] == "tensorflow" else find(name, *where)
-"""
-"""Imports of TensorFlow fail as where it is not installed; Keras looks whether it is among the loaded modules."""
 IN_TURN = """
 import contextlib, io, json, runpy, sys
 
@@ -127,8 +120,6 @@ def on_jax(tmp_path_factory: pytest.TempPathFactory) -> OnJax:
     folder = tmp_path_factory.mktemp("on JAX")
     for code in ("commands", "stages", "thaw"):
         (folder / code).symlink_to(ROOT / code)
-    (folder / "without").mkdir()
-    (folder / "without" / "sitecustomize.py").write_text(WITHOUT_TENSORFLOW)
     draw_trees(folder / "trees")
     pixels = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, activation="relu", name="cut")(pixels)
@@ -142,7 +133,8 @@ def on_jax(tmp_path_factory: pytest.TempPathFactory) -> OnJax:
         YAML().dump(params, file)
     (folder / "commands.json").write_text(json.dumps(list(commands_in_turn())))
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"} | {
-        "PYTHONPATH": f"{folder / 'without'}{os.pathsep}{ROOT}",
+        # Keras looks whether TensorFlow is among the loaded modules.
+        "PYTHONPATH": f"{without({'tensorflow'}, folder / 'without')}{os.pathsep}{ROOT}",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
     }
     subprocess.run([sys.executable, "-c", IN_TURN], cwd=folder, env=environment, check=True)

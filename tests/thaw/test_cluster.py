@@ -28,7 +28,7 @@ from thaw.reuse.cluster import ADDRESS, ANY, Cluster, Make, connected, differenc
 from thaw.reuse.row_store import Plan, RowStore
 
 ray = pytest.importorskip("ray")
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 STORE_BYTES = 80_000_000
 QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}

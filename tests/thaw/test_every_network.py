@@ -26,7 +26,7 @@ NETWORKS = [name for name in known_architectures() if name not in ("hub", "none"
 
 @pytest.fixture(autouse=True)
 def quickly_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let NumPy draw the weights, of which large ones repeat themselves: otherwise it takes half of the time."""
+    """Let NumPy draw the weights, of which large ones repeat themselves: it takes a third of the time otherwise."""
     uniform = np.random.default_rng(0).random(999_983, np.float32) - np.float32(0.5)  # of a prime number
 
     def drawn(self: Any, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
@@ -46,7 +46,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         return functions[-1]
 
     monkeypatch.setattr(converting, "inference", kept)
-    gc.disable()  # among so many objects, it takes a tenth of the time to look for garbage
+    gc.disable()  # to look for garbage among so many objects takes some of the time
     yield functions
     keras.backend.clear_session()
     gc.enable()

@@ -5,7 +5,6 @@ import ctypes
 import gc
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,26 +86,7 @@ def _without_configuration() -> Iterator[None]:
     keras.src.backend.config._KERAS_DIR = home or str(base / ".keras")
 
 
-@contextmanager
-def _without_others() -> Iterator[None]:
-    """Have Keras and TensorFlow find none of the packages to which they only offer bridges that no stage goes over.
-
-    To import them takes two of five seconds; whoever imports them afterwards gets them.
-    """
-    others = {
-        "matplotlib",
-        "sklearn",
-        *({"jax"} if os.environ["KERAS_BACKEND"] == "tensorflow" else ()),
-    } - sys.modules.keys()
-    sys.modules.update(dict.fromkeys(others))
-    try:
-        yield
-    finally:
-        for name in others:
-            del sys.modules[name]
-
-
-with quiet(), uncollected(), _without_others():
+with quiet(), uncollected():
     with _without_configuration():
         import keras as keras
 
