@@ -271,6 +271,12 @@ def watch_path(path: Path) -> None:
         watch(str(path), lambda: _identity(path))
 
 
+def watch_late(path: Path, began: int) -> None:
+    """Watch a file that was read at some time since `began`, in nanoseconds: it may be no newer. One that is watched stays so."""
+    for run in _runs:
+        run.watched.setdefault(str(path), (lambda: path.exists() and path.stat().st_mtime_ns <= began, True))
+
+
 def unwatch(path: Path) -> None:
     """Leave a file or folder out of what is watched, as one that the process itself writes."""
     for run in _runs:

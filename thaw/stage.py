@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import psutil
 
 from thaw.errors import UserError, explained, printable
-from thaw.files import unchanged
+from thaw.files import unchanged, watch_late
 from thaw.reuse.folder import project_folder
 
 STARTED_BY = "THAW_STARTED_BY"
@@ -46,8 +46,11 @@ def run(stage: Callable[..., None]) -> None:
         _end_with(_starters())
         arguments = vars(parser.parse_args())
         refuse_special(arguments.values())
+        began = time.time_ns()
         with unchanged([*(value for value in arguments.values() if isinstance(value, Path)), *_code()]):
             stage(**arguments)
+            for path in _code():  # some modules are imported when they are needed
+                watch_late(path, began)
         with suppress(OSError):  # without it, only estimates are lost
             _keep_duration(_age())
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,22 @@ def replaced(path: Path) -> None:
 
 MODULE = Path("stages_of_mine.py")
 """Stands for a module of the project."""
+LATE = Path("imported_late.py")
+"""Another, which is imported while the stage runs."""
+
+
+def imported(then: Callable[[], object]) -> None:
+    """Import that module, and do something."""
+    sys.modules["stages.late"] = SimpleNamespace(__file__=str(LATE.resolve()))  # type: ignore[assignment]
+    then()
+
+
+def rewritten(path: Path) -> None:
+    """Change a file in a second, since the system's clock for files is coarse."""
+    path.write_text("value = 2\n")
+    os.utime(path, (time.time() + 1, time.time() + 1))
+
+
 CHANGES: dict[str, tuple[Callable[[], object], str]] = {
     "its entry edited": (lambda: edited(Path("params.yaml"), "seed: 0", "seed: 1"), "params.yaml: dataset: changed"),
     "its entry gone": (lambda: edited(Path("params.yaml"), "dataset:", "data:"), "params.yaml: dataset: there is no"),
@@ -59,6 +76,8 @@ CHANGES: dict[str, tuple[Callable[[], object], str]] = {
     "a large file changed": (lambda: back_dated(Path("large.h5")), "large.h5: changed"),
     "a large file replaced": (lambda: replaced(Path("large.h5")), "large.h5: changed"),
     "code edited": (lambda: MODULE.write_text("value = 2\n"), f"{MODULE}: changed"),
+    "code imported late edited": (lambda: imported(lambda: rewritten(LATE)), f"{LATE}: changed"),
+    "code imported late removed": (lambda: imported(LATE.unlink), f"{LATE}: changed"),
     "a file removed": (lambda: Path("input.h5").unlink(), "input.h5: changed"),
 }
 HARMLESS: dict[str, Callable[[], object]] = {
@@ -66,6 +85,7 @@ HARMLESS: dict[str, Callable[[], object]] = {
     "another entry edited": lambda: edited(Path("params.yaml"), "variants:", "variants: {}\nother:"),
     "a comment": lambda: edited(Path("params.yaml"), "dataset:", "# mine\ndataset:"),
     "what a desktop leaves": lambda: Path("images/oak/.DS_Store").write_bytes(b"1"),
+    "code imported late": lambda: imported(lambda: None),
     "code saved again": lambda: MODULE.write_text("value = 1\n"),
     "a small file saved again": lambda: Path("input.h5").write_bytes(b"rows"),
     "another file": lambda: Path("input.txt").write_text("1"),
@@ -82,6 +102,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("input.h5").write_bytes(b"rows")
     Path("large.h5").write_bytes(bytes(SMALL + 1))
     MODULE.write_text("value = 1\n")
+    LATE.write_text("value = 1\n")
+    os.utime(LATE, (1, 1))
+    monkeypatch.setitem(sys.modules, "stages.late", None)
     monkeypatch.setitem(sys.modules, "stages.mine", SimpleNamespace(__file__=str(MODULE.resolve())))
     return tmp_path
 

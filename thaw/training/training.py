@@ -16,7 +16,6 @@ from thaw.networks.models import HEAD, in_bfloat16, not_finite
 from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import MIXING, Solver, Training, ends_in_logits, mixing
 from thaw.suggestions import did_you_mean
-from thaw.training import logistic
 from thaw.training.batches import Batches, Rows, ValidationBatches, WithLabels
 from thaw.training.checkpoint import Checkpoint
 
@@ -67,6 +66,7 @@ def solve(entry: str, model: keras.Model, rows: Rows, fit: Solver) -> Columns:
     Raises:
         UserError: there are several C, but no images by which one can be chosen.
     """
+    from thaw.training import logistic  # imports scikit-learn, which no other training has to wait for
 
     where = f"{entry}.fit.C"
 
