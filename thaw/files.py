@@ -272,7 +272,10 @@ def watch_path(path: Path) -> None:
 
 
 def watch_late(path: Path, began: int) -> None:
-    """Watch a file that was read at some time since `began`, in nanoseconds: it may be no newer. One that is watched stays so."""
+    """Watch a file that was read at some time since `began`, in nanoseconds: since then, it must not have changed.
+
+    One that is watched already stays so.
+    """
     for run in _runs:
         run.watched.setdefault(str(path), (lambda: path.exists() and path.stat().st_mtime_ns <= began, True))
 
