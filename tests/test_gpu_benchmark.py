@@ -16,6 +16,7 @@ def tiny(entry: Backbone) -> keras.Model:
     return keras.Model(pixels, keras.layers.Conv2D(4, 3)(pixels), name=entry.architecture)
 
 
+@pytest.mark.slow
 def test_the_networks_of_the_recipes_are_measured_beside_keras_and_the_device_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

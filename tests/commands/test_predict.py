@@ -164,6 +164,7 @@ def test_what_cannot_be_used_is_named(finished: Project, tmp_path: Path) -> None
     assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path: Path) -> None:
     def thaw(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", "commands", *arguments], cwd=ROOT, text=True, capture_output=True)

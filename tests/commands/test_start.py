@@ -203,6 +203,7 @@ def test_outside_git_and_outside_a_project(project: Project, monkeypatch: pytest
         start.main("trees")
 
 
+@pytest.mark.slow
 def test_every_recipe_says_what_it_is_and_becomes_the_pipeline(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,6 +60,7 @@ STAGE = "import time; from thaw.stage import run; run(lambda: (print('begun', fl
 STARTER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STAGE!r}])"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("starter", "ends"), [("DVC_STAGE", True), ("NOBODY", False)])
 def test_a_stage_ends_with_dvc_but_not_with_a_shell(starter: str, ends: bool) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), starter: "train"}

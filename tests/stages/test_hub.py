@@ -212,6 +212,7 @@ def run_stages(wanted: Tree) -> None:
         evaluate_stage.main(params, "evaluation", variant, model, rows, data / "thumbnails.zip", *paths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", MAKERS)
 def test_a_preset_gives_what_keras_hub_gives(family: str, presets: Presets, tmp_path: Path) -> None:
     wanted = entry(presets(family))

@@ -41,6 +41,7 @@ def classifier(architecture: str) -> keras.Model:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "pixels", "photo", "first", "among_five"),
     [
