@@ -49,7 +49,7 @@ class Amounts:
     """Numbers that are read and written to measure the memory."""
 
 
-ON_A_GPU = Amounts(side=224, batch=64, batches=16, matrix=8192, array=2**28)
+ON_A_GPU = Amounts(side=224, batch=64, batches=8, matrix=8192, array=2**28)
 ON_A_CPU = Amounts(side=224, batch=8, batches=1, matrix=1024, array=2**24)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import thaw
 from commands.doctor.findings import INSTALL, Finding, State, first_names
-from thaw.machine import versions
+from thaw.machine import HAS_CUDA, HAS_NVIDIA, versions
 
 CONSTRAINTS = Path("constraints.txt")
 MOST_SECONDS = 120
@@ -66,6 +66,8 @@ def _canonical(name: str) -> str:
 
 def check_openvino(params: dict[str, Any]) -> Finding:
     """Find out whether features can be computed by OpenVINO, and in bfloat16 where params.yaml asks for it."""
+    if HAS_NVIDIA and HAS_CUDA:
+        return Finding("OpenVINO", State.OK, "not used where a GPU computes")
     try:
         import openvino
     except ImportError:

@@ -416,6 +416,14 @@ def test_bfloat16_is_warned_of_where_the_processor_has_it_not() -> None:
     assert check_openvino({"features": {"one": {}}, "variants": {}}).state is State.OK
 
 
+def test_on_a_gpu_openvino_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in ("HAS_NVIDIA", "HAS_CUDA"):
+        monkeypatch.setattr(f"commands.doctor.machine.{there}", True)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    found = check_openvino({"features": {"one": {"precision": "bfloat16"}}, "variants": {}})
+    assert (found.state, found.text) == (State.OK, "not used where a GPU computes")
+
+
 def test_without_openvino_the_doctor_warns() -> None:
     code = """
 import sys

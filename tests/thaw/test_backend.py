@@ -58,12 +58,11 @@ def test_memory_that_is_freed_is_taken_again() -> None:
 IN_TURN = """
 import contextlib, io, json, runpy, sys
 
-from thaw.networks.backend import jax, keras
+from thaw.networks.backend import _keep_compiled, keras
 from thaw.training.checkpoint import Checkpoint
 
 on_epoch_end, outcomes = Checkpoint.on_epoch_end, {}
-jax.config.update("jax_compilation_cache_dir", "compiled")
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+_keep_compiled()
 
 def killed(self, epoch, logs=None):
     on_epoch_end(self, epoch, logs)
@@ -136,6 +135,8 @@ def on_jax(tmp_path_factory: pytest.TempPathFactory) -> OnJax:
         # Keras looks whether TensorFlow is among the loaded modules.
         "PYTHONPATH": f"{without({'tensorflow'}, folder / 'without')}{os.pathsep}{ROOT}",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "PYTHONWARNINGS": "error:Explicitly requested dtype",  # JAX's, of numbers of 64 bits
+        "THAW_CACHE": ".thaw",
     }
     subprocess.run([sys.executable, "-c", IN_TURN], cwd=folder, env=environment, check=True)
     return OnJax(folder, json.loads((folder / "outcomes.json").read_text()))
@@ -186,6 +187,14 @@ def test_without_tensorflow_all_runs_on_jax(on_jax: OnJax) -> None:
     for name in ("frozen_head", "half", "full"):
         assert json.loads((on_jax.folder / f"{name}.json").read_text())["validation"]["accuracy"] > 0.5
     assert "with jax on the CPU" in on_jax.outcomes["bottleneck"][1]
+
+
+@pytest.mark.slow
+def test_what_jax_compiles_is_kept_beside_the_rows(on_jax: OnJax) -> None:
+    kept = [path for path in (on_jax.folder / ".thaw" / "rows" / "compiled").iterdir() if path.stat().st_size]
+    assert len(kept) > 10
+    for step in ("train_step", "test_step"):
+        assert any(path.name.startswith(f"jit_{step}") for path in kept)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import http.server
+import inspect
 import re
 import tempfile
 import threading
@@ -20,6 +21,7 @@ from thaw.backbones import lite
 from thaw.backbones.building import build_backbone
 from thaw.errors import UserError, explained
 from thaw.files import sha256
+from thaw.formats.model_file import BackboneRecord
 from thaw.images.normalization import Normalization
 from thaw.networks import models
 from thaw.networks.backend import keras
@@ -228,6 +230,26 @@ def test_the_same_model_has_the_same_bytes(saved: Path, tmp_path: Path) -> None:
     model, of = models.load(saved)
     models.save(model, tmp_path / "again.keras", of)
     assert (tmp_path / "again.keras").read_bytes() == saved.read_bytes()
+
+
+def test_weights_that_are_set_are_not_drawn_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, path = network("EfficientNetLite0"), tmp_path / "lite0.keras"
+    models.save(drawn, path, BackboneRecord({"architecture": "EfficientNetLite0"}))
+
+    def draw(*_: object, **__: object) -> None:
+        raise AssertionError("numbers are drawn")
+
+    for one in vars(keras.initializers).values():
+        if isinstance(one, type) and "seed" in inspect.signature(one).parameters:
+            monkeypatch.setattr(one, "__call__", draw)
+    with pytest.raises(AssertionError, match="drawn"):
+        build_backbone(Backbone(architecture="EfficientNetLite0", weights="none"))
+    build_backbone(Backbone(architecture="EfficientNetLite0", weights="package"))
+    loaded = models.load(path)[0]
+    assembled = models.assemble(loaded, 64, 64, Normalization.of("lite"), None)
+    for model in (loaded, assembled, models.in_bfloat16(assembled)):
+        for weight, expected in zip(model.get_weights(), drawn.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, expected)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])

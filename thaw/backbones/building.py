@@ -1,6 +1,7 @@
 """Pretrained networks without their classification layer."""
 
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from thaw.backbones.hub import build_preset
 from thaw.errors import UserError
 from thaw.files import sha256
 from thaw.networks.backend import keras
+from thaw.networks.models import unset
 from thaw.params.backbones import Backbone
 
 
@@ -29,6 +31,11 @@ def build_backbone(entry: Backbone) -> keras.Model:
         pixels = keras.Input((None, None, 3))
         return keras.Model(pixels, keras.layers.Identity(name="nothing")(pixels), name="none")
     keras.utils.set_random_seed(entry.seed)
+    with nullcontext() if entry.weights == "none" else unset():
+        return _build(entry)
+
+
+def _build(entry: Backbone) -> keras.Model:
     if entry.architecture == "hub":
         return build_preset(entry)
     is_lite = entry.architecture in lite.FAMILY

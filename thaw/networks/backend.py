@@ -13,6 +13,7 @@ from typing import Any
 from thaw.errors import UserError
 from thaw.files import temporary_folder
 from thaw.machine import HAS_NVIDIA, backend, cpu
+from thaw.reuse.folder import limit, rows_folder
 
 LARGEST_CONSTANT = 2**14
 """Numbers in it."""
@@ -86,6 +87,17 @@ def _without_configuration() -> Iterator[None]:
     keras.src.backend.config._KERAS_DIR = home or str(base / ".keras")
 
 
+def _keep_compiled() -> None:
+    """Have JAX keep what it compiles beside the stored rows: for a GPU, that takes longer than a short training.
+
+    All that the bits depend on is part of an entry's name; what is measured to choose among kernels is not kept.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(rows_folder() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
+
 with quiet(), uncollected():
     with _without_configuration():
         import keras as keras
@@ -96,6 +108,8 @@ with quiet(), uncollected():
         import jax
 
         _GPUS = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+        if _GPUS and limit() > 0:
+            _keep_compiled()
     elif _BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -137,6 +151,19 @@ def inference(model: keras.Model) -> Any:
 
     rows = tf.TensorSpec((None, *model.input.shape[1:]), model.input.dtype, name=model.input.name)
     return tf.function(outputs, autograph=False, input_signature=[rows]).get_concrete_function()
+
+
+def in_advance(model: keras.Model) -> Callable[[Any], Any]:
+    """Return what a model computes in inference mode as a function that does not wait for it.
+
+    It takes an array, always of the same shape; who makes an array of what it returns waits.
+    """
+    if _BACKEND != "jax":
+        model.make_predict_function()
+        return lambda rows: model.predict_function([(rows,)])
+    weights = [[one.value for one in some] for some in (model.trainable_variables, model.non_trainable_variables)]
+    outputs = jax.jit(lambda weights, rows: model.stateless_call(*weights, rows, training=False)[0])
+    return lambda rows: outputs(weights, rows)
 
 
 def read_ahead(batches: keras.utils.PyDataset) -> Any:

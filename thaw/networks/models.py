@@ -34,6 +34,32 @@ POOLING = {
 """By pooling and rank: maps have 4 axes, with that of the batch, tokens 3."""
 
 
+@contextmanager
+def unset(most: float = math.inf) -> Iterator[None]:
+    """Have weights that are about to be set begin as zeros: to draw them takes a third of the time, on JAX most of it.
+
+    Args:
+        most: weights that layers may have, all together, as a file has no more bytes of them.
+
+    Raises:
+        ValueError: they have more.
+    """
+    add, left = keras.layers.Layer.add_weight, most
+
+    def add_weight(self: Any, shape: Any = None, initializer: Any = None, *arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= math.prod(shape or ())
+        if left < 0:
+            raise ValueError(f"its layers have more weights than its {most:,} bytes of weights")
+        return add(self, shape, np.zeros, *arguments, **options)
+
+    keras.layers.Layer.add_weight = add_weight
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = add
+
+
 def assemble(
     backbone: keras.Model, height: int, width: int, normalization: Normalization, pooling: str | None
 ) -> keras.Model:
@@ -70,15 +96,10 @@ def assemble(
         return type(layer).from_config({**config, **keras.tree.map_structure(lambda _: 0.0, rates)})
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        inputs = keras.tree.map_structure(lambda x: normalized if x is pixels else x, args)
-        # Weights that are about to be set need no random numbers, which take a third of the time.
-        drawn = {name: value for name, value in vars(layer).items() if name.endswith("_initializer")}
-        vars(layer).update(dict.fromkeys(drawn, keras.initializers.Zeros()))
-        output = layer(*inputs, **kwargs)
-        vars(layer).update(drawn)
-        return output
+        return layer(*keras.tree.map_structure(lambda x: normalized if x is pixels else x, args), **kwargs)
 
-    clone = keras.models.clone_model(backbone, input_tensors=pixels, clone_function=still, call_function=call)
+    with unset():
+        clone = keras.models.clone_model(backbone, input_tensors=pixels, clone_function=still, call_function=call)
     for layer in backbone.layers:
         if layer.weights:
             clone.get_layer(layer.name).set_weights(layer.get_weights())
@@ -103,7 +124,8 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
         changed = isinstance(layer, keras.layers.Layer) and not exact
         return type(layer).from_config({**layer.get_config(), **({"dtype": "mixed_bfloat16"} if changed else {})})
 
-    clone = keras.models.clone_model(model, clone_function=cast)
+    with unset():
+        clone = keras.models.clone_model(model, clone_function=cast)
     clone.set_weights(model.get_weights())
     return clone
 
@@ -182,25 +204,6 @@ def _renumbered(tree: Any, numbers: dict[int, int]) -> Any:
 
 
 @contextmanager
-def _bounded(most: int) -> Iterator[None]:
-    """Refuse layers that would have more weights, all together, than a file has bytes of them."""
-    add, left = keras.layers.Layer.add_weight, most
-
-    def add_weight(self: Any, shape: Any = None, *arguments: Any, **options: Any) -> Any:
-        nonlocal left
-        left -= math.prod(shape or ())
-        if left < 0:
-            raise ValueError(f"its layers have more weights than its {most:,} bytes of weights")
-        return add(self, shape, *arguments, **options)
-
-    keras.layers.Layer.add_weight = add_weight
-    try:
-        yield
-    finally:
-        keras.layers.Layer.add_weight = add
-
-
-@contextmanager
 def _unpacking() -> Iterator[None]:
     """Give Keras a folder of its own for temporary files: it unpacks models there, and leaves them if it fails."""
     with temporary_folder() as folder:
@@ -224,7 +227,7 @@ def load(path: Path) -> tuple[keras.Model, Record]:
             keras_hub()
         most = archive.getinfo(WEIGHTS).file_size if WEIGHTS in archive.namelist() else 0
     try:
-        with _unpacking(), _bounded(most):
+        with _unpacking(), unset(most):
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises nearly everything of what nobody could have saved
         if isinstance(error, OSError) and error.errno in OF_WRITING:

@@ -121,7 +121,7 @@ def train(
     mixes = mixing(augmentation)
     trained = _behind_augmentation(in_its_precision, augmentation) if augmentation else in_its_precision
     is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-    targets = np.arange(classes) if is_sparse else np.eye(classes, dtype=np.float32)
+    targets = np.arange(classes, dtype=np.int32) if is_sparse else np.eye(classes, dtype=np.float32)
     batches, held_out = Batches(rows, targets, fit), ValidationBatches(rows, targets, fit.batch_size)
     factors = _factors(in_its_precision, fit.layer_decay, fit.learning_rate_factors)
     optimizer = _with_factors(_optimizer(fit.optimizer, len(batches) * fit.epochs), factors)
