@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any, NoReturn
 
 import psutil
@@ -74,6 +74,7 @@ def in_terminal() -> Iterator[None]:
     for number, handler in handlers.items():
         if signal.getsignal(number) is not signal.SIG_IGN:  # as SIGINT is in a shell script's background
             signal.signal(number, handler)
+    former, sys.unraisablehook = sys.unraisablehook, _try_again
     try:
         yield
         sys.stdout.flush()
@@ -89,6 +90,7 @@ def in_terminal() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
+        sys.unraisablehook = former
         for number, handler in handlers.items():
             if signal.getsignal(number) is handler:  # whoever presses it again does not want to wait
                 signal.signal(number, signal.SIG_DFL)
@@ -97,6 +99,15 @@ def in_terminal() -> Iterator[None]:
 def _leave(number: int, frame: Any) -> NoReturn:
     """End the process so that what it has begun is taken back."""
     sys.exit(128 + number)
+
+
+def _try_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Send a signal once more that came in a finalizer, or another place where Python ignores exceptions."""
+    numbers = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
+    if ignored.exc_type in numbers:  # a moment later: now it would be ignored as well
+        Timer(0.01, os.kill, (os.getpid(), numbers[ignored.exc_type])).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _starters() -> list[psutil.Process]:

@@ -65,6 +65,40 @@ def test_ctrl_c_while_a_stages_libraries_are_loaded_ends_it_without_a_word():
     assert process.returncode == 130
 
 
+IGNORING = """
+import gc, os, signal, sys, time, weakref
+from thaw.stage import in_terminal
+
+number, where = int(sys.argv[1]), sys.argv[2]
+
+class Object:
+    def __del__(self):
+        come(where == "finalizer")
+
+def come(here=True):
+    if here:
+        os.kill(os.getpid(), number)
+
+with in_terminal():
+    one = Object()
+    if where == "weak reference":
+        reference = weakref.ref(one, come)
+    if where == "garbage collection":
+        gc.callbacks.append(lambda phase, _: come(phase == "start" and not gc.callbacks.clear()))
+        gc.collect()
+    del one
+    time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize("where", ["finalizer", "weak reference", "garbage collection"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_comes_where_exceptions_are_ignored_ends_a_process_without_a_word(number, code, where):
+    command = [sys.executable, "-c", IGNORING, str(number.value), where]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, timeout=15)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
 @pytest.mark.parametrize(("ignored", "code"), [(True, 0), (False, 130)])
 def test_who_ignores_ctrl_c_goes_on_ignoring_it(ignored, code):
     """As a shell script's background jobs do."""
