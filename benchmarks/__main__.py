@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.measuring import COLUMNS, Comparison
 from benchmarks.picture import draw_ratios
-from thaw.files import write_text
+from thaw.files.writing import write_text
 from thaw.machine import HAS_NVIDIA, backend, versions
 
 FOLDER = Path("docs")

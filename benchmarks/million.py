@@ -249,7 +249,7 @@ def measure_files(count: int) -> dict[str, float]:
         (look), as each stage that reads them does before and after; megabytes that the listing takes (peak).
     """
     from stages.manifest.layouts import listing
-    from thaw.files import unchanged
+    from thaw.files.watching import unchanged
     from thaw.params.dataset import Dataset, Split
 
     for number in range(count):

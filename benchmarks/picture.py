@@ -11,7 +11,7 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 
 from benchmarks.measuring import Comparison
-from thaw.files import replacing
+from thaw.files.writing import replacing
 
 LABELLED = (0.5, 1, 2, 5, 10, 20)
 INCHES = 0.22

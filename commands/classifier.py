@@ -10,7 +10,7 @@ import numpy as np
 from commands.output import printable
 from thaw.engines.engine import Engine, finite
 from thaw.errors import UserError
-from thaw.files import read_bytes
+from thaw.files.reading import read_bytes
 from thaw.formats import model_file
 from thaw.images.decoding import UnreadableImageError, pixels
 from thaw.images.reading.archives import Member

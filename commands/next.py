@@ -13,7 +13,7 @@ import numpy as np
 from commands.output import path_cell, printable, refuse_folder, text_cell, writing_table
 from commands.predict import whole_number
 from thaw.errors import UserError
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.formats.manifest import read_manifest
 from thaw.images.decoding import UnreadableImageError
 from thaw.images.reading import images_at

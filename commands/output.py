@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thaw import errors
 from thaw.errors import UserError
-from thaw.files import replacing
+from thaw.files.writing import replacing
 from thaw.images.reading.archives import Member
 from thaw.params.labels import is_formula
 

@@ -24,7 +24,7 @@ from commands.launching import launched_by
 from commands.leftovers import remove_leftovers
 from commands.lock import LOCK, complaining, require_valid_params
 from thaw.errors import UserError
-from thaw.files import replacing, write_text
+from thaw.files.writing import replacing, write_text
 from thaw.stage import PATIENCE, STARTED_BY
 
 PAUSE = 3

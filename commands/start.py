@@ -11,7 +11,7 @@ from dvc.utils.serialize import modify_yaml
 
 from commands import git, lock
 from thaw.errors import UserError
-from thaw.files import replacing
+from thaw.files.writing import replacing
 from thaw.params.reading import read_yaml
 from thaw.suggestions import did_you_mean
 

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from thaw.files import unfinished, unwatch
+from thaw.files.watching import unwatch
+from thaw.files.writing import unfinished
 from thaw.stage import announce, run
 
 BRIGHTEST = 16

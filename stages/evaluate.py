@@ -9,12 +9,13 @@ import numpy as np
 from thaw.engines.engine import Engine, finite
 from thaw.engines.ready import trained
 from thaw.errors import UserError
-from thaw.files import DIGITS, sha256, write_csv
+from thaw.files.reading import sha256
 from thaw.formats import model_file
 from thaw.formats.metrics import write_metrics
 from thaw.formats.model_file import ModelRecord
 from thaw.formats.predictions import Predictions, write_predictions
 from thaw.formats.row_file import RowFile, units_of
+from thaw.formats.sealed_csv import DIGITS, write_csv
 from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
 from thaw.params.evaluation import Evaluation
 from thaw.params.reading import read_entry

@@ -12,7 +12,8 @@ import numpy as np
 from thaw.engines.engine import Engine, finite
 from thaw.engines.ready import engine, trained
 from thaw.errors import UserError
-from thaw.files import replacing, sha256
+from thaw.files.reading import sha256
+from thaw.files.writing import replacing
 from thaw.formats import model_file
 from thaw.formats.metrics import SeedScores, write_metrics, write_seed_scores
 from thaw.formats.model_file import to_json

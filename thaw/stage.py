@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import psutil
 
 from thaw.errors import UserError, explained, printable
-from thaw.files import unchanged, watch_late
+from thaw.files.watching import unchanged, watch_late
 from thaw.reuse.folder import project_folder
 
 STARTED_BY = "THAW_STARTED_BY"

@@ -11,7 +11,7 @@ from dvc_objects.fs.generic import test_links
 from commands import lock
 from commands.doctor.findings import Finding, State, amount, first_names
 from commands.doctor.sizes import Sizes
-from thaw.files import files_below
+from thaw.files.finding import files_below
 from thaw.reuse.folder import limit, project_folder, rows_folder, stored
 
 BASE_MEMORY = 1.5e9

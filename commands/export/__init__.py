@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thaw.errors import UserError, reasons
-from thaw.files import unfinished, write_text
+from thaw.files.writing import unfinished, write_text
 from thaw.images.reading import images_at
 from thaw.images.reading.archives import Member
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from commands.parameters.reference import reference
 from commands.parameters.schema import in_lines, schema
-from thaw.files import write_text
+from thaw.files.writing import write_text
 
 FOLDER = Path("docs")
 RECIPE = Path("recipes/vehicles.yaml")

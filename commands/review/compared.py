@@ -12,10 +12,11 @@ from dvc_data.hashfile.hash import file_md5
 
 from commands import git, lock
 from thaw.errors import UserError
-from thaw.files import parse_csv, reading
+from thaw.files.reading import reading
 from thaw.formats.label_issues import LabelIssue, label_issues, read_label_issues
 from thaw.formats.manifest import read_manifest
 from thaw.formats.predictions import Predictions, read_predictions
+from thaw.formats.sealed_csv import parse_csv
 from thaw.scoring.significance import PairedTest, paired_tests
 
 MANIFEST = "data/manifest.csv"

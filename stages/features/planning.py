@@ -12,7 +12,7 @@ from stages.features.views import Views
 from thaw.engines.engine import Engine, finite
 from thaw.engines.kept import Graph
 from thaw.engines.openvino import OpenVinoEngine
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.images.normalization import Normalization
 from thaw.machine import processor, versions

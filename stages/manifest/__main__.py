@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from stages.manifest.collecting import collect
-from thaw.files import write_csv
 from thaw.formats.manifest import SPLITS, Row, class_names, write_manifest
+from thaw.formats.sealed_csv import write_csv
 from thaw.formats.thumbnails import Thumbnails, draw_grid, drawable, reading_thumbnails, writing_thumbnails
 from thaw.params.dataset import Dataset
 from thaw.params.reading import read_entry

@@ -21,7 +21,9 @@ from stages.report.learning_curves import draw_learning_curves
 from stages.report.page import Contents, page
 from stages.report.seeds import Trainings, over_seeds
 from thaw.errors import UserError
-from thaw.files import sha256, watch_path, write_text
+from thaw.files.reading import sha256
+from thaw.files.watching import watch_path
+from thaw.files.writing import write_text
 from thaw.formats.history import read_history
 from thaw.formats.label_issues import LabelIssue, read_label_issues
 from thaw.formats.manifest import Row, class_names, read_manifest

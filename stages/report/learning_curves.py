@@ -8,7 +8,7 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
-from thaw.files import replacing
+from thaw.files.writing import replacing
 from thaw.formats.history import best_step
 
 

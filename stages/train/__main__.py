@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from thaw.engines.converting import keep_trained
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.formats.history import write_history
 from thaw.formats.model_file import ModelRecord, to_json
 from thaw.formats.row_file import RowFile

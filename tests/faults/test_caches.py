@@ -14,7 +14,8 @@ from tests.faults.damages import DAMAGES, RANDOM, SEED
 from thaw import stage
 from thaw.engines import kept
 from thaw.errors import UserError
-from thaw.files import unchanged, write_text
+from thaw.files.watching import unchanged
+from thaw.files.writing import write_text
 from thaw.networks.backend import keras
 from thaw.reuse.folder import FOLDER, rows_folder
 from thaw.reuse.row_store import RowStore

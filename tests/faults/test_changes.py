@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.faults.conftest import Tried
-from thaw.files import SMALL, write_text
+from thaw.files.watching import SMALL
+from thaw.files.writing import write_text
 from thaw.params.dataset import Dataset
 from thaw.params.reading import read_entry, read_node
 from thaw.stage import run

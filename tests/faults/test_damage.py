@@ -35,7 +35,7 @@ from tests.faults.damages import (
     truncated,
 )
 from tests.toy import dvc
-from thaw.files import SEAL
+from thaw.formats.sealed_csv import SEAL
 from thaw.stage import run
 
 

@@ -23,7 +23,7 @@ import pytest
 from tests.conftest import ROOT, STAGES, Project
 from tests.faults.conftest import Tried
 from tests.toy import commit, dvc, make_toy
-from thaw.files import UNFINISHED
+from thaw.files.writing import UNFINISHED
 from thaw.stage import PATIENCE
 
 pytestmark = pytest.mark.slow

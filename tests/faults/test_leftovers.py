@@ -18,8 +18,8 @@ from commands.doctor.remotes import check_pushed, complete_remote
 from commands.leftovers import remove_leftovers
 from tests.conftest import ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
-from thaw import files
-from thaw.files import A_DAY, unfinished, write_text
+from thaw.files import writing
+from thaw.files.writing import A_DAY, unfinished, write_text
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def toy(made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proje
 def test_what_nobody_finishes_any_more_is_removed(tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
-    ours, here = unfinished(tmp_path / "elsewhere"), files._system()
+    ours, here = unfinished(tmp_path / "elsewhere"), writing._system()
     other = f"{int(here, 16) ^ 1:08x}"
     kept = [
         tmp_path / name

@@ -83,7 +83,7 @@ def began(request: pytest.FixtureRequest, warm: Path, tmp_path_factory: pytest.T
     commit(trees)
 
     append(thaw, "params.yaml", "dvc.lock", "metrics/comparison.md", "metrics/report.html", "metrics/full.json")
-    append(thaw, "thaw/files.py", "dvc.yaml")
+    append(thaw, "thaw/stage.py", "dvc.yaml")
     (thaw.folder / "metrics" / "half.json").unlink()
     for name in ("metrics/new.json", "data/label_issues/bottleneck.csv", "commands/new.py"):
         (thaw.folder / name).write_text("{}\n")
@@ -145,13 +145,13 @@ def test_what_is_not_committed_is_not_lost(trees: Project) -> None:
 
 
 def test_code_that_both_changed_is_all_that_has_to_be_merged_by_hand(trees: Project) -> None:
-    append(trees, "thaw/files.py")
+    append(trees, "thaw/stage.py")
     commit(trees)
     before = own(trees)
     assert shell(trees, UPGRADE).code != 0
-    assert done(trees, "git diff --name-only --diff-filter=U").split() == ["thaw/files.py"]
-    append(trees, "thaw/files.py")
-    done(trees, "git add thaw/files.py && git commit --no-edit")
+    assert done(trees, "git diff --name-only --diff-filter=U").split() == ["thaw/stage.py"]
+    append(trees, "thaw/stage.py")
+    done(trees, "git add thaw/stage.py && git commit --no-edit")
     assert own(trees) == before
     assert "Already up to date." in done(trees, UPGRADE)
 

@@ -22,7 +22,7 @@ from tests.conftest import CLASSES as TREES
 from tests.conftest import IMAGES_PER_CLASS, PARAMS, ROOT, draw_trees, make_project, record
 from tests.thaw.test_logistic import clusters
 from thaw.errors import UserError
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.formats.model_file import BackboneRecord
 from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing

@@ -18,7 +18,7 @@ from stages.manifest.layouts import Labelled, Skipped
 from stages.manifest.splits import Member, assign
 from tests.conftest import ROOT, named
 from thaw.errors import UserError
-from thaw.files import files_at
+from thaw.files.finding import files_at
 from thaw.formats.manifest import SPLITS, Row
 from thaw.formats.row_file import RowFile
 from thaw.formats.thumbnails import writing_thumbnails

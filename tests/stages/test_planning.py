@@ -10,7 +10,7 @@ from stages.features.planning import extractor
 from tests.conftest import PARAMS, Project
 from thaw.engines import kept
 from thaw.errors import UserError
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.formats.row_file import RowFile
 from thaw.params.features import Features
 

@@ -15,7 +15,7 @@ from tests.stages.test_cross_validation import TENSORS, backbone
 from tests.stages.test_cross_validation import rows as row_file
 from tests.thaw.test_training import clusters, small_network
 from thaw.engines.ready import engine
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.formats.history import read_history
 from thaw.formats.model_file import ModelRecord
 from thaw.formats.row_file import Origin

@@ -21,7 +21,7 @@ from stages.tensors import planned as planned_tensors
 from tests.conftest import PARAMS, draw_trees
 from thaw.engines.openvino import OpenVinoEngine
 from thaw.errors import UserError
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.formats.row_writer import writing
 from thaw.reuse import cluster as clusters
 from thaw.reuse.cluster import ADDRESS, ANY, Cluster, Make, connected, difference, environment

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from thaw.errors import explained
-from thaw.files import LARGEST_FILE, read_bytes, replacing, sha256, temporary_folder
+from thaw.files.reading import LARGEST_FILE, read_bytes, sha256
+from thaw.files.writing import replacing, temporary_folder
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])

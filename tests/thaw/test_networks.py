@@ -20,7 +20,7 @@ from tests.thaw.test_files import files_of
 from thaw.backbones import lite
 from thaw.backbones.building import build_backbone
 from thaw.errors import UserError, explained
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.formats.model_file import BackboneRecord
 from thaw.images.normalization import Normalization
 from thaw.networks import models

@@ -10,7 +10,7 @@ import numpy as np
 from thaw.backbones import lite
 from thaw.backbones.hub import build_preset
 from thaw.errors import UserError
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.networks.backend import keras
 from thaw.networks.models import unset
 from thaw.params.backbones import Backbone

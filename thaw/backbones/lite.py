@@ -13,7 +13,7 @@ import numpy as np
 
 from thaw.backbones.torch_file import read_state_dict
 from thaw.errors import UserError
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.networks.backend import keras
 
 

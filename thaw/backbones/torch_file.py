@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.files import require_regular
+from thaw.files.reading import require_regular
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001

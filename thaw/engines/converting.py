@@ -10,7 +10,7 @@ import numpy as np
 
 from thaw.engines import kept
 from thaw.engines.kept import Graph
-from thaw.files import temporary_folder
+from thaw.files.writing import temporary_folder
 from thaw.machine import HAS_OPENVINO
 from thaw.networks.backend import has_gpu, inference, keras, quiet
 from thaw.networks.boundary import tail

@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from thaw.files import DAMAGE, replacing, sha256
+from thaw.files.reading import DAMAGE, sha256
+from thaw.files.writing import replacing
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, backend, processor, versions
 from thaw.reuse.fingerprint import fingerprint
 from thaw.reuse.folder import limit, make_room, rows_folder

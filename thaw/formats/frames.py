@@ -8,12 +8,13 @@ import numpy as np
 import pandas
 
 from thaw.errors import UserError
-from thaw.files import DAMAGE, parse_csv
+from thaw.files.reading import DAMAGE
 from thaw.formats.label_issues import LABEL_ISSUE_COLUMNS
 from thaw.formats.manifest import MANIFEST_COLUMNS
 from thaw.formats.metrics import BY_SEED
 from thaw.formats.predictions import FIXED, PROBABILITY
 from thaw.formats.row_file import RowFile
+from thaw.formats.sealed_csv import parse_csv
 
 TABLES = (
     MANIFEST_COLUMNS,

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from thaw.errors import UserError
-from thaw.files import reading_csv, write_csv
+from thaw.formats.sealed_csv import reading_csv, write_csv
 
 
 def write_history(path: Path, columns: dict[str, list[float]], model: str = "") -> None:

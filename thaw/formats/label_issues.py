@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw.files import DIGITS, reading_csv, write_csv
+from thaw.formats.sealed_csv import DIGITS, reading_csv, write_csv
 
 LABEL_ISSUE_COLUMNS = ["path", "given", "suggested", "quality", "suspected"]
 

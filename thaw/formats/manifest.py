@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 
-from thaw.files import damaged, reading_csv, write_csv
+from thaw.files.reading import damaged
+from thaw.formats.sealed_csv import reading_csv, write_csv
 
 SPLITS = ("train", "validation", "test")
 MANIFEST_COLUMNS = ["path", "label", "number", "split", "sha256", "group"]

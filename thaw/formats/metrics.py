@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from thaw.files import DIGITS, reading_csv, write_csv, write_text
+from thaw.files.writing import write_text
+from thaw.formats.sealed_csv import DIGITS, reading_csv, write_csv
 
 ROUNDING = 2.5e-6
 """By how much a change can exceed a range, only because scores are rounded."""

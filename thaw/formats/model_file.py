@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from thaw.errors import UserError, printable
-from thaw.files import damaged, reading, replacing, require_title, title
+from thaw.files.reading import damaged, reading
+from thaw.files.writing import replacing
+from thaw.formats.sealed_csv import require_title, title
 
 RECORD = "thaw.json"
 LARGEST_SIDE = 4096

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.files import reading_csv, write_csv
+from thaw.formats.sealed_csv import reading_csv, write_csv
 
 FIXED = ["path", "actual", "predicted"]
 PROBABILITY = "p_"

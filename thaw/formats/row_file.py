@@ -22,7 +22,8 @@ import h5py
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.files import damaged, reading, require_regular, require_title
+from thaw.files.reading import damaged, reading, require_regular
+from thaw.formats.sealed_csv import require_title
 from thaw.images.normalization import Normalization
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from thaw.files import OF_WRITING, replacing, title
+from thaw.files.writing import OF_WRITING, replacing
 from thaw.formats.row_file import Index, Origin, digest_of, row_digests
+from thaw.formats.sealed_csv import title
 
 DIGEST = np.dtype("S64")
 OVERHEAD = 2**16

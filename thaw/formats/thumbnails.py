@@ -13,7 +13,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from thaw.files import reading, replacing
+from thaw.files.reading import reading
+from thaw.files.writing import replacing
 
 THUMBNAIL_SIDE = 128
 CELL = 96

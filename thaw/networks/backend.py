@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw.errors import UserError
-from thaw.files import temporary_folder
+from thaw.files.writing import temporary_folder
 from thaw.machine import HAS_NVIDIA, backend, cpu
 from thaw.reuse.folder import limit, rows_folder
 

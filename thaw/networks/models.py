@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.files import OF_WRITING, temporary_folder
+from thaw.files.writing import OF_WRITING, temporary_folder
 from thaw.formats import model_file
 from thaw.formats.model_file import Record
 from thaw.images.normalization import Normalization

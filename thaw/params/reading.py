@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from thaw.errors import UserError
-from thaw.files import read_bytes, watch
+from thaw.files.reading import read_bytes
+from thaw.files.watching import watch
 
 
 class Entry(BaseModel):
@@ -82,7 +83,7 @@ def read_entry(path: Path, address: str, schema: type[E]) -> E:
 
 
 def read_node(path: Path, address: str) -> Any:
-    """Return what a params file has at an address, which then is watched: see `thaw.files.watch`.
+    """Return what a params file has at an address, which then is watched: see `thaw.files.watching.watch`.
 
     Raises:
         UserError: there is no such entry.

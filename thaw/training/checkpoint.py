@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from thaw.files import DAMAGE, replacing, require_unchanged
+from thaw.files.reading import DAMAGE
+from thaw.files.watching import require_unchanged
+from thaw.files.writing import replacing
 from thaw.networks.backend import keras
 
 KEPT = (

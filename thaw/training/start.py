@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from thaw.errors import UserError
-from thaw.files import sha256
+from thaw.files.reading import sha256
 from thaw.formats.model_file import BackboneRecord, ModelRecord
 from thaw.formats.row_file import RowFile
 from thaw.networks import models

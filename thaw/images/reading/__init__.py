@@ -11,7 +11,8 @@ from threading import Lock
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.files import files_at, files_below, is_ignored, read_bytes, refuse, require_regular
+from thaw.files.finding import files_at, files_below, is_ignored, refuse
+from thaw.files.reading import read_bytes, require_regular
 from thaw.images.decoding import UnreadableImageError, require_pixels
 from thaw.images.reading.archives import WHOLLY_COMPRESSED, Member, is_archive, is_hidden, members, refuse_archive
 from thaw.progress import progress

@@ -14,7 +14,8 @@ from typing import BinaryIO, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from thaw.errors import UserError
-from thaw.files import LARGEST_FILE, is_ignored, refuse, require_regular
+from thaw.files.finding import is_ignored, refuse
+from thaw.files.reading import LARGEST_FILE, require_regular
 from thaw.images.decoding import UnreadableImageError
 
 SUFFIXES = (".zip", ".tar")

@@ -1,0 +1,1 @@
+"""Files: found, read, watched, and written whole or not at all."""
