@@ -146,6 +146,28 @@ def test_normalization_inside_a_model_is_that_of_the_files(mode: str) -> None:
     np.testing.assert_array_equal(model.predict(PIXELS, verbose=0), normalization(PIXELS))
 
 
+@pytest.mark.parametrize("architecture", ["tiny", "EfficientNetB0"])
+def test_statistics_of_a_networks_own_normalization_stay(architecture: str, tmp_path: Path) -> None:
+    """Keras's layer computes with what it makes of them when they are loaded, not when they are set."""
+    pixels = keras.Input((None, None, 3))
+    tiny = keras.Model(pixels, keras.layers.Conv2D(2, 3)(keras.layers.Normalization()(pixels)), name="tiny")
+    backbone = tiny if architecture == "tiny" else build_backbone(Backbone(architecture=architecture, weights="none"))
+    (own,) = (layer for layer in backbone.layers if isinstance(layer, keras.layers.Normalization))
+    own.set_weights([np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.4]), np.array(1)])
+    own.finalize_state()
+    models.save(backbone, tmp_path / "backbone.keras", BackboneRecord({}))
+    loaded = models.load(tmp_path / "backbone.keras")[0]
+    assembled = models.assemble(loaded, 64, 64, Normalization.of("torch"), None)
+    expected = backbone(Normalization.of("torch")(PIXELS)).numpy()
+    np.testing.assert_allclose(
+        assembled(PIXELS.astype(np.float32)).numpy(), expected, atol=1e-5 * np.abs(expected).max()
+    )
+    cast = models.in_bfloat16(assembled)
+    (twin,) = (layer for layer in cast.layers if isinstance(layer, keras.layers.Normalization))
+    np.testing.assert_allclose(np.ravel(twin.mean), [0.5, 0.4, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(np.ravel(twin.variance), [0.2, 0.3, 0.4], rtol=1e-6)
+
+
 def test_the_fully_connected_top_stays_but_not_the_classifier() -> None:
     model = build_backbone(Backbone(architecture="VGG16", weights="none", include_top=True))
     assert model.layers[-1].name == "fc2"

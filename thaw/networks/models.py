@@ -100,9 +100,7 @@ def assemble(
 
     with unset():
         clone = keras.models.clone_model(backbone, input_tensors=pixels, clone_function=still, call_function=call)
-    for layer in backbone.layers:
-        if layer.weights:
-            clone.get_layer(layer.name).set_weights(layer.get_weights())
+    _copy_weights(backbone, clone)
     output = clone.output
     if pooling == "token":
         _, tokens, channels = output.shape
@@ -126,8 +124,19 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
 
     with unset():
         clone = keras.models.clone_model(model, clone_function=cast)
-    clone.set_weights(model.get_weights())
+    _copy_weights(model, clone)
     return clone
+
+
+def _copy_weights(model: keras.Model, clone: keras.Model) -> None:
+    """Give a clone's layers a model's weights; some compute with what they make of them, as normalization does."""
+    for layer in model.layers:
+        if layer.weights:
+            twin = clone.get_layer(layer.name)
+            twin.set_weights(layer.get_weights())
+            for part in twin._flatten_layers():
+                if hasattr(part, "finalize_state"):
+                    part.finalize_state()
 
 
 def without_random_layers(model: keras.Model) -> keras.Model:
