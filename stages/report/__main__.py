@@ -34,6 +34,7 @@ from thaw.params.reading import read_node
 from thaw.reuse.folder import project_folder
 from thaw.scoring.scoring import score
 from thaw.stage import announce, run
+from thaw.threads import on_all_cores
 
 PACKAGES = (
     "keras",
@@ -83,9 +84,13 @@ def main(
     held_out = _read_predictions(validation, entries, manifest, images, "validation")
     read = _read_predictions(predictions, entries, manifest, images, "test")
     labels = next(iter(read.values())).labels
+    scored = {("validation", name): one for name, one in held_out.items() if one.paths}
+    scored |= {("test", name): one for name, one in read.items()}
+    computed = on_all_cores(lambda one: score(one.labels, one.probabilities), scored.values())
+    scores = dict(zip(scored, computed, strict=True))
     standing = Standing(
-        validation={name: score(one.labels, one.probabilities) for name, one in held_out.items() if one.paths},
-        test={name: score(one.labels, one.probabilities) for name, one in read.items()},
+        validation={name: one for (split, name), one in scores.items() if split == "validation"},
+        test={name: one for (split, name), one in scores.items() if split == "test"},
         unranked=_unranked(held_out, entries),
     )
     order = standing.order

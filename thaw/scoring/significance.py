@@ -7,6 +7,7 @@ from scipy.stats import binomtest, t
 
 from thaw.scoring.bootstrap import RESAMPLES, resampled_macro_f1, resampled_t
 from thaw.scoring.scoring import CONFIDENCE, losses, macro_f1
+from thaw.threads import on_all_cores
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def paired_tests(
     'accuracy, macro-F1 and log loss better'
     """
     predicted = {name: rows.argmax(axis=1) for name, rows in probabilities.items()}
-    resampled = {name: resampled_macro_f1(labels, classes) for name, classes in predicted.items()}
+    scores = on_all_cores(lambda classes: resampled_macro_f1(labels, classes), predicted.values())
+    resampled = dict(zip(predicted, scores, strict=True))
     loss = {name: losses(labels, rows) for name, rows in probabilities.items()}
     found = []
     for first, second in pairs:
