@@ -10,15 +10,17 @@ from thaw.machine import backend
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.dataset import Dataset
 from thaw.params.reading import read_entry, read_yaml
+from thaw.reuse.folder import limit
 from thaw.stage import run
 
 
 def main(params: Path, manifest: Path | None = None) -> None:
     """Check a params file, every error of it being listed; and against a manifest, which has to be of its data set.
 
-    Its folds have to be possible then, too.
+    Its folds have to be possible then, too. What the environment says is told here as well, where it is wrong.
     """
     backend()
+    limit()
     check_params(params)
     if manifest:
         if manifest_by(manifest) != read_entry(params, "dataset", Dataset).digest:

@@ -95,6 +95,16 @@ def test_where_a_library_lies_is_no_result() -> None:
     assert json.loads(done.stdout)["XLA_FLAGS"] == "--xla_gpu_cuda_data_dir=/usr/lib/cuda"
 
 
+def test_a_limit_that_is_no_number_is_one_line() -> None:
+    command = [sys.executable, "-m", "stages.check", "--params", "params.yaml"]
+    environment = {**os.environ, "THAW_CACHE_LIMIT": "20 GB"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: THAW_CACHE_LIMIT: expected a number of gigabytes, got '20 GB'\n",
+    )
+
+
 PREDICT = "commands predict models/variants/full.keras data/raw"
 
 
