@@ -13,8 +13,6 @@ IGNORED = {
     *("__macosx", "icon\r", "network trash folder", "temporary items", "lost+found"),
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@sharebin", "@tmp", "__pycache__"),
 }
-
-
 # Copies that editors keep, what DVC says of data beside them, where Windows has a download from: also as WSL writes it.
 IGNORED_ENDS = ("~", ".dvc", ":zone.identifier", "\uf03azone.identifier")
 

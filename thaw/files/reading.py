@@ -15,8 +15,6 @@ from thaw.errors import UserError
 
 LARGEST_FILE = 2**30
 """Bytes of a file that is read whole, such as an image: what has more is refused before memory is taken for it."""
-
-
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -24,8 +22,6 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
-
-
 # What Python and the libraries raise of files whose bytes are others than those that were written.
 DAMAGE = (
     *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, EOFError),

@@ -13,8 +13,6 @@ from thaw.files.reading import sha256
 
 SMALL = 2**20
 """Bytes of a file that is known by its content, not by its age: it may be saved again as it was."""
-
-
 T = TypeVar("T")
 
 

@@ -19,12 +19,8 @@ from thaw.files.watching import unwatch
 
 # Errors that only writing has; the others can be of a file that is read meanwhile.
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-
-
 UNFINISHED = re.compile(r"\..*\.(?P<system>[0-9a-f]{8})-(?P<process>[0-9]+)\.partial(\..*)?", re.DOTALL)
 """What is not yet whole is named so: by the system and the process that write it."""
-
-
 A_DAY = 24 * 60 * 60
 
 

@@ -16,11 +16,7 @@ from thaw.files.writing import replacing
 
 DIGITS = 6
 """Decimal places of scores that are written: what is behind them differs from one kind of processor to another."""
-
-
 ZEROS = "sha256:" + "0" * 64
-
-
 SEAL = re.compile(r"(?:of (\S+) )?(?:by ([0-9a-f]{64}) )?sha256:([0-9a-f]{64})")
 
 

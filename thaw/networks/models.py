@@ -98,9 +98,7 @@ def assemble(
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         return layer(*keras.tree.map_structure(lambda x: normalized if x is pixels else x, args), **kwargs)
 
-    with unset():
-        clone = keras.models.clone_model(backbone, input_tensors=pixels, clone_function=still, call_function=call)
-    _copy_weights(backbone, clone)
+    clone = _clone(backbone, input_tensors=pixels, clone_function=still, call_function=call)
     output = clone.output
     if pooling == "token":
         _, tokens, channels = output.shape
@@ -122,21 +120,21 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
         changed = isinstance(layer, keras.layers.Layer) and not exact
         return type(layer).from_config({**layer.get_config(), **({"dtype": "mixed_bfloat16"} if changed else {})})
 
+    return _clone(model, clone_function=cast)
+
+
+def _clone(model: keras.Model, **options: Any) -> keras.Model:
+    """Return what Keras's `clone_model` does, with the same weights, and what its layers have made of them."""
     with unset():
-        clone = keras.models.clone_model(model, clone_function=cast)
-    _copy_weights(model, clone)
-    return clone
-
-
-def _copy_weights(model: keras.Model, clone: keras.Model) -> None:
-    """Give a clone's layers a model's weights; some compute with what they make of them, as normalization does."""
+        clone = keras.models.clone_model(model, **options)
     for layer in model.layers:
         if layer.weights:
             twin = clone.get_layer(layer.name)
             twin.set_weights(layer.get_weights())
             for part in twin._flatten_layers():
-                if hasattr(part, "finalize_state"):
+                if hasattr(part, "finalize_state"):  # normalization does not compute with its weights themselves
                     part.finalize_state()
+    return clone
 
 
 def without_random_layers(model: keras.Model) -> keras.Model:
