@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -55,6 +56,16 @@ def write_wheel(folder: Path, name: str) -> None:
             wheel.writestr(path, text)
 
 
+def write_wheel_of_uv(folder: Path) -> None:
+    """Write the wheel from which this Python's uv came."""
+    about = metadata.distribution("uv")
+    with zipfile.ZipFile(folder / f"uv-{about.version}-py3-none-any.whl", "w") as wheel:
+        for file in about.files or ():
+            if file.suffix != ".pyc":
+                name = f"uv-{about.version}.data/scripts/{file.name}" if file.parent.name == "bin" else str(file)
+                wheel.write(str(file.locate()), name)
+
+
 @pytest.fixture
 def small(tmp_path: Path, plain: Path) -> Project:
     """A project with the Makefile of this one, and two packages that it needs."""
@@ -67,6 +78,7 @@ def small(tmp_path: Path, plain: Path) -> Project:
     (folder / "constraints.txt").write_text("first==1\nsecond==1\n")
     for name in ("first", "second"):
         write_wheel(wheels, name)
+    write_wheel_of_uv(wheels)
     return Project(folder, plain)
 
 
@@ -74,21 +86,30 @@ def small(tmp_path: Path, plain: Path) -> Project:
 @pytest.mark.long_form
 def test_an_installation_that_is_killed_is_made_anew(small: Project, kills: int, tried: Tried, tmp_path: Path) -> None:
     # A pip that is killed leaves what it unpacked where temporary files are.
-    environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels"), "TMPDIR": str(tmp_path)}
+    wheels = str(tmp_path / "wheels")
+    environment = {
+        **{"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "UV_NO_INDEX": "1", "UV_FIND_LINKS": wheels},
+        **{"TMPDIR": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "cache")},
+    }
     command = Command(small, ["make", "--silent", ".venv/installed", f"PYTHON={sys.executable}"], environment)
     installed = small.folder / ".venv"
 
     def prepare() -> None:
-        shutil.rmtree(installed, ignore_errors=True)
+        for folder in (installed, tmp_path / "cache"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     kill_often("make .venv/installed", kills, command, lambda: [command.run()], prepare, [installed], tried)
+    (installer,) = installed.glob("lib/*/site-packages/first-1.dist-info/INSTALLER")
+    assert installer.read_text() == "uv"
 
 
 # What stands for Python.
 PYTHON = """#!/bin/sh
-case "$2" in
-  venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && : > "$3/pyvenv.cfg" ;;
-  pip)
+case "$2 $3" in
+  venv*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && : > "$3/pyvenv.cfg" ;;
+  "pip config") cat index 2> /dev/null ;;
+  uv*) echo "$UV_DEFAULT_INDEX" > .venv/asked && [ ! -e no_uv ] && exec "$0" -m pip install ;;
+  pip*)
     [ -e .venv/half ] && { touch .venv/found_half; exit 0; }
     touch .venv/half
     [ -e fast ] || { touch waiting; exec sleep 60; }
@@ -107,7 +128,7 @@ def begun(target: str, folder: Path) -> subprocess.Popen[bytes]:
     python.chmod(0o755)
     command = ["make", f".venv/{target}", f"PYTHON={python}"]
     process = subprocess.Popen(command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL)
-    while not (folder / "waiting").exists():
+    while not (folder / "waiting").exists() and process.poll() is None:
         time.sleep(0.01)
     return process
 
@@ -123,7 +144,7 @@ def test_an_installation_that_was_killed_is_made_anew(target: str, tmp_path: Pat
     for _ in range(2):  # the second time, there is nothing to do
         subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
         assert sorted(path.name for path in (tmp_path / ".venv").iterdir() if path.is_file()) == sorted(
-            {"pyvenv.cfg", "whole", "installed", target}
+            {"asked", "pyvenv.cfg", "whole", "installed", target}
         )
     # One that fails takes back what it has begun, and what was there stays.
     os.utime(tmp_path / "constraints.txt", (time.time() + 5, time.time() + 5))
@@ -146,3 +167,16 @@ def test_an_installation_ends_with_make(number: signal.Signals, tmp_path: Path) 
     assert not going
     assert process.returncode
     assert (tmp_path / ".venv" / "unfinished").exists()
+
+
+@pytest.mark.parametrize("has_uv", [True, False])
+def test_uv_gets_the_index_of_pip_which_goes_on_where_uv_fails(has_uv: bool, tmp_path: Path) -> None:
+    for name, text in (("fast", ""), ("index", "global.index-url='https://mirror/simple'\n")):
+        (tmp_path / name).write_text(text)
+    if not has_uv:
+        (tmp_path / "no_uv").touch()
+    process = begun("installed", tmp_path)
+    assert process.wait() == 0
+    made = {path.name for path in (tmp_path / ".venv").iterdir() if path.is_file()}
+    assert made == {"asked", "pyvenv.cfg", "whole", "installed"}
+    assert (tmp_path / ".venv" / "asked").read_text() == "https://mirror/simple\n"
