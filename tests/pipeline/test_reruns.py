@@ -13,7 +13,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from commands.plan.steps import RUNNING, Plan
-from tests.conftest import CODE, PARAMS, Experiment, Project, clone_of
+from tests.conftest import CODE, PARAMS, Project
 from tests.planned import plan_in, repro_as_planned
 
 TRAIN = ["train@frozen_head", "train@half", "train@full"]
@@ -200,20 +200,6 @@ def test_after_an_images_bytes_changed_what_was_there_before_comes_from_the_run_
     project.write_params(PARAMS)
     # It does not keep what git keeps.
     assert set(repro_as_planned(project, plan_in(project.folder)).ran) <= {"label_issues@bottleneck", *SHOW}
-
-
-IN_A_CLONE = ["a comment in params.yaml", "a module of the report", "a stage's own module"]
-
-
-@pytest.mark.parametrize("name", IN_A_CLONE)
-def test_in_a_fresh_clone_a_change_runs_the_same(name: str, experiment: Experiment, tmp_path: Path) -> None:
-    project = clone_of(experiment, "main", tmp_path / "clone")
-    change, expected = CONTRACT[name]
-    change(project)
-    planned = plan_in(project.folder)
-    if planned.fetched:
-        assert project.dvc("pull", *planned.fetched).code == 0
-    assert repro_as_planned(project, planned, "--pull", "--allow-missing").ran == expected
 
 
 def test_a_removed_variant_leaves_nothing_that_the_report_depends_on(project: Project) -> None:

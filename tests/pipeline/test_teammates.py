@@ -11,8 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import PARAMS, Project
-from tests.pipeline.test_reruns import ANOTHER, SHOW
-from tests.planned import plan_in
+from tests.pipeline.test_reruns import ANOTHER, CONTRACT, SHOW
+from tests.planned import plan_in, repro_as_planned
 
 RAW = PARAMS["dataset"]["path"]
 
@@ -87,6 +87,20 @@ def late(shared: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pro
     commit(project)
     done(project, "push", "--run-cache")
     return project, pulled
+
+
+IN_A_CLONE = ["a comment in params.yaml", "a module of the report", "a stage's own module"]
+
+
+@pytest.mark.parametrize("name", IN_A_CLONE)
+def test_in_a_fresh_clone_a_change_runs_the_same(name: str, shared: Project, tmp_path: Path) -> None:
+    project = clone(shared, tmp_path / "clone")
+    change, expected = CONTRACT[name]
+    change(project)
+    planned = plan_in(project.folder)
+    if planned.fetched:
+        assert project.dvc("pull", *planned.fetched).code == 0
+    assert repro_as_planned(project, planned, "--pull", "--allow-missing").ran == expected
 
 
 def test_after_a_pull_nothing_runs(early: Project) -> None:

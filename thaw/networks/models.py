@@ -127,9 +127,10 @@ def _clone(model: keras.Model, **options: Any) -> keras.Model:
     """Return what Keras's `clone_model` does, with the same weights, and what its layers have made of them."""
     with unset():
         clone = keras.models.clone_model(model, **options)
+    twins = {layer.name: layer for layer in clone.layers}  # Keras looks through all of them for each
     for layer in model.layers:
         if layer.weights:
-            twin = clone.get_layer(layer.name)
+            twin = twins[layer.name]
             twin.set_weights(layer.get_weights())
             for part in twin._flatten_layers():
                 if hasattr(part, "finalize_state"):  # normalization does not compute with its weights themselves
