@@ -52,7 +52,7 @@ def check_packages() -> Finding:
     others = [
         f"{name} {installed[_canonical(name)]} instead of {version}"
         for name, version in pinned.items()
-        if name != "pip" and installed.get(_canonical(name), version) != version  # which computes nothing
+        if name not in ("pip", "uv") and installed.get(_canonical(name), version) != version  # they compute nothing
     ]
     if others:
         text = f"{len(others)} not as pinned: {first_names(others)}"
