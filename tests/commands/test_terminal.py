@@ -1,6 +1,7 @@
 """What whoever starts a stage or a command sees: every character, Thaw's errors before DVC's, and of Ctrl-C nothing."""
 
 import copy
+import errno
 import os
 import shutil
 import signal
@@ -145,6 +146,18 @@ def test_nobody_has_to_read_what_a_stage_prints() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "called",
+    ["stages.check --params params.yaml >&-", "commands plan 2>&-", "commands plan <&- >&- 2>&-"],
+)
+def test_who_is_started_without_a_terminal_needs_none(called: str, project: Project) -> None:
+    command = f"exec '{sys.executable}' -m {called}"
+    done = subprocess.run(
+        command, shell=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.fixture
 def project(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project of this repository's dvc.yaml and params that a test may break, in which the test runs."""
@@ -242,6 +255,30 @@ def test_a_file_that_dvc_cannot_read_is_named(command: str, project: Project) ->
     (trees / "1.png").symlink_to("nowhere.png")
     with pytest.raises(UserError, match=r"oak/1\.png: cannot be read: No such file or directory"):
         CALLS[command]()
+
+
+@pytest.mark.parametrize("command", ["plan", "review", "repro", "doctor"])
+def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(command: str, project: Project) -> None:
+    Path("dvc.lock").write_text("schema: '2.0'\n<<<<<<< HEAD\nstages: {}\n=======\nstages:\n>>>>>>> other\n")
+    git(project.folder, "config", "user.name", "a")
+    git(project.folder, "config", "user.email", "a@example.org")
+    git(project.folder, "add", ".")
+    git(project.folder, "commit", "--quiet", "--message", "a")
+    with pytest.raises(UserError, match=r"dvc\.lock.*(`git checkout --ours dvc\.lock)"):
+        CALLS[command]()
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EROFS, "lock: cannot be written: Read-only file system; give permission there, then run it again"),
+        (errno.ENOSPC, "lock: cannot be written: No space left on device; make room there, then run it again"),
+        (errno.EACCES, "lock: cannot be read: Permission denied"),
+    ],
+)
+def test_what_dvc_cannot_write_is_not_called_unreadable(number: int, told: str) -> None:
+    with pytest.raises(UserError, match=f"^{told}$"), lock.complaining():
+        raise OSError(number, os.strerror(number), "lock")
 
 
 @pytest.mark.parametrize("command", CALLS)
