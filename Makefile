@@ -16,7 +16,7 @@ repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu) $(if $(CLUSTER),.venv/in
 	@git rev-parse --git-dir >/dev/null 2>&1 || git init --quiet || dvc config --local core.no_scm true
 	python -m stages.check --params params.yaml
 	python -m commands.leftovers
-	python -m $(if $(JOBS)$(LAUNCH),commands repro --jobs $(or $(JOBS),2) $(if $(LAUNCH),--launch '$(LAUNCH)'),dvc repro)
+	python -m $(if $(JOBS)$(LAUNCH),commands repro --jobs $(or $(JOBS),2) $(if $(LAUNCH),--launch "$$LAUNCH"),dvc repro)
 
 # Ray's own advice is to run what starts it alone.
 test: .venv/installed-dev
