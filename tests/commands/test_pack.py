@@ -17,6 +17,7 @@ from tests.conftest import PARAMS, ROOT, Project
 from tests.stages.test_archives import pack as pack_otherwise
 from tests.stages.test_layouts import TABLE, collect, lines, table
 from thaw.errors import UserError
+from thaw.files.writing import _remove_unfinished, unfinished
 
 
 @pytest.fixture
@@ -93,12 +94,17 @@ def test_what_cannot_be_packed_is_named_and_nothing_is_left_behind(folder: Path)
     assert sorted(path.name for path in folder.parent.iterdir()) == ["empty", "out", "photos"]
 
 
-def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing_behind_and_neither_does_a_kill(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
-    with pytest.raises(UserError, match="out: cannot be written: No space left on device"):
+    killed = folder.parent / f".out{unfinished(folder.parent).replace(f'-{os.getpid()}.', '-4194305.')}"
+    killed.mkdir()
+    _remove_unfinished.cache_clear()
+    with pytest.raises(UserError, match="out: cannot be written: No space left on device; make room there"):
         packed(folder)
     assert [path.name for path in folder.parent.iterdir()] == ["photos"]
 
