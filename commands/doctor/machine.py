@@ -17,6 +17,7 @@ from commands.doctor.findings import INSTALL, Finding, State, first_names
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, versions
 
 CONSTRAINTS = Path("constraints.txt")
+PINNED = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 MOST_SECONDS = 120
 """Seconds until Keras counts as stuck, as it is where a GPU's driver hangs."""
 
@@ -47,7 +48,7 @@ def check_packages() -> Finding:
     """Find out whether packages have the versions that are pinned: with others, stages may write other bytes."""
     if not CONSTRAINTS.exists():
         return Finding("packages", State.OK, f"no {CONSTRAINTS} says which versions they should have")
-    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text(encoding="utf-8").split() if "==" in line)
+    pinned = dict(PINNED.findall(CONSTRAINTS.read_text(encoding="utf-8")))
     installed = {_canonical(one.name): one.version for one in distributions()}
     others = [
         f"{name} {installed[_canonical(name)]} instead of {version}"

@@ -393,7 +393,9 @@ def test_stages_need_the_python_of_this_environment(monkeypatch: pytest.MonkeyPa
 def test_a_package_of_another_version_is_named(tmp_path: Path) -> None:
     with contextlib.chdir(ROOT):
         assert check_packages().state is State.OK
-    (tmp_path / "constraints.txt").write_text("Scikit_Learn==0.1\nnot-installed==1\n")
+    (tmp_path / "constraints.txt").write_text(
+        "Scikit_Learn==0.1\nnot-installed==1\n<<<<<<< main\n=======\n>>>>>>> other\n"
+    )
     with contextlib.chdir(tmp_path):
         found = check_packages()
     assert found.state is State.WARNING
