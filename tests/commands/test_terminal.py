@@ -257,15 +257,34 @@ def test_a_file_that_dvc_cannot_read_is_named(command: str, project: Project) ->
         CALLS[command]()
 
 
-@pytest.mark.parametrize("command", ["plan", "review", "repro", "doctor"])
-def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(command: str, project: Project) -> None:
-    Path("dvc.lock").write_text("schema: '2.0'\n<<<<<<< HEAD\nstages: {}\n=======\nstages:\n>>>>>>> other\n")
-    git(project.folder, "config", "user.name", "a")
-    git(project.folder, "config", "user.email", "a@example.org")
-    git(project.folder, "add", ".")
-    git(project.folder, "commit", "--quiet", "--message", "a")
-    with pytest.raises(UserError, match=r"dvc\.lock.*(`git checkout --ours dvc\.lock)"):
-        CALLS[command]()
+def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: Project) -> None:
+    """Also where a variant was removed here and trained there."""
+
+    def commit(ran: int, *metrics: str) -> None:
+        Path("dvc.lock").write_text(f"schema: '2.0'\nstages:\n  a: {{cmd: '{ran}'}}\n")
+        for name in ("full", "half"):
+            path = Path("metrics", f"{name}.json")
+            path.write_text(str(ran)) if name in metrics else path.unlink()
+        git(project.folder, "add", "--all")
+        git(project.folder, "-c", "user.name=a", "-c", "user.email=a@b.org", "commit", "--quiet", "--message", "a")
+
+    for folder in ("metrics", "data/label_issues"):
+        Path(folder).mkdir(parents=True)
+    Path("data/label_issues/README.md").touch()
+    commit(0, "full", "half")
+    git(project.folder, "checkout", "--quiet", "-b", "other")
+    commit(1, "full", "half")
+    git(project.folder, "checkout", "--quiet", "-b", "mine", "HEAD~1")
+    commit(2, "full")
+    subprocess.run(["git", "merge", "other"], capture_output=True, check=False)
+    for command in CALLS.values():
+        with pytest.raises(
+            UserError, match=r"dvc\.lock.*; after a merge: `git checkout .*`, `dvc repro --pull`$"
+        ) as told:
+            command()
+    subprocess.run(str(told.value).split("`")[1], shell=True, capture_output=True, check=True)
+    assert lock.stages_now() == {"a": {"cmd": "2"}}
+    assert Path("metrics/full.json").read_text() == "2"
 
 
 @pytest.mark.parametrize(
