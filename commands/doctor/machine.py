@@ -30,6 +30,11 @@ def check_python() -> Finding:
     except OSError:
         prefix = ""
     if prefix and Path(prefix).resolve() == Path(sys.prefix).resolve():
+        here, ours = Path("thaw", "__init__.py"), Path(thaw.__file__)
+        if here.exists() and not here.samefile(ours):  # as where worktrees share a .venv
+            others = ours.parents[1]
+            text = f"`thaw` is that of {others}, stages are those of this folder: here, write `python -m commands`"
+            return Finding("Python", State.WARNING, text)
         return Finding("Python", State.OK, f"{platform.python_version()}, {sys.prefix}")
     other = f"is that of {prefix}" if prefix else "cannot be started"
     text = f"stages are run by `python`, which {other}, and not that of {sys.prefix}"
