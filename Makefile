@@ -50,6 +50,7 @@ bench: .venv/installed-dev
 upgrade: OWN := params.yaml dvc.lock metrics
 upgrade:
 	@git diff --quiet HEAD || { echo 'error: there are changes that are not committed; commit first' >&2; exit 1; }
+	@git remote get-url thaw >/dev/null || { echo 'add it: git remote add thaw https://github.com/OWNER/thaw' >&2; exit 1; }
 	git fetch thaw
 	git merge --no-ff --no-commit thaw/main || git rev-parse --quiet --verify MERGE_HEAD
 	git rm -r --force --quiet --ignore-unmatch $(OWN) 'data/label_issues/*.csv'
