@@ -101,6 +101,11 @@ def test_where_a_library_lies_is_no_result() -> None:
         ("THAW_CACHE_LIMIT", "20 GB", "THAW_CACHE_LIMIT: expected a number of gigabytes, got '20 GB'"),
         ("THAW_CACHE_LIMIT", "-1", "THAW_CACHE_LIMIT: expected a number of gigabytes, got '-1'"),
         ("THAW_CACHE", "data/raw/digits/c", "data/raw/digits/c: a folder for caches inside of data/raw/digits, whose"),
+        (
+            "PYTHONOPTIMIZE",
+            "2",
+            "PYTHONOPTIMIZE: OpenVINO converts no network where docstrings are left out; set it to 1",
+        ),
         ("THAW_CACHE", "data/raw/digits", "data/raw/digits: a folder for caches inside of data/raw/digits, whose"),
         (
             "XDG_CACHE_HOME",
