@@ -37,7 +37,7 @@ def main(folder: Path, out: Path | None = None) -> None:
     DVC then hashes, pushes and pulls a few files of some hundred megabytes. They are the same bytes for the same files.
     Tables and arrays stay files; archives are packed anew; hidden files are left out. Nothing of FOLDER is changed.
     """
-    out = out or folder.parent / f"{folder.name}-packed"
+    out = out or Path(f"{folder.resolve() if folder.name in ('', '..') else folder}-packed")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
@@ -54,7 +54,7 @@ def main(folder: Path, out: Path | None = None) -> None:
     beside = [path for path in files if path.lower().endswith(BESIDE) and (folder / path).is_file()]
     sizes = {path: _size(inside, path) for path in sorted({*files}.difference(beside))}
     try:
-        with _new(out) as folder_of_parts:
+        with _new(out.resolve() if out.is_symlink() else out) as folder_of_parts:
             archives = _write(folder, list(parts(sizes.items())), folder_of_parts)
             for path in beside:
                 _copy(folder / path, folder_of_parts / path)

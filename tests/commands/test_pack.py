@@ -55,6 +55,28 @@ def test_the_bytes_are_the_same_whatever_files_say_of_themselves_or_archives_hel
     assert packed(folder, "from tar") == expected
 
 
+@pytest.mark.parametrize("inside", [".", "photos/.."])
+def test_the_folder_that_one_is_in_is_packed_beside_it(
+    inside: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = packed(folder)
+    monkeypatch.chdir(folder)
+    pack.main(Path(inside))
+    beside = folder.parent / "photos-packed"
+    assert {path.name: path.read_bytes() for path in beside.iterdir()} == expected
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_a_link_leads_is_written(is_there: bool, folder: Path) -> None:
+    target, link = folder.parent / "large disk", folder.parent / "link"
+    if is_there:
+        target.mkdir()
+    link.symlink_to(target)
+    assert packed(folder, "link") == packed(folder)
+    assert {path.name for path in target.iterdir()} == {"labels.csv", "part-000.zip"}
+    assert link.is_symlink()
+
+
 def test_archives_are_of_some_hundred_megabytes_and_most_stay_when_files_come_and_go() -> None:
     files = [(f"class {number % 7}/{number:06}.jpg", 200_000 + number % 1000 * 500) for number in range(20_000)]
     files.sort()
