@@ -16,7 +16,7 @@ repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu) $(if $(CLUSTER),.venv/in
 	@git rev-parse --git-dir >/dev/null 2>&1 || git init --quiet || dvc config --local core.no_scm true
 	python -m stages.check --params params.yaml
 	python -m commands.leftovers
-	python -m $(if $(JOBS)$(LAUNCH),commands repro --jobs $(or $(JOBS),2) $(if $(LAUNCH),--launch '$(LAUNCH)'),dvc repro)
+	python -m $(if $(JOBS)$(LAUNCH),commands repro --jobs $(or $(JOBS),2) $(if $(LAUNCH),--launch "$$LAUNCH"),dvc repro)
 
 # Ray's own advice is to run what starts it alone.
 test: .venv/installed-dev
@@ -50,6 +50,7 @@ bench: .venv/installed-dev
 upgrade: OWN := params.yaml dvc.lock metrics
 upgrade:
 	@git diff --quiet HEAD || { echo 'error: there are changes that are not committed; commit first' >&2; exit 1; }
+	@git remote get-url thaw >/dev/null || { echo 'add it: git remote add thaw https://github.com/OWNER/thaw' >&2; exit 1; }
 	git fetch thaw
 	git merge --no-ff --no-commit thaw/main || git rev-parse --quiet --verify MERGE_HEAD
 	git rm -r --force --quiet --ignore-unmatch $(OWN) 'data/label_issues/*.csv'

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 
@@ -37,6 +38,9 @@ class Classifier:
 
     def __init__(self, path: Path):
         self._path = path
+        if path.is_dir() or (path.is_file() and path.suffix != ".keras" and not is_zipfile(path)):  # such as a photo
+            what = "a folder, where a file is expected" if path.is_dir() else "no model"
+            raise UserError(f"{path}: {what}; name a variant's model, such as models/variants/full.keras")
         record = model_file.variant_of(path, model_file.read_record(path))
         self.classes = record.classes
         made_by = {key: record.tensors[key] for key in ("pixels", "resize", "interpolation")}

@@ -99,7 +99,7 @@ def _cut_off_runs(repo: Repo) -> list[Path]:
             entries = list(folder.iterdir())
             cut_off = [path for path in entries if not RUN.fullmatch(path.name)]
             for path in [*cut_off, *([folder] if len(cut_off) == len(entries) else [])]:
-                if time.time() - path.stat().st_mtime >= age:
+                if abs(time.time() - path.stat().st_mtime) >= age:  # clocks may have been set back
                     found.append(path)
     return found
 

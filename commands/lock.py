@@ -13,7 +13,8 @@ from dvc.utils.serialize import ParseError, parse_yaml
 
 from commands import git
 from stages.check.checking import check_params
-from thaw.errors import UserError
+from thaw.errors import UserError, reasons
+from thaw.files.writing import OF_WRITING
 from thaw.params.reading import read_yaml
 
 LOCK = "dvc.lock"
@@ -64,7 +65,10 @@ def complaining() -> Iterator[None]:
     except DvcException as error:
         raise UserError(str(error)) from None
     except OSError as error:  # such as of a link that leads nowhere, which DVC follows
-        raise UserError(f"{error.filename or 'DVC'}: cannot be read: {error.strerror or error}") from None
+        what = (
+            f"cannot be written: {reasons(error)}" if error.errno in OF_WRITING else f"cannot be read: {error.strerror}"
+        )
+        raise UserError(f"{error.filename or 'DVC'}: {what}") from None
 
 
 def stages_now() -> dict[str, Any]:
@@ -89,7 +93,7 @@ def _entries_of(content: bytes, name: str) -> dict[str, Any]:
     try:
         tree = parse_yaml(content.decode(), name) or {}
     except ParseError as error:
-        ours = f"git checkout --ours {LOCK} metrics data/label_issues"
+        ours = f"git checkout HEAD {LOCK} metrics data/label_issues"  # --ours fails where we removed a variant
         told = " ".join(str(error).split())
         raise UserError(f"{told}; after a merge: `{ours}`, `dvc repro --pull`") from None
     except Exception:  # YAML's reader lets through what int(), date() and others raise, too

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commands.output import path_cell, printable, refuse_folder, text_cell, writing_table
+from commands.output import path_cell, printable, refuse_place, text_cell, writing_table
 from commands.predict import whole_number
 from thaw.errors import UserError
 from thaw.files.reading import sha256
@@ -48,7 +48,7 @@ def main(images: list[Path], model: Path, count: int, out: Path | None) -> None:
     out, and so are further copies of a file. Files that show no image are listed at the end, with exit status 1.
     """
     paths = images_at(images)
-    refuse_folder(out)
+    refuse_place(out, [model, MANIFEST, *paths])
     new = _new(paths)
     # Nobody waits for these to be imported to read --help or of a wrong path.
     from commands.classifier import Classifier, Unreadable, classified, refuse_unreadable
@@ -133,6 +133,8 @@ def with_embedding(path: Path) -> "Engine":
 def _new(paths: list[Path | Member]) -> list[Path | Member]:
     """Return files that the manifest does not have, of copies the first; say how many were left out."""
     known = {row.sha256 for row in read_manifest(MANIFEST)} if MANIFEST.exists() else set()
+    if not MANIFEST.exists():
+        print(f"warning: {MANIFEST} is not here, so that images which have a label are not left out", file=sys.stderr)
     first: dict[str, Path | Member] = {}
     has = 0
     for path, digest in on_all_cores(lambda path: (path, _digest(path)), paths):
@@ -143,7 +145,9 @@ def _new(paths: list[Path | Member]) -> list[Path | Member]:
     copies = len(paths) - has - len(first)
     print(f"left out: {has} that {MANIFEST} has, {copies} that are copies of others", file=sys.stderr)
     if not first:
-        raise UserError(f"{', '.join(map(str, paths[:3]))}{', …' * (len(paths) > 3)}: all are in {MANIFEST} already")
+        raise UserError(
+            f"{', '.join(map(printable, paths[:3]))}{', …' * (len(paths) > 3)}: all are in {MANIFEST} already"
+        )
     return list(first.values())
 
 

@@ -12,10 +12,14 @@ from thaw.images.reading.archives import Member
 from thaw.params.labels import is_formula
 
 
-def refuse_folder(out: Path | None) -> None:
-    """Raise a `UserError` if a folder is where a table would be written."""
+def refuse_place(out: Path | None, used: Iterable[Path | Member]) -> None:
+    """Raise a `UserError` if a folder, or a file that is used, is where a table would be written."""
     if out and out.is_dir():
         raise UserError(f"{out}: a folder; give --out the name of a file")
+    if out and out.exists():
+        files = {one.archive if isinstance(one, Member) else one for one in used}
+        if any(one.exists() and one.samefile(out) for one in files):
+            raise UserError(f"{out}: one of the files that are read; give --out the name of another")
 
 
 @contextmanager

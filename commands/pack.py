@@ -10,7 +10,8 @@ from pathlib import Path
 from stat import S_IFREG
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from thaw.errors import UserError
+from thaw.errors import UserError, reasons
+from thaw.files.writing import unfinished
 from thaw.images.decoding import UnreadableImageError
 from thaw.images.reading import Contents, contents, found_at, read_file
 from thaw.images.reading.archives import NO_TEXT, is_text
@@ -36,7 +37,7 @@ def main(folder: Path, out: Path | None = None) -> None:
     DVC then hashes, pushes and pulls a few files of some hundred megabytes. They are the same bytes for the same files.
     Tables and arrays stay files; archives are packed anew; hidden files are left out. Nothing of FOLDER is changed.
     """
-    out = out or folder.parent / f"{folder.name}-packed"
+    out = out or Path(f"{folder.resolve() if folder.name in ('', '..') else folder}-packed")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
@@ -53,12 +54,12 @@ def main(folder: Path, out: Path | None = None) -> None:
     beside = [path for path in files if path.lower().endswith(BESIDE) and (folder / path).is_file()]
     sizes = {path: _size(inside, path) for path in sorted({*files}.difference(beside))}
     try:
-        with _new(out) as folder_of_parts:
+        with _new(out.resolve() if out.is_symlink() else out) as folder_of_parts:
             archives = _write(folder, list(parts(sizes.items())), folder_of_parts)
             for path in beside:
                 _copy(folder / path, folder_of_parts / path)
     except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{out}: cannot be written: {reasons(error)}") from None
     print(f"{out}: {len(sizes):,} files in {archives} archive{'s' * (archives != 1)}, {len(beside)} beside")
     print(f"It takes the place of {folder} in dataset.path, with the same rows and scores; then `dvc add {out}`.")
 
@@ -133,8 +134,9 @@ def _copy(source: Path, target: Path) -> None:
 @contextmanager
 def _new(folder: Path) -> Iterator[Path]:
     """Make a folder: whole, under its name, when the block succeeds."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    temporary.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}{unfinished(folder.parent)}")
+    temporary.mkdir()
     try:
         yield temporary
         temporary.replace(folder)

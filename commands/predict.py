@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from commands.output import path_cell, printable, refuse_folder, text_cell, writing_table
+from commands.output import path_cell, printable, refuse_place, text_cell, writing_table
 from thaw.images.reading import images_at
 from thaw.images.reading.archives import Member
 
@@ -40,7 +40,7 @@ def main(model: Path, images: list[Path], out: Path | None, top: int, unsure: fl
     Files that show no image are listed at the end, with exit status 1.
     """
     paths = images_at(images)
-    refuse_folder(out)
+    refuse_place(out, [model, *paths])
     # Nobody waits for these to be imported to read --help or of a wrong path.
     from commands.classifier import Classifier, Unreadable, classified, refuse_unreadable
     from thaw.engines.ready import trained
@@ -98,7 +98,7 @@ def _csv_rows(out: Path, top: int) -> Iterator[Show]:
 def _printer(paths: list[Path | Member], classes: list[str]) -> Show:
     """Return what prints a line for an image."""
     write = tqdm.write if sys.stdout.isatty() else print  # above the progress bar, where that stands between
-    longest, widest = max(len(str(path)) for path in paths), max(map(len, classes))
+    longest, widest = max(len(printable(path)) for path in paths), max(map(len, classes))
 
     def show(path: Path | Member, best: list[tuple[str, float]]) -> None:
         shown = "  ".join(f"{name:{widest}} {probability:6.1%}" for name, probability in best)

@@ -18,11 +18,11 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
-from dvc.utils.serialize import load_yaml, modify_yaml
+from dvc.utils.serialize import modify_yaml
 
 from commands.launching import launched_by
 from commands.leftovers import remove_leftovers
-from commands.lock import LOCK, complaining, require_valid_params
+from commands.lock import LOCK, complaining, require_valid_params, stages_now
 from thaw.errors import UserError
 from thaw.files.writing import replacing, write_text
 from thaw.stage import PATIENCE, STARTED_BY
@@ -55,9 +55,9 @@ def main(jobs: int, launch: str | None = None) -> None:
     """
     require_valid_params()
     remove_leftovers()
+    before = _before()
     with complaining():
         needs, changed, devices = _stages()
-    before = _before()
     write_text(UNFINISHED, json.dumps(before))
     gpus = [] if launch else visible_gpus()
     ran: set[str] = set()
@@ -245,7 +245,7 @@ def _before() -> list[str]:
 
 def _in_lock() -> list[str]:
     """Return the stages of dvc.lock, in its order."""
-    return list(load_yaml(LOCK).get("stages", {})) if Path(LOCK).exists() else []
+    return list(stages_now())
 
 
 def _sort_lock(before: list[str], plan: list[str]) -> None:

@@ -44,6 +44,9 @@ def main(entry: str, part: Part) -> None:
     plan, processors = _planned(entry)
     plan.store.require_room(len(plan.keys))
     first, last = (len(plan.keys) * one // count for one in (number - 1, number))
+    if first == last:
+        print(f"{entry}: part {number} of {count} has none of the {len(plan.keys)} rows")
+        return
     for _ in progress_by_rows(plan.rows(slice(first, last)), last - first, f"part {number}/{count}"):
         pass
     print(

@@ -67,6 +67,9 @@ def in_terminal() -> Iterator[None]:
 
     Characters that a terminal's encoding lacks are printed as escapes, such as \\u82f9.
     """
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:  # closed, as by `>&-`: the next file would have its number
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

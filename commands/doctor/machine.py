@@ -17,6 +17,7 @@ from commands.doctor.findings import INSTALL, Finding, State, first_names
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, versions
 
 CONSTRAINTS = Path("constraints.txt")
+PINNED = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 MOST_SECONDS = 120
 """Seconds until Keras counts as stuck, as it is where a GPU's driver hangs."""
 
@@ -29,6 +30,11 @@ def check_python() -> Finding:
     except OSError:
         prefix = ""
     if prefix and Path(prefix).resolve() == Path(sys.prefix).resolve():
+        here, ours = Path("thaw", "__init__.py"), Path(thaw.__file__)
+        if here.exists() and not here.samefile(ours):  # as where worktrees share a .venv
+            others = ours.parents[1]
+            text = f"`thaw` is that of {others}, stages are those of this folder: here, write `python -m commands`"
+            return Finding("Python", State.WARNING, text)
         return Finding("Python", State.OK, f"{platform.python_version()}, {sys.prefix}")
     other = f"is that of {prefix}" if prefix else "cannot be started"
     text = f"stages are run by `python`, which {other}, and not that of {sys.prefix}"
@@ -47,7 +53,7 @@ def check_packages() -> Finding:
     """Find out whether packages have the versions that are pinned: with others, stages may write other bytes."""
     if not CONSTRAINTS.exists():
         return Finding("packages", State.OK, f"no {CONSTRAINTS} says which versions they should have")
-    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text(encoding="utf-8").split() if "==" in line)
+    pinned = dict(PINNED.findall(CONSTRAINTS.read_text(encoding="utf-8")))
     installed = {_canonical(one.name): one.version for one in distributions()}
     others = [
         f"{name} {installed[_canonical(name)]} instead of {version}"

@@ -1,5 +1,6 @@
 """Check params.yaml as a whole, before a stage takes its own entry from it."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,10 @@ def main(params: Path, manifest: Path | None = None) -> None:
 
     Its folds have to be possible then, too. What the environment says is told here as well, where it is wrong.
     """
+    if sys.flags.optimize > 1:  # features would be computed by Keras, with other bits
+        raise UserError(
+            "PYTHONOPTIMIZE: OpenVINO converts no network where docstrings are left out; set it to 1, or not"
+        )
     backend()
     limit()
     check_params(params)

@@ -22,6 +22,7 @@ from thaw.params.reading import Entry, read_yaml, shown
 from thaw.params.seeds import Seeds
 from thaw.params.tensors import Tensors
 from thaw.params.variants import Variant
+from thaw.reuse.folder import FOLDER, project_folder, shared_folder
 from thaw.suggestions import did_you_mean
 
 SECTIONS: dict[str, type[Entry]] = {
@@ -64,6 +65,13 @@ def check_params(path: Path) -> None:
         lines = "\n".join(_printable(f"  {where}: {problem}") for where, problem in found)
         count = "1 error" if len(found) == 1 else f"{len(found)} errors"
         raise UserError(f"{path}: {count}, nothing was run\n{lines}")
+    images = Path(tree["dataset"]["path"])
+    for folder in (project_folder(), shared_folder()):
+        if folder.resolve().is_relative_to(images.resolve()):
+            raise UserError(
+                f"{folder}: a folder for caches inside of {images}, whose files would count as images; have {FOLDER}, "
+                "or XDG_CACHE_HOME, name one outside of it"
+            )
 
 
 def _unfit(tree: Any) -> str | None:
@@ -116,6 +124,10 @@ def _problems(tree: dict[Any, Any]) -> list[Problem]:
                 address = f"{section}.{name}"
                 if not isinstance(name, str):
                     continue  # found above, as any such key
+                if alike := [one for one in raw[section] if one.casefold() == name.casefold()]:
+                    found.append(
+                        (address, f"only case tells it from {alike[0]}: macOS has one file for both; rename it")
+                    )
                 raw[section][name] = entry
                 if ENTRY_NAME.fullmatch(name):
                     found += _validate(address, entry, schema, valid[section], name)

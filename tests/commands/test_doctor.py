@@ -376,9 +376,15 @@ def test_sizes_are_those_of_the_files(finished: Project) -> None:
         assert more.features == {"bottleneck": images + 2 * trained}
 
 
-def test_stages_need_the_python_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_need_the_python_of_this_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     assert check_python().state is State.OK
+    with contextlib.chdir(tmp_path):
+        Path("thaw").mkdir()
+        Path("thaw", "__init__.py").touch()
+        found = check_python()
+    assert found.state is State.WARNING
+    assert f"`thaw` is that of {ROOT}, stages are those of this folder: here, write `python -m comm" in found.text
     monkeypatch.setenv("PATH", "")
     found = check_python()
     assert found.state is State.ERROR
@@ -393,7 +399,9 @@ def test_stages_need_the_python_of_this_environment(monkeypatch: pytest.MonkeyPa
 def test_a_package_of_another_version_is_named(tmp_path: Path) -> None:
     with contextlib.chdir(ROOT):
         assert check_packages().state is State.OK
-    (tmp_path / "constraints.txt").write_text("Scikit_Learn==0.1\nnot-installed==1\n")
+    (tmp_path / "constraints.txt").write_text(
+        "Scikit_Learn==0.1\nnot-installed==1\n<<<<<<< main\n=======\n>>>>>>> other\n"
+    )
     with contextlib.chdir(tmp_path):
         found = check_packages()
     assert found.state is State.WARNING

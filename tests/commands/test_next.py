@@ -83,6 +83,11 @@ def test_what_the_manifest_has_is_left_out(
     assert not any(name in said.out for name in ("oak/", "pine/"))
     with pytest.raises(UserError, match="all are in data/manifest.csv already"):
         command.main([images(finished)], model(finished), 5, None)
+    with pytest.raises(UserError, match="manifest.csv: one of the files that are read"):
+        command.main([photos], model(finished), 5, command.MANIFEST)
+    monkeypatch.chdir(photos)
+    command.main([photos / "07.png"], model(finished), 1, None)
+    assert "warning: data/manifest.csv is not here, so that images which have a label" in capsys.readouterr().err
 
 
 def test_files_that_show_nothing_are_listed_at_the_end(finished: Project, photos: Path, tmp_path: Path) -> None:

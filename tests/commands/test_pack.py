@@ -17,6 +17,7 @@ from tests.conftest import PARAMS, ROOT, Project
 from tests.stages.test_archives import pack as pack_otherwise
 from tests.stages.test_layouts import TABLE, collect, lines, table
 from thaw.errors import UserError
+from thaw.files.writing import _remove_unfinished, unfinished
 
 
 @pytest.fixture
@@ -52,6 +53,28 @@ def test_the_bytes_are_the_same_whatever_files_say_of_themselves_or_archives_hel
     shutil.rmtree(folder / "photos")
     pack_otherwise(folder / "gnu.tar", dict(sorted(images.items(), reverse=True)))
     assert packed(folder, "from tar") == expected
+
+
+@pytest.mark.parametrize("inside", [".", "photos/.."])
+def test_the_folder_that_one_is_in_is_packed_beside_it(
+    inside: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = packed(folder)
+    monkeypatch.chdir(folder)
+    pack.main(Path(inside))
+    beside = folder.parent / "photos-packed"
+    assert {path.name: path.read_bytes() for path in beside.iterdir()} == expected
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_a_link_leads_is_written(is_there: bool, folder: Path) -> None:
+    target, link = folder.parent / "large disk", folder.parent / "link"
+    if is_there:
+        target.mkdir()
+    link.symlink_to(target)
+    assert packed(folder, "link") == packed(folder)
+    assert {path.name for path in target.iterdir()} == {"labels.csv", "part-000.zip"}
+    assert link.is_symlink()
 
 
 def test_archives_are_of_some_hundred_megabytes_and_most_stay_when_files_come_and_go() -> None:
@@ -93,12 +116,17 @@ def test_what_cannot_be_packed_is_named_and_nothing_is_left_behind(folder: Path)
     assert sorted(path.name for path in folder.parent.iterdir()) == ["empty", "out", "photos"]
 
 
-def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing_behind_and_neither_does_a_kill(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
-    with pytest.raises(UserError, match="out: cannot be written: No space left on device"):
+    killed = folder.parent / f".out{unfinished(folder.parent).replace(f'-{os.getpid()}.', '-4194305.')}"
+    killed.mkdir()
+    _remove_unfinished.cache_clear()
+    with pytest.raises(UserError, match="out: cannot be written: No space left on device; make room there"):
         packed(folder)
     assert [path.name for path in folder.parent.iterdir()] == ["photos"]
 

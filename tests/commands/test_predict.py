@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,8 @@ def test_what_cannot_be_used_is_named(finished: Project, tmp_path: Path) -> None
     folder.mkdir()
     assert wrong(tmp_path / "none.keras", image).startswith(f"{tmp_path / 'none.keras'}: no such file")
     assert wrong(folder, image).startswith(f"{folder}: a folder, where a file is expected")
+    assert wrong(folder, image).endswith("; name a variant's model, such as models/variants/full.keras")
+    assert wrong(image, image) == f"{image}: no model; name a variant's model, such as models/variants/full.keras"
     assert "truncated or altered" in wrong(text, image)
     assert "a backbone, which knows no classes" in wrong(
         finished.folder / "models" / "backbones" / "lite0.keras", image
@@ -160,6 +163,15 @@ def test_what_cannot_be_used_is_named(finished: Project, tmp_path: Path) -> None
     assert wrong(good, tmp_path / "nowhere") == f"{tmp_path / 'nowhere'}: cannot be read: No such file or directory"
     assert wrong(good, empty) == f"{empty}: no files are there"
     assert wrong(good, image, out=folder).startswith(f"{folder}: a folder")
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(image, "1.png")
+    for read in (good, image, archive):
+        before = read.read_bytes()
+        assert wrong(good, image.parent, archive, out=read) == (
+            f"{read}: one of the files that are read; give --out the name of another"
+        )
+        assert read.read_bytes() == before
     assert wrong(good, image, out=text / "found.csv").startswith(f"{text / 'found.csv'}: cannot be written")
     assert not list(folder.iterdir())
 

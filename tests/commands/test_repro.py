@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -250,6 +251,20 @@ def test_a_launcher_that_does_not_run_a_command_to_its_end_is_named(
 def test_what_is_no_launcher_is_refused(launcher: str) -> None:
     with pytest.raises(UserError, match="--launch: "), launched_by(launcher):
         pass
+
+
+@pytest.mark.parametrize("launcher", ["srun -N1", "env 'A=a b' \"C=$D\""])
+def test_make_hands_a_launcher_over_word_for_word(launcher: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nfor word; do echo "<$word>"; done\n')
+    python.chmod(0o700)
+    for name in ("pyproject.toml", "constraints.txt", ".venv/pyvenv.cfg", ".venv/installed"):
+        (tmp_path / name).touch()
+    command = ["make", "repro", f"LAUNCH={launcher.replace('$', '$$')}"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
+    assert done.stdout.endswith(f"<-m>\n<commands>\n<repro>\n<--jobs>\n<2>\n<--launch>\n<{launcher}>\n")
 
 
 def test_outside_of_a_project_dvcs_message_is_shown(tmp_path: Path) -> None:

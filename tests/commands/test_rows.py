@@ -37,6 +37,8 @@ def test_shares_together_are_all_rows_that_a_stage_wants(
         shutil.copytree(graph.parent, store / "rows" / graph.parent.name, ignore=shutil.ignore_patterns("*.rows"))
     monkeypatch.setenv(FOLDER, str(store))
     with contextlib.chdir(finished.folder):
+        main("tensors.small", (1, 50))
+        assert capsys.readouterr().out.splitlines()[-1] == "tensors.small: part 1 of 50 has none of the 21 rows"
         for entry in ("tensors.small", "features.midway"):
             for number, before in enumerate((0, 7, 14), start=1):
                 main(entry, (number, 3))

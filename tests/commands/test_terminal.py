@@ -1,6 +1,7 @@
 """What whoever starts a stage or a command sees: every character, Thaw's errors before DVC's, and of Ctrl-C nothing."""
 
 import copy
+import errno
 import os
 import shutil
 import signal
@@ -145,6 +146,18 @@ def test_nobody_has_to_read_what_a_stage_prints() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "called",
+    ["stages.check --params params.yaml >&-", "commands plan 2>&-", "commands plan <&- >&- 2>&-"],
+)
+def test_who_is_started_without_a_terminal_needs_none(called: str, project: Project) -> None:
+    command = f"exec '{sys.executable}' -m {called}"
+    done = subprocess.run(
+        command, shell=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.fixture
 def project(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project of this repository's dvc.yaml and params that a test may break, in which the test runs."""
@@ -242,6 +255,49 @@ def test_a_file_that_dvc_cannot_read_is_named(command: str, project: Project) ->
     (trees / "1.png").symlink_to("nowhere.png")
     with pytest.raises(UserError, match=r"oak/1\.png: cannot be read: No such file or directory"):
         CALLS[command]()
+
+
+def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: Project) -> None:
+    """Also where a variant was removed here and trained there."""
+
+    def commit(ran: int, *metrics: str) -> None:
+        Path("dvc.lock").write_text(f"schema: '2.0'\nstages:\n  a: {{cmd: '{ran}'}}\n")
+        for name in ("full", "half"):
+            path = Path("metrics", f"{name}.json")
+            path.write_text(str(ran)) if name in metrics else path.unlink()
+        git(project.folder, "add", "--all")
+        git(project.folder, "-c", "user.name=a", "-c", "user.email=a@b.org", "commit", "--quiet", "--message", "a")
+
+    for folder in ("metrics", "data/label_issues"):
+        Path(folder).mkdir(parents=True)
+    Path("data/label_issues/README.md").touch()
+    commit(0, "full", "half")
+    git(project.folder, "checkout", "--quiet", "-b", "other")
+    commit(1, "full", "half")
+    git(project.folder, "checkout", "--quiet", "-b", "mine", "HEAD~1")
+    commit(2, "full")
+    subprocess.run(["git", "merge", "other"], capture_output=True, check=False)
+    for command in CALLS.values():
+        with pytest.raises(
+            UserError, match=r"dvc\.lock.*; after a merge: `git checkout .*`, `dvc repro --pull`$"
+        ) as told:
+            command()
+    subprocess.run(str(told.value).split("`")[1], shell=True, capture_output=True, check=True)
+    assert lock.stages_now() == {"a": {"cmd": "2"}}
+    assert Path("metrics/full.json").read_text() == "2"
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EROFS, "lock: cannot be written: Read-only file system; give permission there, then run it again"),
+        (errno.ENOSPC, "lock: cannot be written: No space left on device; make room there, then run it again"),
+        (errno.EACCES, "lock: cannot be read: Permission denied"),
+    ],
+)
+def test_what_dvc_cannot_write_is_not_called_unreadable(number: int, told: str) -> None:
+    with pytest.raises(UserError, match=f"^{told}$"), lock.complaining():
+        raise OSError(number, os.strerror(number), "lock")
 
 
 @pytest.mark.parametrize("command", CALLS)

@@ -95,14 +95,45 @@ def test_where_a_library_lies_is_no_result() -> None:
     assert json.loads(done.stdout)["XLA_FLAGS"] == "--xla_gpu_cuda_data_dir=/usr/lib/cuda"
 
 
-def test_a_limit_that_is_no_number_is_one_line() -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("THAW_CACHE_LIMIT", "20 GB", "THAW_CACHE_LIMIT: expected a number of gigabytes, got '20 GB'"),
+        ("THAW_CACHE_LIMIT", "-1", "THAW_CACHE_LIMIT: expected a number of gigabytes, got '-1'"),
+        ("THAW_CACHE", "data/raw/digits/c", "data/raw/digits/c: a folder for caches inside of data/raw/digits, whose"),
+        (
+            "PYTHONOPTIMIZE",
+            "2",
+            "PYTHONOPTIMIZE: OpenVINO converts no network where docstrings are left out; set it to 1",
+        ),
+        ("THAW_CACHE", "data/raw/digits", "data/raw/digits: a folder for caches inside of data/raw/digits, whose"),
+        (
+            "XDG_CACHE_HOME",
+            str(ROOT / "data/raw/digits"),
+            f"{ROOT}/data/raw/digits/thaw: a folder for caches inside of",
+        ),
+    ],
+)
+def test_what_the_environment_says_wrong_is_one_line(name: str, value: str, told: str) -> None:
     command = [sys.executable, "-m", "stages.check", "--params", "params.yaml"]
-    environment = {**os.environ, "THAW_CACHE_LIMIT": "20 GB"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (
-        1,
-        "error: THAW_CACHE_LIMIT: expected a number of gigabytes, got '20 GB'\n",
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, name: value}, capture_output=True, text=True, check=False
     )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"error: {told}")
+
+
+@pytest.mark.parametrize("autocrlf", ["true", "input", "false"])
+def test_git_checks_out_the_bytes_that_were_committed(autocrlf: str, tmp_path: Path) -> None:
+    content = {"stage.py": b"a = 1\n", "suspected.csv": b"a,b\r\n1,2\n", ".gitattributes": b""}
+    content[".gitattributes"] = (ROOT / ".gitattributes").read_bytes()
+    (tmp_path / "here").mkdir()
+    for name, data in content.items():
+        (tmp_path / "here" / name).write_bytes(data)
+    configured = ["-c", f"core.autocrlf={autocrlf}", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in ("init -q", "add .", "commit -qm a", f"clone -q -c core.autocrlf={autocrlf} . ../there"):
+        subprocess.run(["git", *configured, *command.split()], cwd=tmp_path / "here", check=True, capture_output=True)
+    assert {name: (tmp_path / "there" / name).read_bytes() for name in content} == content
 
 
 PREDICT = "commands predict models/variants/full.keras data/raw"

@@ -56,6 +56,17 @@ def own(project: Project) -> dict[str, bytes]:
     return {path.relative_to(project.folder).as_posix(): path.read_bytes() for path in files if path.is_file()}
 
 
+def test_without_the_remote_its_command_is_named(plain: Path, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    project = Project(tmp_path, plain)
+    git(tmp_path, "init", "--quiet")
+    commit(project)
+    outcome = shell(project, UPGRADE)
+    assert outcome.code == 2
+    assert "add it: git remote add thaw https://" in outcome.text
+    assert "Could not read from remote repository" not in outcome.text
+
+
 @pytest.fixture(scope="module", params=["a clone", "from GitHub's template"])
 def began(request: pytest.FixtureRequest, warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with Thaw, and with a project that began from it; in both, all has changed since."""

@@ -5,15 +5,28 @@ import os
 import resource
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
-from thaw.errors import explained
+from thaw.errors import UserError, explained
 from thaw.files.reading import LARGEST_FILE, read_bytes, sha256
+from thaw.files.watching import unchanged, watch_late
 from thaw.files.writing import replacing, temporary_folder
+
+
+@pytest.mark.parametrize(("seconds", "changed"), [(-60, False), (1, True), (10**9, False)])
+def test_a_file_that_was_read_late_changed_if_it_is_of_a_time_since_then(
+    seconds: int, changed: bool, tmp_path: Path
+) -> None:
+    path, began = tmp_path / "module.py", time.time() - 10
+    path.touch()
+    os.utime(path, (began + seconds, began + seconds))
+    with pytest.raises(UserError, match="changed while it was in use") if changed else nullcontext(), unchanged([]):
+        watch_late(path, int(began * 1e9))
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])

@@ -32,6 +32,8 @@ def test_the_users_folder_is_where_the_system_has_caches(
 def test_a_folder_that_is_named_is_for_both(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER, "/scratch/thaw")
     assert shared_folder() == project_folder() == Path("/scratch/thaw")
+    monkeypatch.setenv(FOLDER, "~/thaw")  # as from a file of variables, which no shell reads
+    assert shared_folder() == project_folder() == home / "thaw"
 
 
 @pytest.mark.parametrize("caches", ["relative", "a file", "a file/in a file", ""])

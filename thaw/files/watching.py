@@ -1,6 +1,7 @@
 """Seeing that what a process reads does not change meanwhile."""
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from thaw.files.reading import sha256
 
 SMALL = 2**20
 """Bytes of a file that is known by its content, not by its age: it may be saved again as it was."""
+A_MINUTE = 60 * 10**9
+"""By which the clock of a file server may be ahead, in nanoseconds."""
 T = TypeVar("T")
 
 
@@ -75,10 +78,14 @@ def watch_path(path: Path) -> None:
 def watch_late(path: Path, began: int) -> None:
     """Watch a file that was read at some time since `began`, in nanoseconds: since then, it must not have changed.
 
-    One that is watched already stays so.
+    One that is watched already stays so. A time far ahead is none at which it changed: the clock was set back since.
     """
+
+    def is_as_it_was() -> bool:
+        return path.exists() and not began < path.stat().st_mtime_ns < time.time_ns() + A_MINUTE
+
     for run in _runs:
-        run.watched.setdefault(str(path), (lambda: path.exists() and path.stat().st_mtime_ns <= began, True))
+        run.watched.setdefault(str(path), (is_as_it_was, True))
 
 
 def unwatch(path: Path) -> None:

@@ -15,7 +15,10 @@ DEFAULT_GIGABYTES = 20.0
 
 def project_folder() -> Path:
     """Return the folder for what is one project's: interrupted trainings, how long stages took, what is set aside."""
-    return Path(os.environ.get(FOLDER) or ".thaw")
+    named = Path(os.environ.get(FOLDER) or ".thaw")
+    with suppress(RuntimeError):  # there is no home
+        return named.expanduser()  # which not every place expands that sets variables
+    return named
 
 
 def shared_folder() -> Path:
@@ -45,14 +48,16 @@ def limit() -> int:
     """Return how many bytes `rows_folder` may have; nothing is kept if none.
 
     Raises:
-        UserError: the limit in the environment is no number.
+        UserError: the limit in the environment is no number from 0.
     """
     text = os.environ.get(LIMIT, "")
     try:
-        gigabytes = float(text) if text else DEFAULT_GIGABYTES
-        return int(gigabytes * 10**9)
+        most = int((float(text) if text else DEFAULT_GIGABYTES) * 10**9)
     except (ValueError, OverflowError):
-        raise UserError(f"{LIMIT}: expected a number of gigabytes, got {text!r}") from None
+        most = -1
+    if most < 0:
+        raise UserError(f"{LIMIT}: expected a number of gigabytes, got {text!r}")
+    return most
 
 
 def stored() -> list[tuple[int, int, Path]]:
