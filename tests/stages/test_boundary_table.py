@@ -15,7 +15,7 @@ from stages.check.architectures import (
     nearest,
     smallest_pixels,
 )
-from stages.check.keras_names import NAMED, UNUSABLE, names_alone, public_classes, public_names, signature
+from stages.check.keras_names import NAMED, NEEDED, UNUSABLE, names_alone, public_classes, public_names, signature
 from tests.boundary_table import as_json, cuts
 from thaw.networks.backend import keras
 
@@ -83,7 +83,7 @@ def test_a_signature_is_that_of_the_class(namespace: str, name: str) -> None:
         assert {one.name for one in named} <= known.arguments
     else:
         assert {one.name for one in named} == known.arguments
-    assert {one.name for one in named if one.default is one.empty} == known.required
+    assert {one.name for one in named if one.default is one.empty} | {*NEEDED.get(name, ())} == known.required
     defaults = {one.name: one.default for one in named}
     assert {key: defaults.get(key, value) for key, value in known.defaults.items()} == known.defaults
 
