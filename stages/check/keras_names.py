@@ -460,6 +460,7 @@ RULES: dict[str, Rule] = {
     "global_clipnorm": _POSITIVE,
     "gradient_accumulation_steps": _number(whole=True, minimum=2),
     "clip_threshold": _POSITIVE,
+    "Lion.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
     "loss_scale_factor": _POSITIVE,
     "momentum": _UP_TO_1,
     "rho": _SHARE,
@@ -539,6 +540,11 @@ def fits(node: dict[str, Any], value: Any) -> bool:
     )
 
 
+def _is_whole_for_a_part(rule: Rule, namespace: str, value: Any) -> bool:
+    """Say whether a whole number stands where others may, too, which not every constructor takes."""
+    return namespace != "optimizers.schedules" and rule[1].get("type") == "number" and isinstance(value, int)
+
+
 def is_settled(spec: Any, namespace: str) -> bool:
     """Say whether rules tell of each argument of an object whether it is right, so that Keras need not be asked.
 
@@ -551,7 +557,7 @@ def is_settled(spec: Any, namespace: str) -> bool:
     of_class = signature(namespace, name)
     assert of_class is not None
     return all(
-        rule_of(f"{name}.{argument}")
+        ((rule := rule_of(f"{name}.{argument}")) and not _is_whole_for_a_part(rule, namespace, value))
         or argument == "monitor"
         or isinstance(of_class.defaults.get(argument), bool)
         or (argument == "learning_rate" and (not _is_nested(value) or is_settled(value, "optimizers.schedules")))

@@ -278,6 +278,8 @@ def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> I
         if _name(callback) == "SwapEMAWeights" and optimizer.get("use_ema") is not True:
             yield f"{where}.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
         if _name(callback) == "SwapEMAWeights":
+            if "SwapEMAWeights" in map(_name, callbacks[:index]):
+                yield f"{where}.{index}", "SwapEMAWeights is there twice, and one undoes the other: leave one out"
             swapped = _arguments(callback).get("swap_on_epoch") is True
         restores = _arguments(callback).get("restore_best_weights") is True
         if restores and not swapped and "SwapEMAWeights" in map(_name, callbacks):

@@ -1134,6 +1134,13 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             "it is the best: write {SwapEMAWeights: {swap_on_epoch: true}} before it"
         ],
     ),
+    "averages that are swapped twice": (
+        {
+            f"{FIT}.optimizer": {"SGD": {"use_ema": True}},
+            f"{FIT}.callbacks": ["SwapEMAWeights", {"SwapEMAWeights": {"swap_on_epoch": True}}],
+        },
+        [f"{FIT}.callbacks.1: SwapEMAWeights is there twice, and one undoes the other: leave one out"],
+    ),
     "weights of images for a number of all of them": (
         {f"{FIT}.loss": "Tversky", f"{FIT}.class_weight": "balanced"},
         [

@@ -37,7 +37,7 @@ from thaw.scoring import scoring
 from thaw.training import logistic
 from thaw.training.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.training.checkpoint import Checkpoint
-from thaw.training.training import _factors, _mixed, _with_factors, add_head, freeze, solve, train
+from thaw.training.training import _factors, _mixed, _with_factors, add_head, freeze, optimizer_of, solve, train
 
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
@@ -342,6 +342,35 @@ def test_a_layers_factor_scales_its_learning_rate() -> None:
     assert not moved["conv"][1].any()
     np.testing.assert_allclose(moved["last"][1], moved["last"][0], rtol=1e-2, atol=1e-7)
     np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-2, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({"CosineDecay": {"initial_learning_rate": 0, "warmup_target": 0.5, "warmup_steps": 2}}, [0, 0.25, 0.5, 0.25]),
+        ({"CosineDecay": {"initial_learning_rate": 1}}, [1, 0.8535534, 0.5, 0.1464466]),
+        ({"CosineDecayRestarts": {"initial_learning_rate": 1, "first_decay_steps": 2}}, [1, 0.5, 1, 0.8535534]),
+        ({"ExponentialDecay": {"initial_learning_rate": 1, "decay_rate": 0.0625}}, [1, 0.5, 0.25, 0.125]),
+        ({"InverseTimeDecay": {"initial_learning_rate": 1, "decay_rate": 4}}, [1, 0.5, 1 / 3, 0.25]),
+        ({"PiecewiseConstantDecay": {"boundaries": [0, 1], "values": [1, 0.5, 0]}}, [1, 0.5, 0, 0]),
+        (
+            {"PolynomialDecay": {"initial_learning_rate": 1, "end_learning_rate": 0, "power": 2}},
+            [1, 0.5625, 0.25, 0.0625],
+        ),
+    ],
+    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+)
+def test_a_learning_rate_that_is_a_whole_number_decays_by_parts_of_it(
+    schedule: dict[str, object], expected: list[float]
+) -> None:
+    optimizer = optimizer_of({"SGD": {"learning_rate": schedule}}, steps=4)
+    weight = keras.Variable(np.zeros(1, np.float32))
+    optimizer.build([weight])
+    rates = []
+    for _ in range(4):
+        rates.append(float(optimizer.learning_rate))
+        optimizer.apply([keras.ops.ones(1)])
+    assert rates == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["AdamW", "Lion", "Muon", "SGD"])

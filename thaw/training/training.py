@@ -20,6 +20,8 @@ from thaw.training.batches import Batches, Rows, ValidationBatches, WithLabels
 from thaw.training.checkpoint import Checkpoint
 
 DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
+RATES = ("initial_learning_rate", "values")
+"""The arguments of schedules that are learning rates."""
 Columns = dict[str, list[float]]
 
 
@@ -309,6 +311,10 @@ def _with_factors(optimizer: keras.optimizers.Optimizer, factors: dict[int, floa
     return WithFactors.from_config(optimizer.get_config())
 
 
+def _in_floats(rates: Any) -> Any:
+    return [float(rate) for rate in rates] if isinstance(rates, list) else float(rates)
+
+
 def optimizer_of(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
     """Build an optimizer; a schedule that lasts for all of the training need not say how many steps that is."""
     if isinstance(spec, dict):
@@ -322,13 +328,15 @@ def optimizer_of(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
             )
         if isinstance(rate, dict):
             ((schedule, values),) = rate.items()
+            # Keras computes in the type of these, and in whole numbers if they are 0 or 1.
+            values = {key: _in_floats(one) if key in RATES else one for key, one in (values or {}).items()}
             if schedule in DECAYS:
-                warm_up = (values or {}).get("warmup_steps", 0)
+                warm_up = values.get("warmup_steps", 0)
                 if warm_up >= steps:
                     raise UserError(
                         f"params.yaml: {schedule}: warmup_steps is {warm_up}, but the training has only {steps} steps: "
                         "make it smaller, or add epochs"
                     )
-                values = {"decay_steps": steps - warm_up, **(values or {})}
-                spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
+                values = {"decay_steps": steps - warm_up, **values}
+            spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
     return keras_object(spec, "optimizers")
