@@ -26,6 +26,7 @@ from stages.check.keras_names import (
     keras_problems,
     names_alone,
     public_classes,
+    rule_of,
     signature,
 )
 from thaw.errors import UserError
@@ -53,18 +54,12 @@ CHECKED: dict[str, Schema] = {
 }
 """By keys, what the check knows of text besides its type."""
 VALUES: dict[str, Schema] = {
-    "data_format": {"enum": ["channels_last", None]},
-    "fill_value": {"type": "number", "minimum": 0, "maximum": 255},
-    "label_smoothing": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
     "layer": {"anyOf": [_to("layers.arguments"), {"type": "null"}]},
     "backward_layer": {"anyOf": [_to("layers.arguments"), {"type": "null"}]},
     "learning_rate": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _to("optimizers.schedules.arguments")]},
     "monitor": {"enum": [*MONITORED]},
-    "rate": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-    "units": {"anyOf": [{"const": "classes"}, {"type": "integer", "minimum": 1}]},
-    "value_range": {"const": [0, 255]},
 }
-"""By arguments of Keras's objects, what they can be."""
+"""By arguments of Keras's objects, what they can be, where `RULES` has none for them."""
 SAMPLES = {"boolean": True, "number": 1, "string": "x", "array": [1], "null": None}
 
 
@@ -208,6 +203,9 @@ def _of_argument(namespace: str, name: str, argument: str) -> Schema:
         return _to(NAMED[end])
     if argument in VALUES:
         return VALUES[argument]
+    if rule := rule_of(f"{name}.{argument}"):
+        is_open = "enum" not in rule[1] and _passes(namespace, name, argument, None)
+        return {"anyOf": [rule[1], {"type": "null"}]} if is_open else rule[1]
     types = [kind for kind, sample in SAMPLES.items() if _passes(namespace, name, argument, sample)]
     node: Schema = {"type": types[0] if len(types) == 1 else types} if len(types) < len(SAMPLES) else {}
     if "number" not in types or _passes(namespace, name, argument, -1):

@@ -13,12 +13,14 @@ from thaw.params.dataset import Dataset
 from thaw.params.reading import read_entry, read_yaml
 from thaw.reuse.folder import limit
 from thaw.stage import run
+from thaw.suggestions import did_you_mean
 
 
 def main(params: Path, manifest: Path | None = None) -> None:
     """Check a params file, every error of it being listed; and against a manifest, which has to be of its data set.
 
-    Its folds have to be possible then, too. What the environment says is told here as well, where it is wrong.
+    Its folds have to be possible then, too, and the classes that have weights be there. What the environment says is
+    told here as well, where it is wrong.
     """
     if sys.flags.optimize > 1:  # features would be computed by Keras, with other bits
         raise UserError(
@@ -31,7 +33,14 @@ def main(params: Path, manifest: Path | None = None) -> None:
         if manifest_by(manifest) != read_entry(params, "dataset", Dataset).digest:
             raise UserError(f"{manifest}: of another data set, or split, than {params} has; run `dvc repro`")
         images = Counter((row.label, row.group or None) for row in manifest_rows(manifest))
-        for name in read_yaml(params)["cross_validation"]:
+        tree, classes = read_yaml(params), {label for label, _ in images}
+        for name, variant in tree["variants"].items():
+            weights = variant["fit"].get("class_weight")
+            for label in sorted({*weights} - classes) if isinstance(weights, dict) else ():
+                raise UserError(
+                    f"variants.{name}.fit.class_weight: there is no class {label!r}{did_you_mean(label, classes)}"
+                )
+        for name in tree["cross_validation"]:
             entry = f"cross_validation.{name}"
             read_entry(params, entry, CrossValidation).require(entry, images.elements())
 

@@ -1,7 +1,7 @@
 """The check of params.yaml as a whole: all errors at once, before anything runs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ MOVED = {
 }
 """What keys of earlier versions are called now."""
 ENTRY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+LONGEST_NAME = 100
+"""Letters: a name is part of files' names, which have up to 255."""
 # DVC does not see these keys change, and restores stale outputs (iterative/dvc#10296).
 UNSEEN_BY_DVC = ("size", "nfiles")
 # A params file has some hundred values; one that seems to have more repeats itself by aliases.
@@ -131,6 +133,7 @@ def _problems(tree: dict[Any, Any]) -> list[Problem]:
                 raw[section][name] = entry
                 if ENTRY_NAME.fullmatch(name):
                     found += _validate(address, entry, schema, valid[section], name)
+                    found += _unfit_name(address, name, raw[section])
                 else:
                     found.append((address, "a name has letters a-z, digits, - and _, and begins with a letter"))
     found += relations(raw, valid)
@@ -140,6 +143,15 @@ def _problems(tree: dict[Any, Any]) -> list[Problem]:
         for section, entries in valid.items()
     }
     return found + list(tried(right))
+
+
+def _unfit_name(address: str, name: str, names: Iterable[str]) -> Iterator[Problem]:
+    """Yield why files cannot bear an entry's name beside those of the names of its section up to it."""
+    if len(name) > LONGEST_NAME:
+        yield address, f"a name has no more than {LONGEST_NAME} letters, since files bear it, got {len(name)}"
+    for other in names:
+        if other != name and other.lower() == name.lower():
+            yield address, f"on some disks {name} and {other} are one file: use another name"
 
 
 def _unfit_for_files(where: str, node: Any) -> Iterator[Problem]:
@@ -208,7 +220,7 @@ EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "less_than": "a number below {lt:.10g}",
-    "less_than_equal": "a number not above {le:g}",
+    "less_than_equal": "a number not above {le:.10g}",
     "list_type": "a list",
     "model_type": "a mapping of keys to values",
     "string_too_short": "some text",

@@ -2,8 +2,9 @@
 
 import ast
 import importlib.util
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,11 @@ UNUSABLE = {
         **dict.fromkeys(("CallbackList", "History", "ProgbarLogger"), _ALWAYS),
     },
 }
+# Arguments that Keras can do without where a layer is adapted to data, which here it is not.
+NEEDED = {"Discretization": ("bin_boundaries",), "Normalization": ("mean", "variance")}
 # What a learning curve has, for callbacks that watch it.
 MONITORED = ("loss", "accuracy", "val_loss", "val_accuracy")
+WATCHING = ("EarlyStopping", "ReduceLROnPlateau")
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,8 @@ def names_alone(namespace: str) -> list[str]:
 
 def signature(namespace: str, name: str) -> Signature | None:
     """Return the signature of the class `keras.<namespace>.<name>`; None if it is no class."""
-    return _signature(*public_names(namespace)[name])
+    found = _signature(*public_names(namespace)[name])
+    return replace(found, required=found.required.union(NEEDED.get(name, ()))) if found else None
 
 
 @cache
@@ -267,6 +272,8 @@ def keras_problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
     if missing:
         yield place, f"{name} needs {', '.join(missing)}"
     known = of_class.arguments | BASE_ARGUMENTS.get(namespace, set())
+    if not missing:
+        yield from _together(place, name, arguments)
     for argument, value in arguments.items():
         if not isinstance(argument, str):
             continue  # stages/check/checking.py refuses any such key
@@ -275,6 +282,39 @@ def keras_problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
         else:
             hint = _of_vectors(namespace, name, argument) or did_you_mean(argument, sorted(known))
             yield f"{name}.{argument}", f"{name} has no argument {argument!r}{hint}"
+
+
+def _together(place: str, name: str, arguments: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the arguments of an object taken together, each of which may be right by itself."""
+    clips = [one for one in ("clipnorm", "clipvalue", "global_clipnorm") if arguments.get(one) is not None]
+    if len(clips) > 1:
+        yield place, f"Keras clips gradients in one way only: leave all but one of {', '.join(clips)} out"
+    if name in WATCHING:
+        watched = arguments.get("monitor", "val_loss")
+        right, better = ("max", "greater") if str(watched).endswith("accuracy") else ("min", "less")
+        if arguments.get("mode") in ("min", "max") and arguments["mode"] != right:
+            yield place, f"mode: {arguments['mode']}, but {watched} is better the {better} it is: leave mode out"
+    has_target = arguments.get("warmup_target") is not None
+    if name == "CosineDecay" and arguments.get("warmup_steps") and not has_target:
+        yield place, "without warmup_target, Keras does not heed warmup_steps: name it, or leave warmup_steps out"
+    elif arguments.get("initial_learning_rate") == 0 and not has_target:
+        yield place, "the learning rate is 0 in each step: name an initial_learning_rate above 0, or a warm-up"
+    if name == "PiecewiseConstantDecay":
+        yield from _pieces(place, arguments["boundaries"], arguments["values"])
+
+
+def _pieces(place: str, boundaries: Any, values: Any) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the steps at which a learning rate changes, and with its values."""
+    if not isinstance(boundaries, list) or not isinstance(values, list):
+        return  # which each is told by itself
+    if not all(map(_is_number, [*boundaries, *values])):
+        yield place, "boundaries and values are numbers"
+    elif min([*boundaries, *values], default=0) < 0 or not any(values):
+        yield place, "boundaries and values are not below 0, and a value is above 0"
+    elif boundaries != sorted(set(boundaries)):
+        yield place, f"each of boundaries is above the one before it, got {shown(boundaries)}"
+    elif len(values) != len(boundaries) + 1:
+        yield place, f"there is one value more than boundaries, got {len(values)} and {len(boundaries)}"
 
 
 def _of_vectors(namespace: str, name: str, argument: str) -> str:
@@ -301,23 +341,23 @@ def _argument_problems(
     here: str, namespace: str, argument: str, value: Any, of_class: Signature
 ) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with an argument that a class has: with a nested object, inside of it."""
-    if namespace == "optimizers" and argument == "learning_rate":
+    if (unfit := _unfit_number(value)) is not None:
+        yield here, f"expected a finite number of 64 bits, got {shown(unfit)}"
+    elif namespace == "optimizers" and argument == "learning_rate":
         yield from _learning_rate(here, value)
     elif argument == "monitor" and value not in MONITORED:
         yield here, f"expected one of {', '.join(MONITORED)}, got {shown(value)}{did_you_mean(value, MONITORED)}"
-    elif here == "MixUp.alpha" and not (_is_number(value) and value > 0):
-        yield here, f"expected a number above 0, got {shown(value)}"
     elif argument in ("layer", "backward_layer") and value is not None:
         if isinstance(value, dict) and is_keras_object(value):
             yield from _nested(here, value, "layers")
         else:
             yield here, f"expected {{Name: {{argument: value}}}}, got {shown(value)}"
-    elif _is_nested(value):
+    elif _is_nested(value) and not rule_of(here):
         # As thaw/training/training.py takes it; an activation with arguments is a layer.
         kept_in = next((NAMED[end] for end in NAMED if argument.endswith(end)), "layers")
         yield from _nested(here, value, kept_in if kept_in in KINDS else "layers")
     else:
-        problem = _value_problem(namespace, argument, value, of_class)
+        problem = _value_problem(namespace, here, value, of_class)
         if problem:
             yield here, problem
 
@@ -340,15 +380,15 @@ def _learning_rate(here: str, value: Any) -> Iterator[tuple[str, str]]:
         )
 
 
-def _value_problem(namespace: str, argument: str, value: Any, of_class: Signature) -> str | None:
+def _value_problem(namespace: str, here: str, value: Any, of_class: Signature) -> str | None:
     """Return what is wrong with an argument's value, as far as its name and its default tell."""
-    if namespace == "optimizers.schedules" and (argument in of_class.required or argument.startswith("warmup_")):
-        if argument in ("boundaries", "values"):
-            return None if isinstance(value, list) else f"expected a list of numbers, got {shown(value)}"
-        return None if _is_number(value) and value >= 0 else f"expected a number not below 0, got {shown(value)}"
-    if argument in _VALUES:
-        expected, is_right = _VALUES[argument]
-        return None if is_right(value) else f"expected {expected}, got {shown(value)}"
+    argument = here.rpartition(".")[2]
+    if rule := rule_of(here):
+        expected, node = rule
+        is_right = fits(node, value) or (
+            value is None and argument in of_class.defaults and of_class.defaults[argument] is None
+        )
+        return None if is_right else f"expected {expected}, got {shown(value)}"
     end = next((end for end in NAMED if argument.endswith(end)), None)
     if end is not None and value is not None:
         return _name_alone_problem(end, value)
@@ -360,18 +400,169 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
-_VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+def _unfit_number(value: Any) -> int | float | None:
+    """Return a number in an argument's value with which Keras could not compute; None if there is none."""
+    if isinstance(value, list):
+        return next((one for one in map(_unfit_number, value) if one is not None), None)
+    is_unfit = isinstance(value, float) and not math.isfinite(value)
+    return value if is_unfit or (isinstance(value, int) and not -(2**63) <= value < 2**63) else None
+
+
+Rule = tuple[str, dict[str, Any]]
+"""What a value has to be: in words, and as a JSON schema."""
+
+
+def _number(whole: bool = False, **limits: float) -> Rule:
+    """Return the rule for numbers within limits, which go by JSON schema's names."""
+    words = {"exclusiveMinimum": "above", "minimum": "not below", "maximum": "not above", "exclusiveMaximum": "below"}
+    said = " and ".join(f"{words[name]} {limit}" for name, limit in limits.items())
+    kind = "whole number" if whole else "number"
+    return f"a {kind} {said}".rstrip(), {"type": "integer" if whole else "number", **limits}
+
+
+def _one_of(words: str, *values: Any) -> Rule:
+    return words, {"enum": [*values]}
+
+
+_SHARE = ("a number from 0 to below 1", _number(minimum=0, exclusiveMaximum=1)[1])
+_UP_TO_1 = ("a number from 0 to 1", _number(minimum=0, maximum=1)[1])
+_COUNT = _number(whole=True, minimum=0)
+_POSITIVE = _number(exclusiveMinimum=0)
+_NOT_NEGATIVE = _number(minimum=0)
+_MODE = _one_of("one of auto, min, max", "auto", "min", "max")
+RULES: dict[str, Rule] = {
+    # of what is trained
+    "data_format": _one_of("channels_last, as images are here", "channels_last", None),
+    "dropout": _SHARE,
+    "dtype": _one_of("float32, in which heads, losses and augmentations compute", "float32", None),
+    "epsilon": _POSITIVE,
+    "fill_value": ("a number from 0 to 255", _number(minimum=0, maximum=255)[1]),
+    "rate": _SHARE,
+    "recurrent_dropout": _SHARE,
+    "RandomFlip.mode": _one_of(
+        "one of horizontal, vertical, horizontal_and_vertical", "horizontal", "vertical", "horizontal_and_vertical"
+    ),
+    "MixUp.alpha": _POSITIVE,
+    "stddev": _NOT_NEGATIVE,
+    "trainable": _one_of("true, since a variant's inputs and freeze say what is not trained", True),
     "units": (
         "a whole number above 0 or classes",
-        lambda value: value == "classes" or (isinstance(value, int) and _is_number(value) and value >= 1),
+        {"anyOf": [{"const": "classes"}, {"type": "integer", "minimum": 1}]},
     ),
-    "value_range": ("[0, 255], as pixels are here", lambda value: bool(value == [0, 255])),
-    "fill_value": ("a number from 0 to 255", lambda value: _is_number(value) and 0 <= value <= 255),
-    "data_format": ("channels_last, as images are here", lambda value: value in ("channels_last", None)),
-    "label_smoothing": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
-    "rate": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
+    "value_range": ("[0, 255], as pixels are here", {"const": [0, 255]}),
+    # of optimizers
+    "beta_1": _SHARE,
+    "beta_2": _SHARE,
+    "clipnorm": _POSITIVE,
+    "clipvalue": _POSITIVE,
+    "ema_momentum": _UP_TO_1,
+    "ema_overwrite_frequency": _number(whole=True, minimum=1),
+    "global_clipnorm": _POSITIVE,
+    "gradient_accumulation_steps": _number(whole=True, minimum=2),
+    "clip_threshold": _POSITIVE,
+    "Lion.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
+    "loss_scale_factor": _POSITIVE,
+    "momentum": _UP_TO_1,
+    "rho": _SHARE,
+    "ScheduleFreeAdamW.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
+    "weight_decay": _NOT_NEGATIVE,
+    # of schedules
+    "CosineDecay.alpha": _NOT_NEGATIVE,
+    "CosineDecayRestarts.alpha": _NOT_NEGATIVE,
+    "decay_rate": _POSITIVE,
+    "decay_steps": _POSITIVE,
+    "end_learning_rate": _NOT_NEGATIVE,
+    "first_decay_steps": _POSITIVE,
+    "initial_learning_rate": _NOT_NEGATIVE,
+    "m_mul": _POSITIVE,
+    "PolynomialDecay.power": _POSITIVE,
+    "t_mul": _number(minimum=1),
+    "warmup_steps": _NOT_NEGATIVE,
+    "warmup_target": _POSITIVE,
+    "PiecewiseConstantDecay.boundaries": ("a list of numbers", {"type": "array"}),
+    "PiecewiseConstantDecay.values": ("a list of numbers", {"type": "array"}),
+    # of losses
+    **dict.fromkeys(
+        [
+            f"{name}.axis"
+            for name in (
+                *("BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy"),
+                *("CategoricalFocalCrossentropy", "CosineSimilarity", "SparseCategoricalCrossentropy"),
+            )
+        ],
+        _one_of("-1, the axis of the classes", -1),
+    ),
+    "BinaryFocalCrossentropy.alpha": _UP_TO_1,
+    "CategoricalFocalCrossentropy.alpha": _POSITIVE,
+    "delta": _POSITIVE,
+    "label_smoothing": _SHARE,
+    "reduction": _one_of(
+        "one of sum_over_batch_size, sum, mean, mean_with_sample_weight",
+        *("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight"),
+    ),
+    "gamma": _NOT_NEGATIVE,
+    "Tversky.alpha": _NOT_NEGATIVE,
+    "Tversky.beta": _NOT_NEGATIVE,
+    # of callbacks
+    "baseline": _number(),
+    "cooldown": _COUNT,
+    "EarlyStopping.mode": _MODE,
+    "min_delta": _NOT_NEGATIVE,
+    "min_lr": _NOT_NEGATIVE,
+    "patience": _COUNT,
+    "ReduceLROnPlateau.factor": _number(exclusiveMinimum=0, exclusiveMaximum=1),
+    "ReduceLROnPlateau.mode": _MODE,
+    "start_from_epoch": _COUNT,
 }
-"""What the values of some arguments have to be, in words and as a test, whatever class they are of."""
+"""What the values of arguments have to be, by their names: whatever class they are of, or of one class."""
+
+
+def rule_of(here: str) -> Rule | None:
+    """Return the rule for an argument, given as `Class.argument`; None if there is none."""
+    return RULES.get(here) or RULES.get(here.rpartition(".")[2])
+
+
+def fits(node: dict[str, Any], value: Any) -> bool:
+    """Say whether a value is right by the schema of a rule."""
+    if "anyOf" in node:
+        return any(fits(one, value) for one in node["anyOf"])
+    if "const" in node or "enum" in node:
+        return any(type(one) is type(value) and one == value for one in node.get("enum", [node.get("const")]))
+    if node["type"] == "array":
+        return isinstance(value, list)
+    return (
+        _is_number(value)
+        and (node["type"] == "number" or isinstance(value, int))
+        and value >= node.get("minimum", -math.inf)
+        and value > node.get("exclusiveMinimum", -math.inf)
+        and value <= node.get("maximum", math.inf)
+        and value < node.get("exclusiveMaximum", math.inf)
+    )
+
+
+def _is_whole_for_a_part(rule: Rule, namespace: str, value: Any) -> bool:
+    """Say whether a whole number stands where others may, too, which not every constructor takes."""
+    return namespace != "optimizers.schedules" and rule[1].get("type") == "number" and isinstance(value, int)
+
+
+def is_settled(spec: Any, namespace: str) -> bool:
+    """Say whether rules tell of each argument of an object whether it is right, so that Keras need not be asked.
+
+    >>> is_settled({"Adam": {"learning_rate": 1e-3}}, "optimizers"), is_settled({"Muon": {"ns_steps": 0}}, "optimizers")
+    (True, False)
+    """
+    if isinstance(spec, str):
+        return True
+    ((name, arguments),) = spec.items()
+    of_class = signature(namespace, name)
+    assert of_class is not None
+    return all(
+        ((rule := rule_of(f"{name}.{argument}")) and not _is_whole_for_a_part(rule, namespace, value))
+        or argument == "monitor"
+        or isinstance(of_class.defaults.get(argument), bool)
+        or (argument == "learning_rate" and (not _is_nested(value) or is_settled(value, "optimizers.schedules")))
+        for argument, value in (arguments or {}).items()
+    )
 
 
 def _name_alone_problem(end: str, value: Any) -> str | None:

@@ -47,6 +47,13 @@ TO_VECTORS = (
 )
 # They make -1 and 1 of 0 and 1, and of a batch with other labels nothing.
 WHOLE_LABELS = ("Hinge", "SquaredHinge")
+# One number of all images of a batch together, unless they are told to take each image by itself: axis: -1.
+OF_BATCHES = ("Dice", "Tversky")
+# What XLA cannot compile for TensorFlow: Keras leaves it at a warning, or the training ends.
+UNCOMPILED = (
+    *("RandAugment", "RandomElasticTransform", "RandomPerspective", "RandomRotation", "RandomShear"),
+    *("RandomTranslation", "RandomZoom"),
+)
 # Their classification layer is a convolution over a map of one pixel.
 MAP_BEFORE_CLASSES = ("MobileNet", "MobileNetV3Large", "MobileNetV3Small")
 # With include_top, they are built for one size of image.
@@ -202,8 +209,24 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
         yield from _keras(f"{here}.fit.{key}", fit.get(key), namespace)
     if isinstance(fit.get("callbacks"), list):
         yield from _callbacks(f"{here}.fit.callbacks", fit["callbacks"], _arguments(fit.get("optimizer")))
+    layers = [*_listed(entry.get("head")), *_listed(entry.get("augmentation"))]
+    for layer in (
+        [name for name in map(_name, layers) if name in UNCOMPILED][:1] if fit.get("jit_compile") is True else ()
+    ):
+        yield (
+            f"{here}.fit.jit_compile",
+            f"XLA cannot compile {layer} for TensorFlow, and JAX compiles in any case: leave jit_compile out",
+        )
+    loss = _name(fit.get("loss"))
+    of_batches = loss in OF_BATCHES and _arguments(fit["loss"]).get("axis") not in (-1, 1)
+    if of_batches and fit.get("class_weight") is not None:
+        yield (
+            f"{here}.fit.class_weight",
+            f"weights each image by its class, but {loss} is one number of all images of a batch: write "
+            f"loss: {{{loss}: {{axis: -1}}}}, which takes each by itself, or leave one of them out",
+        )
     if isinstance(entry.get("augmentation"), list):
-        yield from _mixed_labels(here, [one for one in entry["augmentation"] if is_keras_object(one)], fit)
+        yield from _mixed_labels(here, _listed(entry["augmentation"]), fit)
     if isinstance(entry.get("head"), list) and entry["head"]:
         yield from _end_of_head(here, entry["head"], fit.get("loss"))
 
@@ -249,10 +272,22 @@ def _parent_of_variant(where: str, reference: str, sections: tuple[str, ...], ra
 
 
 def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> Iterator[Problem]:
-    """Yield a problem for each callback that does not go with the optimizer's arguments."""
+    """Yield a problem for each callback that does not go with the optimizer's arguments, or with those before it."""
+    swapped = False
     for index, callback in enumerate(callbacks):
         if _name(callback) == "SwapEMAWeights" and optimizer.get("use_ema") is not True:
             yield f"{where}.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
+        if _name(callback) == "SwapEMAWeights":
+            if "SwapEMAWeights" in map(_name, callbacks[:index]):
+                yield f"{where}.{index}", "SwapEMAWeights is there twice, and one undoes the other: leave one out"
+            swapped = _arguments(callback).get("swap_on_epoch") is True
+        restores = _arguments(callback).get("restore_best_weights") is True
+        if restores and not swapped and "SwapEMAWeights" in map(_name, callbacks):
+            yield (
+                f"{where}.{index}",
+                "EarlyStopping would restore the best epoch's weights without their averages, by which it is the best: "
+                "write {SwapEMAWeights: {swap_on_epoch: true}} before it",
+            )
         if _name(callback) == "ReduceLROnPlateau" and isinstance(optimizer.get("learning_rate"), dict):
             yield (
                 f"{where}.{index}",
@@ -393,6 +428,10 @@ def _judged(name: str, raw: Entries, valid: Entries) -> Iterator[Problem]:
 def _are_vectors(features: Features, backbone: Backbone | None) -> bool:
     in_vectors = features.pooling is not None or backbone is None or _ends_in(backbone) == "vector"
     return features.layer == "top" and in_vectors
+
+
+def _listed(specs: Any) -> list[Any]:
+    return [spec for spec in specs if is_keras_object(spec)] if isinstance(specs, list) else []
 
 
 def _name(spec: Any) -> Any:

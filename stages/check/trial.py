@@ -6,10 +6,13 @@ what to try as JSON, and gives the problems back.
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from stages.check.architectures import pretrained_with
 from stages.check.rules import Problem
@@ -20,8 +23,11 @@ from thaw.networks import models
 from thaw.networks.backend import keras
 from thaw.networks.keras_objects import applied, keras_object, reason
 from thaw.params.backbones import Backbone
+from thaw.training.training import optimizer_of
 
 TRIAL_CLASSES = 2
+TRIAL_STEPS = 10**9
+"""More than a warm-up has."""
 
 
 def main() -> None:
@@ -40,6 +46,7 @@ def trial_problems(
     include_top: bool = False,
     pooling: str | None = None,
     source: str = "inputs",
+    fit: dict[str, list[Any]] | None = None,
 ) -> Iterator[Problem]:
     """Yield what Keras has to say against an entry: where in it, and what.
 
@@ -50,7 +57,10 @@ def trial_problems(
         architecture, include_top: of the network.
         pooling: behind it.
         source: the key that says which images.
+        fit: by keys, objects that train, each with the namespace where Keras keeps it.
     """
+    for key, (namespace, spec) in (fit or {}).items():
+        yield from _of_training(key, namespace, spec)
     images = keras.Input((*pixels, 3))
     for number, spec in enumerate(augmentation):
         _, problem = _output(images, f"augmentation.{number}", spec)
@@ -78,6 +88,48 @@ def trial_problems(
         )
 
 
+def _of_training(where: str, namespace: str, spec: Any) -> Iterator[Problem]:
+    """Yield what Keras has to say against an optimizer, a loss or a callback as it is made, and in its first steps."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # such as of a mode that it does not know
+            found = np.zeros(1)
+            if namespace == "optimizers":
+                found = _first_steps(optimizer_of(spec, TRIAL_STEPS))
+            elif namespace == "losses":
+                found = _first_loss(keras_object(spec, namespace))
+            else:
+                keras_object(spec, namespace)
+    except UserError as error:
+        yield where, str(error).removeprefix("params.yaml: ")
+        return
+    except Exception as error:  # each of Keras's objects has its own way to say so
+        yield where, f"{spec}: Keras refuses it: {reason(error)}"
+        return
+    if not np.isfinite(found).all():
+        yield where, f"{spec}: computes numbers that are not finite"
+
+
+def _first_steps(optimizer: Any) -> np.ndarray:
+    """Return weights after a few steps; some of the gradients are 0, as they are behind a ReLU."""
+    weights = [keras.Variable(np.ones(shape, np.float32)) for shape in ((2, 2), (2,))]
+    optimizer.build(weights)
+    kernel = np.eye(2, dtype=np.float32)
+    for _ in range(3):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in (kernel, kernel[0])])
+    return np.concatenate([keras.ops.convert_to_numpy(one).ravel() for one in weights])
+
+
+def _first_loss(loss: Any) -> np.ndarray:
+    labels = np.arange(TRIAL_CLASSES, dtype=np.int32)
+    is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    predicted = np.full((TRIAL_CLASSES, TRIAL_CLASSES), 1 / TRIAL_CLASSES, np.float32)
+    found: np.ndarray = keras.ops.convert_to_numpy(
+        loss(labels if is_sparse else np.eye(TRIAL_CLASSES)[labels], predicted)
+    )
+    return found
+
+
 def _output(x: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, Problem | None]:
     """Return what a layer gives for `x`, and the problem if it gives nothing that others could take.
 
@@ -85,6 +137,8 @@ def _output(x: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, 
     """
     try:
         layer = keras_object(spec, "layers", TRIAL_CLASSES)
+        if problem := _unfit(layer, len(x.shape)):
+            return x, (where, problem)
         x = applied(layer, x)
     except UserError as error:
         return x, (where, str(error).removeprefix("params.yaml: "))
@@ -96,6 +150,24 @@ def _output(x: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, 
     if None in x.shape[1:]:
         return x, (where, f"the size of what it gives is not known, {_size(x)}: give numbers for it")
     return x, None
+
+
+def _unfit(layer: Any, axes: int) -> str | None:
+    """Return why a layer does not do for images, each of which is taken by itself; None if it does.
+
+    Keras would find out in training, or not at all.
+    """
+    if hasattr(layer, "transform_images") and axes != 4:
+        name = type(layer).__name__
+        return f"{name} takes maps, which it does not get: put it before the layer that ends them, or leave it out"
+    for one in (layer, getattr(layer, "layer", None), getattr(layer, "activation", None)):
+        axis = getattr(one, "axis", None)
+        for number in axis if isinstance(axis, list | tuple) else [axis]:
+            if isinstance(number, int) and number in (0, -axes):
+                return f"axis {number} is that of the images of a batch, each of which is taken by itself: name another"
+    if (getattr(layer, "noise_shape", None) or [None])[0] not in (None, 1):
+        return "noise_shape begins with the number of images of a batch, which is not known: write null there"
+    return None
 
 
 def _size(x: Any) -> str:

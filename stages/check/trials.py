@@ -12,14 +12,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from stages.check.keras_names import is_settled
 from stages.check.rules import Entries, Problem
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
-from thaw.params.variants import Variant
+from thaw.params.variants import Training, Variant
 from thaw.reuse.fingerprint import fingerprint
 from thaw.reuse.folder import shared_folder
 from thaw.stage import announce
 
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "JAX_PLATFORM_NAME": "cpu"}
+"""Shapes need none."""
 SIZED = ("NASNetLarge", "NASNetMobile")
 """Networks that take images of some sizes only, as Keras builds them."""
 
@@ -35,7 +38,7 @@ def tried(valid: Entries) -> Iterator[Problem]:
         return
     # Keras's NumPy backend loads in half the time, and builds networks in a tenth, but takes from JAX what it computes.
     backend = "numpy" if find_spec("jax") else "tensorflow"
-    environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"}  # shapes need no GPU
+    environment = {**os.environ, "KERAS_BACKEND": backend, **NO_GPU}
     command = [sys.executable, "-m", "stages.check.trial"]
     done = subprocess.run(
         command, input=json.dumps([*new.values()]), env=environment, capture_output=True, text=True, check=False
@@ -67,7 +70,8 @@ def _of_variant(variant: Variant, valid: Entries) -> dict[str, Any] | None:
     backbone = valid["backbones"].get(variant.start.removeprefix("backbones/"))
     if backbone and backbone.architecture == "hub":  # of which nothing is at hand before it is fetched
         backbone = None
-    if not tensors or not (variant.augmentation or (variant.head and backbone)):
+    fit = _of_fit(variant)
+    if not tensors or not (variant.augmentation or (variant.head and backbone) or fit):
         return None
     return {
         "pixels": tensors.pixels,
@@ -75,7 +79,20 @@ def _of_variant(variant: Variant, valid: Entries) -> dict[str, Any] | None:
         "head": (variant.head or []) if backbone else [],
         **(_network(backbone) if backbone else {}),
         "pooling": features.pooling if features else None,
+        **({"fit": fit} if fit else {}),
     }
+
+
+def _of_fit(variant: Variant) -> dict[str, list[Any]]:
+    """Return by key what a variant is trained by, each with its namespace, as far as rules do not tell all of it."""
+    if not isinstance(variant.fit, Training):
+        return {}
+    named: dict[str, tuple[str, Any]] = {
+        "fit.optimizer": ("optimizers", variant.fit.optimizer),
+        "fit.loss": ("losses", variant.fit.loss),
+        **{f"fit.callbacks.{number}": ("callbacks", one) for number, one in enumerate(variant.fit.callbacks)},
+    }
+    return {key: [namespace, spec] for key, (namespace, spec) in named.items() if not is_settled(spec, namespace)}
 
 
 def _network(backbone: Backbone) -> dict[str, Any]:

@@ -100,6 +100,20 @@ RIGHT = {
         f"{FIT}.optimizer": {"SGD": {"use_ema": True}},
         f"{FIT}.callbacks": ["SwapEMAWeights"],
     },
+    "the best of averages that the optimizer keeps": {
+        f"{FIT}.optimizer": {"ScheduleFreeAdamW": {"use_ema": True, "warmup_steps": 5, "weight_decay": None}},
+        f"{FIT}.callbacks": [
+            {"SwapEMAWeights": {"swap_on_epoch": True}},
+            {"EarlyStopping": {"monitor": "val_accuracy", "mode": "max", "restore_best_weights": True}},
+        ],
+        f"{FIT}.loss": {"Dice": {"axis": -1}},
+        f"{FIT}.class_weight": "balanced",
+    },
+    "a schedule in pieces": {
+        f"{FIT}.optimizer": {
+            "SGD": {"learning_rate": {"PiecewiseConstantDecay": {"boundaries": [9, 20], "values": [0.1, 0.01, 0]}}}
+        }
+    },
     "small images for a network that takes them": {"tensors.lite64.pixels": [16, 16]},
     "a schedule with its steps": {
         f"{FIT}.optimizer": {

@@ -1,5 +1,6 @@
 """Mistakes in params.yaml, and the lines that the check has to say of them."""
 
+import math
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from tests.stages.check_cases import (
     WITH_FRESH,
     Tree,
 )
+from thaw.params.reading import shown
 
 ELSEWHERE = {
     "tensors.other": {"pixels": [96, 96], "resize": "pad", "normalization": "lite"},
     "features.other": {"tensors": "other", "backbone": "lite0", "layer": "block_9"},
 }
 SCRATCH = {"architecture": "none", "weights": "none"}
+FLOAT32 = "float32, in which heads, losses and augmentations compute"
 LAST = "the last layer must be {Dense: {units: classes, activation: softmax}}"
 LAYERS = "EfficientNetLite0 has no layer"
 MAP = (
@@ -236,7 +239,10 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".fit.loss: from_logits: the head's last layer has an activation: leave one of them out",
         )
     ],
-    f"{HALF}.freeze": [("block_12", ": features/midway say where the frozen part ends: leave freeze out")],
+    f"{HALF}.freeze": [
+        ("", ': expected some text, got ""'),
+        ("block_12", ": features/midway say where the frozen part ends: leave freeze out"),
+    ],
     "variants.full.freeze": [
         (
             "block_9_expand",
@@ -339,11 +345,66 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         ([{"Dense": {"units": "classes"}}], f": {LAST}, or have no activation and the loss from_logits: true"),
         ([{"Dense": {"units": 10, "activation": "softmax"}}], f": {LAST}"),
         (["Softmax"], f": {LAST}"),
+        # Layers that Keras takes, but not as they are meant
+        (["Normalization", FINAL], ".0: Normalization needs mean, variance"),
+        (
+            [{"Discretization": {"num_bins": 3}}, FINAL],
+            ".0.Discretization: Discretization needs bin_boundaries",
+        ),
+        (
+            [{"Dense": {"units": 3, "trainable": False}}, FINAL],
+            ".0.Dense.trainable: expected true, since a variant's inputs and freeze say what is not trained, got false",
+        ),
+        *(
+            (
+                [FINAL | {"Dense": FINAL["Dense"] | {"dtype": dtype}}],
+                f".0.Dense.dtype: expected {FLOAT32}, got {shown(dtype)}",
+            )
+            for dtype in ("float16", "bfloat16", "mixed_float16", "int8", {"DTypePolicy": {"name": "float16"}})
+        ),
+        *(
+            (
+                [layer, FINAL],
+                f".0: axis {axis} is that of the images of a batch, each of which is taken by itself: name another",
+            )
+            for layer, axis in (
+                ({"Softmax": {"axis": 0}}, 0),
+                ({"UnitNormalization": {"axis": -2}}, -2),
+                ({"BatchNormalization": {"axis": 0}}, 0),
+                ({"Dense": {"units": 3, "activation": {"Softmax": {"axis": 0}}}}, 0),
+            )
+        ),
+        (
+            [{"Dropout": {"rate": 0.5, "noise_shape": [8, 1280]}}, FINAL],
+            ".0: noise_shape begins with the number of images of a batch, which is not known: write null there",
+        ),
+        (
+            ["RandomFlip", FINAL],
+            ".0: RandomFlip takes maps, which it does not get: put it before the layer that ends them, or leave it out",
+        ),
+        (
+            [{"Reshape": {"target_shape": [32, 40]}}, {"GRU": {"units": 3, "return_state": True}}, FINAL],
+            ".1: GRU gives 2 outputs, of which the next layer takes one: leave return_state out",
+        ),
+        ([{"Dropout": {"rate": math.nan}}, FINAL], ".0.Dropout.rate: expected a finite number of 64 bits, got NaN"),
+        (
+            [{"Rescaling": {"scale": [1.0, math.inf]}}, FINAL],
+            ".0.Rescaling.scale: expected a finite number of 64 bits, got Infinity",
+        ),
     ],
     "variants.full.augmentation": [
         (["MaxNumBoundingBoxes"], ".0: MaxNumBoundingBoxes would have to change the labels as well"),
         ([{"RandomFlop": {}}], ".0.RandomFlop: unknown layer 'RandomFlop'; did you mean 'RandomFlip'?"),
         ([3], ".0: expected Name or {Name: {argument: value}}"),
+        (
+            [{"RandomFlip": {"mode": "diagonal"}}],
+            '.0.RandomFlip.mode: expected one of horizontal, vertical, horizontal_and_vertical, got "diagonal"',
+        ),
+        (
+            [{"RandomRotation": {"factor": 0.1, "fill_mode": "mirror"}}],
+            ".0: {'RandomRotation': {'factor': 0.1, 'fill_mode': 'mirror'}}: Keras refuses it: Unknown `fill_mode` "
+            "mirror. Expected of one ('reflect', 'wrap', 'constant', 'nearest').",
+        ),
     ],
     f"{HALF}.augmentation": [
         (
@@ -400,7 +461,66 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".Adam.learning_rate.CosineDecay.initial_learning_rate: expected a number not below 0, got -1",
         ),
     ],
+    # Values that Keras takes, or refuses only when the training begins
+    f"{FIT}.optimizer.Adam": [
+        ({name: value}, f".{name}: expected {said}, got {shown(value)}")
+        for name, value, said in (
+            ("beta_1", 2.0, "a number from 0 to below 1"),
+            ("beta_2", "0.9", "a number from 0 to below 1"),
+            ("clipnorm", "1", "a number above 0"),
+            ("clipvalue", -1.0, "a number above 0"),
+            ("ema_momentum", 1.5, "a number from 0 to 1"),
+            ("ema_overwrite_frequency", 0, "a whole number not below 1"),
+            ("epsilon", 0, "a number above 0"),
+            ("epsilon", math.inf, "a finite number of 64 bits"),
+            ("gradient_accumulation_steps", 1, "a whole number not below 2"),
+            ("loss_scale_factor", 0, "a number above 0"),
+            ("weight_decay", -1, "a number not below 0"),
+            ("weight_decay", {"L2": None}, "a number not below 0"),
+        )
+    ]
+    + [
+        (
+            {"clipnorm": 1.0, "clipvalue": None, "global_clipnorm": 1.0},
+            ": Keras clips gradients in one way only: leave all but one of clipnorm, global_clipnorm out",
+        )
+    ],
+    f"{FIT}.optimizer.Adam.learning_rate": [
+        (
+            {"CosineDecay": {"initial_learning_rate": 1e-3, "warmup_steps": 9}},
+            ".CosineDecay: without warmup_target, Keras does not heed warmup_steps: name it, or leave warmup_steps out",
+        ),
+        (
+            {"CosineDecay": {"initial_learning_rate": 0.0}},
+            ".CosineDecay: the learning rate is 0 in each step: name an initial_learning_rate above 0, or a warm-up",
+        ),
+        (
+            {"CosineDecay": {"initial_learning_rate": 1e-3, "decay_steps": 10**30}},
+            ".CosineDecay.decay_steps: expected a finite number of 64 bits, got 1000000000000000000000000000000",
+        ),
+        (
+            {"PolynomialDecay": {"initial_learning_rate": 1e-3, "end_learning_rate": -1.0}},
+            ".PolynomialDecay.end_learning_rate: expected a number not below 0, got -1.0",
+        ),
+        (
+            {"CosineDecayRestarts": {"initial_learning_rate": 1e-3, "first_decay_steps": 9, "t_mul": 0.5}},
+            ".CosineDecayRestarts.t_mul: expected a number not below 1, got 0.5",
+        ),
+        *(
+            (
+                {"PiecewiseConstantDecay": {"boundaries": boundaries, "values": values}},
+                f".PiecewiseConstantDecay: {said}",
+            )
+            for boundaries, values, said in (
+                (["a"], [0.1, 0.2], "boundaries and values are numbers"),
+                ([1], [0.1, -0.2], "boundaries and values are not below 0, and a value is above 0"),
+                ([2, 1], [0.1, 0.2, 0.3], "each of boundaries is above the one before it, got [2, 1]"),
+                ([1, 2], [0.1, 0.2], "there is one value more than boundaries, got 2 and 2"),
+            )
+        ),
+    ],
     f"{FIT}.epochs": [
+        (10**30, f": expected a number not above 1000000000, got {10**30}"),
         ("8", ': expected a whole number, got "8"'),
         (True, ": expected a whole number, got true"),
         (0, ": expected a number not below 1, got 0"),
@@ -423,9 +543,15 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             [{"EarlyStopping": {"restore_best_weights": "no"}}],
             '.0.EarlyStopping.restore_best_weights: expected true or false, got "no"',
         ),
-        ([{"EarlyStopping": {"patience": "3"}}], '.0.EarlyStopping.patience: expected a number, got "3"'),
-        ([{"EarlyStopping": {"patience": None}}], ".0.EarlyStopping.patience: expected a number, got null"),
-        ([{"EarlyStopping": {"mode": 1}}], ".0.EarlyStopping.mode: expected a name, got 1"),
+        (
+            [{"EarlyStopping": {"patience": "3"}}],
+            '.0.EarlyStopping.patience: expected a whole number not below 0, got "3"',
+        ),
+        (
+            [{"EarlyStopping": {"patience": None}}],
+            ".0.EarlyStopping.patience: expected a whole number not below 0, got null",
+        ),
+        ([{"EarlyStopping": {"mode": 1}}], ".0.EarlyStopping.mode: expected one of auto, min, max, got 1"),
         # Keras only warns, and never stops
         (
             [{"EarlyStopping": {"monitor": "val_acc"}}],
@@ -442,6 +568,25 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             "cannot give; give the optimizer's learning_rate as a schedule instead",
         ),
         (["History"], ".0: History is always there: leave it out"),
+        *(
+            ([{"EarlyStopping": {name: value}}], f".0.EarlyStopping{said}, got {shown(value)}")
+            for name, value, said in (
+                ("mode", "minn", ".mode: expected one of auto, min, max"),
+                ("patience", -1, ".patience: expected a whole number not below 0"),
+                ("patience", 1.5, ".patience: expected a whole number not below 0"),
+                ("min_delta", -0.1, ".min_delta: expected a number not below 0"),
+                ("baseline", "0.5", ".baseline: expected a number"),
+                ("baseline", math.nan, ".baseline: expected a finite number of 64 bits"),
+            )
+        ),
+        (
+            [{"EarlyStopping": {"mode": "max"}}],
+            ".0.EarlyStopping: mode: max, but val_loss is better the less it is: leave mode out",
+        ),
+        (
+            [{"EarlyStopping": {"mode": "min", "monitor": "val_accuracy"}}],
+            ".0.EarlyStopping: mode: min, but val_accuracy is better the greater it is: leave mode out",
+        ),
         (["SwapEMAWeights"], ".0: SwapEMAWeights needs an optimizer with use_ema: true"),
         *(
             (
@@ -518,6 +663,22 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             )
             for value, said in ((1.0, "1.0"), (-0.1, "-0.1"), (True, "true"))
         ),
+        *(
+            ({name: {argument: value}}, f".{name}.{argument}: expected {said}, got {shown(value)}")
+            for name, argument, value, said in (
+                ("BinaryFocalCrossentropy", "alpha", 5, "a number from 0 to 1"),
+                ("CategoricalCrossentropy", "axis", 0, "-1, the axis of the classes"),
+                ("SparseCategoricalCrossentropy", "axis", 1, "-1, the axis of the classes"),
+                ("CategoricalFocalCrossentropy", "alpha", 0, "a number above 0"),
+                ("CategoricalFocalCrossentropy", "gamma", -1, "a number not below 0"),
+                ("Huber", "delta", -1, "a number above 0"),
+                (
+                    *("LogCosh", "reduction", "none"),
+                    "one of sum_over_batch_size, sum, mean, mean_with_sample_weight",
+                ),
+                ("LogCosh", "dtype", "float16", FLOAT32),
+            )
+        ),
     ],
     "variants.frozen_head.fit": [
         (
@@ -549,6 +710,8 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     f"{FIT}.class_weight": [
         ([1.0], f": {WEIGHTS}"),
         ({"1": -1}, f": {WEIGHTS}"),
+        ({"1": math.inf}, f": {WEIGHTS}"),
+        ({"1": 10**399}, f": {WEIGHTS}"),
     ],
     f"{FIT}.layer_decay": [
         (0, ": expected a number above 0, got 0"),
@@ -961,6 +1124,68 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             f"{HALF}.inputs: variants/full has trained layers before block_9, so features/midway are not its "
             "activations: take inputs from an earlier layer or from tensors/"
         ],
+    ),
+    "averages without which the best epoch is restored": (
+        {
+            f"{FIT}.optimizer": {"SGD": {"use_ema": True}},
+            f"{FIT}.callbacks": [
+                {"EarlyStopping": {"restore_best_weights": True}},
+                {"SwapEMAWeights": {"swap_on_epoch": True}},
+            ],
+        },
+        [
+            f"{FIT}.callbacks.0: EarlyStopping would restore the best epoch's weights without their averages, by which "
+            "it is the best: write {SwapEMAWeights: {swap_on_epoch: true}} before it"
+        ],
+    ),
+    "averages that are swapped twice": (
+        {
+            f"{FIT}.optimizer": {"SGD": {"use_ema": True}},
+            f"{FIT}.callbacks": ["SwapEMAWeights", {"SwapEMAWeights": {"swap_on_epoch": True}}],
+        },
+        [f"{FIT}.callbacks.1: SwapEMAWeights is there twice, and one undoes the other: leave one out"],
+    ),
+    "weights of images for a number of all of them": (
+        {f"{FIT}.loss": "Tversky", f"{FIT}.class_weight": "balanced"},
+        [
+            f"{FIT}.class_weight: weights each image by its class, but Tversky is one number of all images of a batch: "
+            "write loss: {Tversky: {axis: -1}}, which takes each by itself, or leave one of them out"
+        ],
+    ),
+    "what XLA cannot compile": (
+        {"variants.full.augmentation": ["RandomFlip", "RandomElasticTransform"], "variants.full.fit.jit_compile": True},
+        [
+            "variants.full.fit.jit_compile: XLA cannot compile RandomElasticTransform for TensorFlow, and JAX compiles "
+            "in any case: leave jit_compile out"
+        ],
+    ),
+    "what only Keras knows of a training": (
+        {
+            f"{FIT}.optimizer": {"Ftrl": {"l1_regularization_strength": -1.0}},
+            f"{FIT}.callbacks": [{"EarlyStopping": {"verbose": 1}}],
+            "variants.full.fit.optimizer": {"Muon": {"exclude_layers": 3}},
+        },
+        [
+            f"{FIT}.optimizer: {{'Ftrl': {{'l1_regularization_strength': -1.0}}}}: Keras refuses it: "
+            "`l1_regularization_strength` needs to be positive or zero. Received: l1_regularization_strength=-1.0.",
+            "variants.full.fit.optimizer: {'Muon': {'exclude_layers': 3}}: Keras refuses it: "
+            "'int' object is not iterable",
+        ],
+    ),
+    "numbers that only Keras can tell not to be finite": (
+        {f"{FIT}.optimizer": {"Adafactor": {"beta_2_decay": 1e9}}},
+        [f"{FIT}.optimizer: {{'Adafactor': {{'beta_2_decay': 1000000000.0}}}}: computes numbers that are not finite"],
+    ),
+    "names that are one file on some disks": (
+        {"variants.Half": DEFAULTS["variants"]["half"], "tensors.LITE64": DEFAULTS["tensors"]["lite64"]},
+        [
+            "tensors.LITE64: on some disks LITE64 and lite64 are one file: use another name",
+            "variants.Half: on some disks Half and half are one file: use another name",
+        ],
+    ),
+    "a name that is too long for a file": (
+        {f"tensors.{'a' * 101}": DEFAULTS["tensors"]["lite64"]},
+        [f"tensors.{'a' * 101}: a name has no more than 100 letters, since files bear it, got 101"],
     ),
     "circle": (
         {f"{HALF}.start": "variants/full", "variants.full.start": "variants/half"},

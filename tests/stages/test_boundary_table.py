@@ -15,9 +15,21 @@ from stages.check.architectures import (
     nearest,
     smallest_pixels,
 )
-from stages.check.keras_names import NAMED, UNUSABLE, names_alone, public_classes, public_names, signature
+from stages.check.keras_names import (
+    NAMED,
+    NEEDED,
+    UNUSABLE,
+    is_settled,
+    keras_problems,
+    names_alone,
+    public_classes,
+    public_names,
+    signature,
+)
 from tests.boundary_table import as_json, cuts
 from thaw.networks.backend import keras
+from thaw.networks.keras_objects import keras_object
+from thaw.training.training import optimizer_of
 
 NAMESPACES = ("layers", "optimizers", "optimizers.schedules", "losses", "callbacks", "initializers", "regularizers")
 CLASSES = [(namespace, name) for namespace in NAMESPACES for name in public_classes(namespace)]
@@ -83,9 +95,35 @@ def test_a_signature_is_that_of_the_class(namespace: str, name: str) -> None:
         assert {one.name for one in named} <= known.arguments
     else:
         assert {one.name for one in named} == known.arguments
-    assert {one.name for one in named if one.default is one.empty} == known.required
+    assert {one.name for one in named if one.default is one.empty} | {*NEEDED.get(name, ())} == known.required
     defaults = {one.name: one.default for one in named}
     assert {key: defaults.get(key, value) for key, value in known.defaults.items()} == known.defaults
+
+
+NEEDED_BY_SCHEDULES = {
+    "boundaries": [1], "decay_rate": 0.5, "first_decay_steps": 5, "initial_learning_rate": 0.1, "values": [0.1, 0.2],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("namespace", ["optimizers", "optimizers.schedules", "losses", "callbacks"])
+def test_what_rules_let_pass_keras_takes(namespace: str) -> None:
+    """Of what the rules tell all, Keras is not asked before anything runs."""
+    tried = 0
+    for name in public_classes(namespace):
+        known = signature(namespace, name)
+        assert known is not None
+        needed = {key: value for key, value in NEEDED_BY_SCHEDULES.items() if key in known.required}
+        for argument in sorted(known.arguments):
+            for value in (None, True, 0.0, 1.0, 2, "auto", "sum"):
+                spec: Any = {name: {**needed, argument: value}}
+                if is_settled(spec, namespace) and not any(keras_problems(spec, namespace)):
+                    if namespace == "optimizers.schedules":
+                        optimizer_of({"SGD": {"learning_rate": spec}}, steps=10**9)
+                    else:
+                        keras_object(spec, namespace)
+                    tried += 1
+    assert tried > 10
 
 
 @pytest.mark.parametrize("namespace", NAMED.values())

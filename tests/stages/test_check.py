@@ -2,9 +2,11 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -229,6 +231,37 @@ def test_folds_are_checked_against_the_manifest(tmp_path: Path, grouped: bool) -
             f"cross_validation.frozen_head.folds: {folds} folds need {folds} {apart} of each class, and class 'fig' "
             f"has {has}: at most 4 folds are possible; or add images, or leave cross_validation.frozen_head out"
         )
+
+
+def test_classes_that_have_weights_are_checked_against_the_manifest(tmp_path: Path) -> None:
+    rows = [Row(f"{label}.png", label, "train", "0" * 64) for label in ("fig", "kiwi")]
+    write_manifest(tmp_path / "manifest.csv", rows, Dataset.model_validate(edited({})["dataset"]).digest)
+    for weights, said in (
+        ({"fig": 2.0}, None),
+        ("balanced", None),
+        ({"fig": 2.0, "kiwwi": 1.0}, "variants.half.fit.class_weight: there is no class 'kiwwi'; did you mean 'kiwi'?"),
+    ):
+        with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(edited({"variants.half.fit.class_weight": weights}), file)
+        with pytest.raises(UserError, match=re.escape(said)) if said else nullcontext():
+            check_stage.main(tmp_path / "params.yaml", tmp_path / "manifest.csv")
+
+
+def test_what_is_tried_needs_no_gpu(
+    errors: Callable[[Tree], list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """JAX would look for the one that a machine is set to, and end, since there is none to be seen."""
+    found: dict[str, str] = {}
+
+    def run(command: list[str], env: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
+        found.update(env)
+        return subprocess.CompletedProcess(command, 0, "[[]]")
+
+    monkeypatch.setattr("stages.check.trials.subprocess", SimpleNamespace(run=run))
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setenv("THAW_CACHE", str(tmp_path))
+    assert errors(edited({"variants.half.fit.optimizer": {"Muon": {"ns_steps": 3}}})) == []
+    assert (found["JAX_PLATFORMS"], found["CUDA_VISIBLE_DEVICES"]) == ("cpu", "-1")
 
 
 def test_checking_imports_nothing_that_takes_long() -> None:

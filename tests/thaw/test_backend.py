@@ -308,3 +308,18 @@ def test_a_function_for_inference_holds_no_copy_of_large_weights() -> None:
     rows = np.random.default_rng(0).random((3, 200)).astype(np.float32)
     result = function(tf.constant(rows))
     np.testing.assert_allclose(result, model(rows, training=False), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_platform_that_jax_does_not_have_is_said_without_a_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.backbone"],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "nonsense"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: KERAS_BACKEND=jax: Unable to initialize backend 'nonsense': ")
+    assert "set JAX_PLATFORMS=''" in done.stderr

@@ -12,6 +12,7 @@ from sklearn.metrics import top_k_accuracy_score
 
 from commands.export import main as export
 from commands.predict import main as predict
+from stages.check.keras_names import public_classes
 from stages.features.augmentation import Augmentation
 from stages.features.views import Views
 from tests.conftest import record
@@ -36,7 +37,7 @@ from thaw.scoring import scoring
 from thaw.training import logistic
 from thaw.training.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.training.checkpoint import Checkpoint
-from thaw.training.training import _factors, _mixed, add_head, freeze, solve, train
+from thaw.training.training import _factors, _mixed, _with_factors, add_head, freeze, optimizer_of, solve, train
 
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
@@ -343,6 +344,60 @@ def test_a_layers_factor_scales_its_learning_rate() -> None:
     np.testing.assert_allclose(moved["head_1_dense"][1], moved["head_1_dense"][0] / 2, rtol=1e-2, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({"CosineDecay": {"initial_learning_rate": 0, "warmup_target": 0.5, "warmup_steps": 2}}, [0, 0.25, 0.5, 0.25]),
+        ({"CosineDecay": {"initial_learning_rate": 1}}, [1, 0.8535534, 0.5, 0.1464466]),
+        ({"CosineDecayRestarts": {"initial_learning_rate": 1, "first_decay_steps": 2}}, [1, 0.5, 1, 0.8535534]),
+        ({"ExponentialDecay": {"initial_learning_rate": 1, "decay_rate": 0.0625}}, [1, 0.5, 0.25, 0.125]),
+        ({"InverseTimeDecay": {"initial_learning_rate": 1, "decay_rate": 4}}, [1, 0.5, 1 / 3, 0.25]),
+        ({"PiecewiseConstantDecay": {"boundaries": [0, 1], "values": [1, 0.5, 0]}}, [1, 0.5, 0, 0]),
+        (
+            {"PolynomialDecay": {"initial_learning_rate": 1, "end_learning_rate": 0, "power": 2}},
+            [1, 0.5625, 0.25, 0.0625],
+        ),
+    ],
+    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+)
+def test_a_learning_rate_that_is_a_whole_number_decays_by_parts_of_it(
+    schedule: dict[str, object], expected: list[float]
+) -> None:
+    optimizer = optimizer_of({"SGD": {"learning_rate": schedule}}, steps=4)
+    weight = keras.Variable(np.zeros(1, np.float32))
+    optimizer.build([weight])
+    rates = []
+    for _ in range(4):
+        rates.append(float(optimizer.learning_rate))
+        optimizer.apply([keras.ops.ones(1)])
+    assert rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Lion", "Muon", "SGD"])
+def test_a_layers_factor_scales_the_decay_of_its_weights(name: str) -> None:
+    """Without a gradient, decay is all: by hand, the weights lessen by the learning rate, factor and decay."""
+    weights = [keras.Variable(np.full((2, 3), 2.0, np.float32), name=f"{number}") for number in range(3)]
+    spec = {name: {"learning_rate": 0.25, "weight_decay": 0.5}}
+    optimizer = _with_factors(keras_object(spec, "optimizers"), {id(weights[1]): 0.5, id(weights[2]): 0.0})
+    optimizer.build(weights)
+    optimizer.apply([keras.ops.zeros((2, 3))] * 3)
+    left = [keras.ops.convert_to_numpy(weight)[0, 0] for weight in weights]
+    assert left == pytest.approx([2 * (1 - 0.25 * 0.5 * factor) for factor in (1, 0.5, 0)])
+    assert float(optimizer.learning_rate) == 0.25
+
+
+@pytest.mark.parametrize("name", public_classes("optimizers"))
+def test_a_weight_with_a_factor_of_0_stays_as_it_is(name: str) -> None:
+    weights = [keras.Variable(np.full((2, 3), 0.1, np.float32), name=f"{number}") for number in range(2)]
+    optimizer = _with_factors(keras_object(name, "optimizers"), {id(weights[1]): 0.0})
+    optimizer.build(weights)
+    for _ in range(2):
+        optimizer.apply([keras.ops.ones((2, 3))] * 2)
+    changed, same = (keras.ops.convert_to_numpy(weight) for weight in weights)
+    assert (changed != np.float32(0.1)).all()
+    assert (same == np.float32(0.1)).all()
+
+
 Updates = dict[tuple[str, int], np.ndarray]
 
 
@@ -469,6 +524,38 @@ def test_a_compiled_step_learns_nearly_the_same() -> None:
 def test_a_factor_for_no_layer_is_refused() -> None:
     with pytest.raises(UserError, match="no trained layer's name begins with 'block'; there are conv, last, "):
         fitted(small_network(), noise(3), learning_rate_factors={"block": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("fit", "message"),
+    [
+        ({"learning_rate_factors": {"": 0}}, "learning_rate_factors: each trained layer has the factor 0"),
+        ({"class_weight": {"ash": 0, "elm": 0.0, "fir": 0}}, "class_weight: each class has the weight 0"),
+        (
+            {"optimizer": {"SGD": {"gradient_accumulation_steps": 4}}},
+            "SGD: gradient_accumulation_steps is 4, but the training has only 1 steps",
+        ),
+    ],
+    ids=["factors", "weights", "steps"],
+)
+def test_a_training_that_would_change_nothing_is_refused(fit: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        fitted(small_network(), noise(3), **fit)
+
+
+def test_of_averaged_weights_the_best_are_restored() -> None:
+    """The best epoch by the averages is one whose validation loss is that of the model in the end."""
+    keras.utils.set_random_seed(5)
+    model, rows = small_network(), noise(12)
+    callbacks = [
+        {"SwapEMAWeights": {"swap_on_epoch": True}},
+        {"EarlyStopping": {"monitor": "val_loss", "patience": 9, "restore_best_weights": True}},
+    ]
+    optimizer = {"SGD": {"learning_rate": 0.3, "use_ema": True, "ema_momentum": 0.5}}
+    curve = fitted(model, rows, epochs=5, optimizer=optimizer, callbacks=callbacks)["val_loss"]
+    probabilities = keras.ops.convert_to_numpy(model(rows.values))
+    assert min(curve) != curve[-1]
+    assert scoring.losses(rows.labels, probabilities).mean() == pytest.approx(min(curve), rel=1e-4)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import ctypes
 import gc
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +108,11 @@ with quiet(), uncollected():
     if _BACKEND == "jax":
         import jax
 
-        _GPUS = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+        try:
+            _devices = jax.devices()
+        except RuntimeError as _error:  # JAX_PLATFORMS names what is not there; nothing yet has been called, to be told
+            sys.exit(f"error: KERAS_BACKEND=jax: {' '.join(str(_error).split())}")
+        _GPUS = [device.device_kind for device in _devices if device.platform == "gpu"]
         if _GPUS and limit() > 0:
             _keep_compiled()
     elif _BACKEND == "tensorflow":

@@ -37,7 +37,7 @@ def keras_object(spec: KerasSpec, namespace: str, classes: int = 0) -> Any:
         arguments["units"] = classes
     try:
         return attrgetter(f"{namespace}.{name}")(keras)(**arguments)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # each constructor has its own way to say so
         raise UserError(f"params.yaml: {spec}: Keras refuses it: {reason(error)}") from None
 
 
@@ -47,11 +47,17 @@ def applied(layer: keras.layers.Layer, x: Any) -> Any:
     Raises:
         UserError: it does not fit; says what it would get.
     """
+    name = type(layer).__name__
     try:
-        return layer(x)
+        output = layer(x)
     except Exception as error:  # each layer has its own way to say so
         size = ", ".join(map(str, x.shape[1:]))
-        raise UserError(f"{type(layer).__name__} does not fit what it gets, ({size}): {reason(error)}") from None
+        raise UserError(f"{name} does not fit what it gets, ({size}): {reason(error)}") from None
+    if not hasattr(output, "shape"):
+        raise UserError(
+            f"{name} gives {len(output)} outputs, of which the next layer takes one: leave return_state out"
+        )
+    return output
 
 
 def reason(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """`variants.<name>`: what is trained, from what start, on what inputs."""
 
+import sys
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PlainValidator, Tag, ValidationInfo, field_validator
@@ -57,7 +58,10 @@ def _each_once(splits: list[str]) -> list[str]:
 
 def _require_class_weight(weights: Any) -> Any:
     of_classes = isinstance(weights, dict) and all(
-        isinstance(name, str) and isinstance(weight, int | float) and not isinstance(weight, bool) and weight >= 0
+        isinstance(name, str)
+        and isinstance(weight, int | float)
+        and not isinstance(weight, bool)
+        and 0 <= weight <= sys.float_info.max
         for name, weight in weights.items()
     )
     if not of_classes and weights not in ("balanced", None):
@@ -68,11 +72,11 @@ def _require_class_weight(weights: Any) -> Any:
 class Training(Entry):
     """Gradient training by Keras."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=10**9)
     """The most epochs: callbacks may end the training earlier."""
     batch_size: int = Field(default=32, ge=1)
     """Images for each step."""
-    steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
+    steps_per_epoch: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """Batches after which the callbacks look at the validation images; by default, all of the training images'."""
     optimizer: KerasSpec
     """Keras optimizer; its `learning_rate` may be a schedule."""
@@ -168,7 +172,7 @@ class Variant(Entry):
     """Where it starts: `backbones/<name>`, for a fresh head, or `variants/<name>`, whose head goes on being trained."""
     inputs: str
     """What is read: `features/<name>`, whose layer is the freeze boundary, or `tensors/<name>`."""
-    freeze: str | None = None
+    freeze: Annotated[str, Field(min_length=1)] | None = None
     """Last layer that is not trained, with inputs from tensors/; `top` is the backbone's end; by default, none."""
     fit: Fit
     """A linear head that is solved, if it names a `solver`; else gradient training."""

@@ -20,6 +20,8 @@ from thaw.training.batches import Batches, Rows, ValidationBatches, WithLabels
 from thaw.training.checkpoint import Checkpoint
 
 DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
+RATES = ("initial_learning_rate", "values")
+"""The arguments of schedules that are learning rates."""
 Columns = dict[str, list[float]]
 
 
@@ -124,7 +126,7 @@ def train(
     targets = np.arange(classes, dtype=np.int32) if is_sparse else np.eye(classes, dtype=np.float32)
     batches, held_out = Batches(rows, targets, fit), ValidationBatches(rows, targets, fit.batch_size)
     factors = _factors(in_its_precision, fit.layer_decay, fit.learning_rate_factors)
-    optimizer = _with_factors(_optimizer(fit.optimizer, len(batches) * fit.epochs), factors)
+    optimizer = _with_factors(optimizer_of(fit.optimizer, len(batches) * fit.epochs), factors)
     jit_compile = "auto" if fit.jit_compile is None else fit.jit_compile
     accuracy = keras.metrics.SparseCategoricalAccuracy if is_sparse else keras.metrics.CategoricalAccuracy
     trained.compile(optimizer, loss, metrics=[accuracy(name="accuracy")], jit_compile=jit_compile)
@@ -242,7 +244,10 @@ def _class_weight(fit: Training, rows: Rows) -> dict[int, float] | None:
     for name in fit.class_weight:
         if name not in rows.classes:
             raise UserError(f"params.yaml: class_weight: there is no class {name!r}{did_you_mean(name, rows.classes)}")
-    return {number: fit.class_weight.get(name, 1.0) for number, name in enumerate(rows.classes)}
+    weights = {number: float(fit.class_weight.get(name, 1.0)) for number, name in enumerate(rows.classes)}
+    if not any(weights[number] for number in np.unique(rows.labels[rows.train[0]]).tolist()):
+        raise UserError("params.yaml: class_weight: each class has the weight 0, so nothing would be trained")
+    return weights
 
 
 def _factors(model: keras.Model, decay: float, by_name: dict[str, float]) -> dict[int, float]:
@@ -267,37 +272,71 @@ def _factors(model: keras.Model, decay: float, by_name: dict[str, float]) -> dic
                 f"there are {', '.join(names[:3])}, …, {', '.join(names[-3:])}"
             )
     weights = [(weight, layers[one.name]) for one in model.layers for weight in one.trainable_weights]
+    if weights and not any(factor for _, factor in weights):
+        raise UserError("params.yaml: learning_rate_factors: each trained layer has the factor 0: nothing is trained")
     return {id(weight): factor for weight, factor in weights if factor != 1}
 
 
 def _with_factors(optimizer: keras.optimizers.Optimizer, factors: dict[int, float]) -> keras.optimizers.Optimizer:
-    """Return the optimizer with a learning rate of its own for each weight that has a factor."""
+    """Return the optimizer with a learning rate of its own for each weight that has a factor; at 0, it stays as it is.
+
+    A decay of weights goes by the learning rate, too.
+    """
     if not factors:
         return optimizer
 
     class WithFactors(type(optimizer)):  # type: ignore[misc]
+        _of_decay = 1.0
+
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            # Not every rule leaves a weight alone at a learning rate of 0: some divide by it.
+            if factor := self._factor(variable):
+                super().update_step(gradient, variable, learning_rate * factor)
+
+        def _apply_weight_decay(self, variables: list[Any]) -> None:
+            for variable in variables:
+                self._of_decay = self._factor(variable)
+                if self._of_decay:
+                    super()._apply_weight_decay([variable])
+            self._of_decay = 1.0
+
+        def _get_current_learning_rate(self) -> Any:
+            rate = super()._get_current_learning_rate()
+            return rate if self._of_decay == 1 else rate * self._of_decay
+
+        def _factor(self, variable: Any) -> float:
             # A backend hands over variables of its own, which only the optimizer can tell apart.
-            weight = self._trainable_variables[self._get_variable_index(variable)]
-            super().update_step(gradient, variable, learning_rate * factors.get(id(weight), 1.0))
+            return factors.get(id(self._trainable_variables[self._get_variable_index(variable)]), 1.0)
 
     return WithFactors.from_config(optimizer.get_config())
 
 
-def _optimizer(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
+def _in_floats(rates: Any) -> Any:
+    return [float(rate) for rate in rates] if isinstance(rates, list) else float(rates)
+
+
+def optimizer_of(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
     """Build an optimizer; a schedule that lasts for all of the training need not say how many steps that is."""
     if isinstance(spec, dict):
         ((name, arguments),) = spec.items()
         rate = (arguments or {}).get("learning_rate")
+        together = (arguments or {}).get("gradient_accumulation_steps") or 1
+        if together > steps:
+            raise UserError(
+                f"params.yaml: {name}: gradient_accumulation_steps is {together}, but the training has only {steps} "
+                "steps, so nothing would be trained: make it smaller, or add epochs"
+            )
         if isinstance(rate, dict):
             ((schedule, values),) = rate.items()
+            # Keras computes in the type of these, and in whole numbers if they are 0 or 1.
+            values = {key: _in_floats(one) if key in RATES else one for key, one in (values or {}).items()}
             if schedule in DECAYS:
-                warm_up = (values or {}).get("warmup_steps", 0)
+                warm_up = values.get("warmup_steps", 0)
                 if warm_up >= steps:
                     raise UserError(
                         f"params.yaml: {schedule}: warmup_steps is {warm_up}, but the training has only {steps} steps: "
                         "make it smaller, or add epochs"
                     )
-                values = {"decay_steps": steps - warm_up, **(values or {})}
-                spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
+                values = {"decay_steps": steps - warm_up, **values}
+            spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
     return keras_object(spec, "optimizers")
