@@ -26,9 +26,9 @@ from stages.check.keras_names import (
     keras_problems,
     names_alone,
     public_classes,
-    rule_of,
     signature,
 )
+from stages.check.keras_values import rule_of
 from thaw.errors import UserError
 
 Schema = dict[str, Any]

@@ -126,10 +126,6 @@ def _problems(tree: dict[Any, Any]) -> list[Problem]:
                 address = f"{section}.{name}"
                 if not isinstance(name, str):
                     continue  # found above, as any such key
-                if alike := [one for one in raw[section] if one.casefold() == name.casefold()]:
-                    found.append(
-                        (address, f"only case tells it from {alike[0]}: macOS has one file for both; rename it")
-                    )
                 raw[section][name] = entry
                 if ENTRY_NAME.fullmatch(name):
                     found += _validate(address, entry, schema, valid[section], name)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stages.check.keras_values import Rule, fits, is_number, rule_of
 from thaw.params.keras_spec import is_keras_object
 from thaw.params.reading import shown
 from thaw.suggestions import did_you_mean
@@ -307,7 +308,7 @@ def _pieces(place: str, boundaries: Any, values: Any) -> Iterator[tuple[str, str
     """Yield what is wrong with the steps at which a learning rate changes, and with its values."""
     if not isinstance(boundaries, list) or not isinstance(values, list):
         return  # which each is told by itself
-    if not all(map(_is_number, [*boundaries, *values])):
+    if not all(map(is_number, [*boundaries, *values])):
         yield place, "boundaries and values are numbers"
     elif min([*boundaries, *values], default=0) < 0 or not any(values):
         yield place, "boundaries and values are not below 0, and a value is above 0"
@@ -396,148 +397,12 @@ def _value_problem(namespace: str, here: str, value: Any, of_class: Signature) -
     return f"expected {like_default}, got {shown(value)}" if like_default else None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
-
-
 def _unfit_number(value: Any) -> int | float | None:
     """Return a number in an argument's value with which Keras could not compute; None if there is none."""
     if isinstance(value, list):
         return next((one for one in map(_unfit_number, value) if one is not None), None)
     is_unfit = isinstance(value, float) and not math.isfinite(value)
     return value if is_unfit or (isinstance(value, int) and not -(2**63) <= value < 2**63) else None
-
-
-Rule = tuple[str, dict[str, Any]]
-"""What a value has to be: in words, and as a JSON schema."""
-
-
-def _number(whole: bool = False, **limits: float) -> Rule:
-    """Return the rule for numbers within limits, which go by JSON schema's names."""
-    words = {"exclusiveMinimum": "above", "minimum": "not below", "maximum": "not above", "exclusiveMaximum": "below"}
-    said = " and ".join(f"{words[name]} {limit}" for name, limit in limits.items())
-    kind = "whole number" if whole else "number"
-    return f"a {kind} {said}".rstrip(), {"type": "integer" if whole else "number", **limits}
-
-
-def _one_of(words: str, *values: Any) -> Rule:
-    return words, {"enum": [*values]}
-
-
-_SHARE = ("a number from 0 to below 1", _number(minimum=0, exclusiveMaximum=1)[1])
-_UP_TO_1 = ("a number from 0 to 1", _number(minimum=0, maximum=1)[1])
-_COUNT = _number(whole=True, minimum=0)
-_POSITIVE = _number(exclusiveMinimum=0)
-_NOT_NEGATIVE = _number(minimum=0)
-_MODE = _one_of("one of auto, min, max", "auto", "min", "max")
-RULES: dict[str, Rule] = {
-    # of what is trained
-    "data_format": _one_of("channels_last, as images are here", "channels_last", None),
-    "dropout": _SHARE,
-    "dtype": _one_of("float32, in which heads, losses and augmentations compute", "float32", None),
-    "epsilon": _POSITIVE,
-    "fill_value": ("a number from 0 to 255", _number(minimum=0, maximum=255)[1]),
-    "rate": _SHARE,
-    "recurrent_dropout": _SHARE,
-    "RandomFlip.mode": _one_of(
-        "one of horizontal, vertical, horizontal_and_vertical", "horizontal", "vertical", "horizontal_and_vertical"
-    ),
-    "MixUp.alpha": _POSITIVE,
-    "stddev": _NOT_NEGATIVE,
-    "trainable": _one_of("true, since a variant's inputs and freeze say what is not trained", True),
-    "units": (
-        "a whole number above 0 or classes",
-        {"anyOf": [{"const": "classes"}, {"type": "integer", "minimum": 1}]},
-    ),
-    "value_range": ("[0, 255], as pixels are here", {"const": [0, 255]}),
-    # of optimizers
-    "beta_1": _SHARE,
-    "beta_2": _SHARE,
-    "clipnorm": _POSITIVE,
-    "clipvalue": _POSITIVE,
-    "ema_momentum": _UP_TO_1,
-    "ema_overwrite_frequency": _number(whole=True, minimum=1),
-    "global_clipnorm": _POSITIVE,
-    "gradient_accumulation_steps": _number(whole=True, minimum=2),
-    "clip_threshold": _POSITIVE,
-    "Lion.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
-    "loss_scale_factor": _POSITIVE,
-    "momentum": _UP_TO_1,
-    "rho": _SHARE,
-    "ScheduleFreeAdamW.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
-    "weight_decay": _NOT_NEGATIVE,
-    # of schedules
-    "CosineDecay.alpha": _NOT_NEGATIVE,
-    "CosineDecayRestarts.alpha": _NOT_NEGATIVE,
-    "decay_rate": _POSITIVE,
-    "decay_steps": _POSITIVE,
-    "end_learning_rate": _NOT_NEGATIVE,
-    "first_decay_steps": _POSITIVE,
-    "initial_learning_rate": _NOT_NEGATIVE,
-    "m_mul": _POSITIVE,
-    "PolynomialDecay.power": _POSITIVE,
-    "t_mul": _number(minimum=1),
-    "warmup_steps": _NOT_NEGATIVE,
-    "warmup_target": _POSITIVE,
-    "PiecewiseConstantDecay.boundaries": ("a list of numbers", {"type": "array"}),
-    "PiecewiseConstantDecay.values": ("a list of numbers", {"type": "array"}),
-    # of losses
-    **dict.fromkeys(
-        [
-            f"{name}.axis"
-            for name in (
-                *("BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy"),
-                *("CategoricalFocalCrossentropy", "CosineSimilarity", "SparseCategoricalCrossentropy"),
-            )
-        ],
-        _one_of("-1, the axis of the classes", -1),
-    ),
-    "BinaryFocalCrossentropy.alpha": _UP_TO_1,
-    "CategoricalFocalCrossentropy.alpha": _POSITIVE,
-    "delta": _POSITIVE,
-    "label_smoothing": _SHARE,
-    "reduction": _one_of(
-        "one of sum_over_batch_size, sum, mean, mean_with_sample_weight",
-        *("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight"),
-    ),
-    "gamma": _NOT_NEGATIVE,
-    "Tversky.alpha": _NOT_NEGATIVE,
-    "Tversky.beta": _NOT_NEGATIVE,
-    # of callbacks
-    "baseline": _number(),
-    "cooldown": _COUNT,
-    "EarlyStopping.mode": _MODE,
-    "min_delta": _NOT_NEGATIVE,
-    "min_lr": _NOT_NEGATIVE,
-    "patience": _COUNT,
-    "ReduceLROnPlateau.factor": _number(exclusiveMinimum=0, exclusiveMaximum=1),
-    "ReduceLROnPlateau.mode": _MODE,
-    "start_from_epoch": _COUNT,
-}
-"""What the values of arguments have to be, by their names: whatever class they are of, or of one class."""
-
-
-def rule_of(here: str) -> Rule | None:
-    """Return the rule for an argument, given as `Class.argument`; None if there is none."""
-    return RULES.get(here) or RULES.get(here.rpartition(".")[2])
-
-
-def fits(node: dict[str, Any], value: Any) -> bool:
-    """Say whether a value is right by the schema of a rule."""
-    if "anyOf" in node:
-        return any(fits(one, value) for one in node["anyOf"])
-    if "const" in node or "enum" in node:
-        return any(type(one) is type(value) and one == value for one in node.get("enum", [node.get("const")]))
-    if node["type"] == "array":
-        return isinstance(value, list)
-    return (
-        _is_number(value)
-        and (node["type"] == "number" or isinstance(value, int))
-        and value >= node.get("minimum", -math.inf)
-        and value > node.get("exclusiveMinimum", -math.inf)
-        and value <= node.get("maximum", math.inf)
-        and value < node.get("exclusiveMaximum", math.inf)
-    )
 
 
 def _is_whole_for_a_part(rule: Rule, namespace: str, value: Any) -> bool:
@@ -583,8 +448,8 @@ def _unlike_default(namespace: str, default: Any, value: Any) -> str | None:
         case bool():
             return None
         # A layer's number may stand for a list of them.
-        case int() | float() if isinstance(value, str | bool) or (namespace != "layers" and not _is_number(value)):
+        case int() | float() if isinstance(value, str | bool) or (namespace != "layers" and not is_number(value)):
             return "a number"
-        case str() if _is_number(value) or isinstance(value, bool | list):
+        case str() if is_number(value) or isinstance(value, bool | list):
             return "a name"
     return None

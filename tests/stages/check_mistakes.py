@@ -161,10 +161,6 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         )
     ],
     "tensors": [
-        (
-            {**DEFAULTS["tensors"], "LITE64": DEFAULTS["tensors"]["lite64"]},
-            ".LITE64: only case tells it from lite64: macOS has one file for both; rename it",
-        ),
         *(
             (
                 {**DEFAULTS["tensors"], name: DEFAULTS["tensors"]["lite64"]},
