@@ -1,6 +1,7 @@
 """Seeing that what a process reads does not change meanwhile."""
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,10 +76,14 @@ def watch_path(path: Path) -> None:
 def watch_late(path: Path, began: int) -> None:
     """Watch a file that was read at some time since `began`, in nanoseconds: since then, it must not have changed.
 
-    One that is watched already stays so.
+    One that is watched already stays so. One of a time to come, as where a clock was put back, was not changed by now.
     """
+
+    def is_older() -> bool:
+        return path.exists() and not began < path.stat().st_mtime_ns <= time.time_ns()
+
     for run in _runs:
-        run.watched.setdefault(str(path), (lambda: path.exists() and path.stat().st_mtime_ns <= began, True))
+        run.watched.setdefault(str(path), (is_older, True))
 
 
 def unwatch(path: Path) -> None:
@@ -110,15 +115,16 @@ def _identity(path: Path) -> object:
     """Return by what a file, or what is in a folder, is known; None if nothing is there."""
     try:
         if not path.is_dir():
-            return sha256(path) if path.stat().st_size <= SMALL else _stamp(path)
+            return sha256(path) if path.stat().st_size <= SMALL else stamp(path)
         stamps = hashlib.sha256()
         for file in files_below(path)[0]:
-            stamps.update(f"{file}\0{_stamp(file)}\n".encode(errors="surrogateescape"))
+            stamps.update(f"{file}\0{stamp(file)}\n".encode(errors="surrogateescape"))
         return stamps.hexdigest()
     except OSError:
         return None
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return by what a file is known to be the one that it was, without reading it."""
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
