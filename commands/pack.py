@@ -10,7 +10,8 @@ from pathlib import Path
 from stat import S_IFREG
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from thaw.errors import UserError
+from thaw.errors import UserError, reasons
+from thaw.files.writing import unfinished
 from thaw.images.decoding import UnreadableImageError
 from thaw.images.reading import Contents, contents, found_at, read_file
 from thaw.images.reading.archives import NO_TEXT, is_text
@@ -58,7 +59,7 @@ def main(folder: Path, out: Path | None = None) -> None:
             for path in beside:
                 _copy(folder / path, folder_of_parts / path)
     except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{out}: cannot be written: {reasons(error)}") from None
     print(f"{out}: {len(sizes):,} files in {archives} archive{'s' * (archives != 1)}, {len(beside)} beside")
     print(f"It takes the place of {folder} in dataset.path, with the same rows and scores; then `dvc add {out}`.")
 
@@ -133,7 +134,7 @@ def _copy(source: Path, target: Path) -> None:
 @contextmanager
 def _new(folder: Path) -> Iterator[Path]:
     """Make a folder: whole, under its name, when the block succeeds."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    temporary = folder.with_name(f".{folder.name}{unfinished(folder.parent)}")
     temporary.mkdir(parents=True)
     try:
         yield temporary

@@ -17,6 +17,8 @@ from tests.conftest import PARAMS, ROOT, Project
 from tests.stages.test_archives import pack as pack_otherwise
 from tests.stages.test_layouts import TABLE, collect, lines, table
 from thaw.errors import UserError
+from thaw.files import writing
+from thaw.files.writing import unfinished
 
 
 @pytest.fixture
@@ -93,12 +95,22 @@ def test_what_cannot_be_packed_is_named_and_nothing_is_left_behind(folder: Path)
     assert sorted(path.name for path in folder.parent.iterdir()) == ["empty", "out", "photos"]
 
 
+def test_what_a_killed_one_left_is_removed(folder: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = unfinished(folder.parent).replace(str(os.getpid()), str(dead.pid))
+    (folder.parent / f".out{left}").mkdir()
+    writing._remove_unfinished.cache_clear()
+    packed(folder)
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["out", "photos"]
+
+
 def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
-    with pytest.raises(UserError, match="out: cannot be written: No space left on device"):
+    with pytest.raises(UserError, match="out: cannot be written: No space left on device; make room there"):
         packed(folder)
     assert [path.name for path in folder.parent.iterdir()] == ["photos"]
 
