@@ -12,6 +12,7 @@ from commands.output import printable
 from thaw.engines.engine import Engine, finite
 from thaw.errors import UserError
 from thaw.files.reading import read_bytes
+from thaw.files.watching import stamp
 from thaw.formats import model_file
 from thaw.images.decoding import UnreadableImageError, pixels
 from thaw.images.reading.archives import Member
@@ -19,6 +20,11 @@ from thaw.progress import progress
 from thaw.threads import on_all_cores
 
 IMAGES_AT_A_TIME = 32
+
+
+def stamp_of(path: Path) -> tuple[int, ...] | None:
+    """Return what `stamp` does; None if no file is there."""
+    return stamp(path) if path.exists() else None
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Classifier:
     """
 
     def __init__(self, path: Path):
-        self._path = path
+        self._path, self._stamp = path, stamp_of(path)
         if path.is_dir() or (path.is_file() and path.suffix != ".keras" and not is_zipfile(path)):  # such as a photo
             what = "a folder, where a file is expected" if path.is_dir() else "no model"
             raise UserError(f"{path}: {what}; name a variant's model, such as models/variants/full.keras")
@@ -46,6 +52,14 @@ class Classifier:
         made_by = {key: record.tensors[key] for key in ("pixels", "resize", "interpolation")}
         self.usage = {"classes": self.classes, **made_by}
         """What has to be known to use the model elsewhere: it normalizes RGB pixels 0-255 itself."""
+
+    def require_same_file(self) -> None:
+        """Raise a `UserError` if the model's file has become another one since, such as by a `dvc repro` beside.
+
+        Its classes would be taken for another model's; call it once the model is loaded.
+        """
+        if stamp_of(self._path) != self._stamp:
+            raise UserError(f"{self._path}: became another file while it was read; run it again")
 
     def pixels(self, source: bytes | np.ndarray) -> np.ndarray:
         """Return an image as the variant's own images were made; uint8 (height, width, 3).
@@ -60,6 +74,8 @@ class Classifier:
         """Return a file's image as `pixels` makes it."""
         try:
             return self.pixels(read_bytes(path) if isinstance(path, Path) else path.read_bytes())
+        except MemoryError:
+            raise MemoryError(f"{printable(path)} does not fit; let fewer processes run at a time") from None
         except OSError as error:
             return Unreadable(path, f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:

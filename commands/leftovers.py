@@ -1,8 +1,9 @@
 """What DVC's commands leave behind when they are killed as they write it, and what then stops every other command.
 
 DVC writes its list of locks and dvc.lock in place, and makes a folder in its run cache before the file in it. Who is
-killed at that moment leaves them empty or cut off, and no command of DVC runs until somebody removes them;
-`python -m commands.leftovers` does, before `make repro` starts DVC. See docs/upstream.md.
+killed at that moment leaves them empty or cut off, and no command of DVC runs until somebody removes them; nor does one
+where a machine that lost its power has damaged the databases of hashes, which DVC makes anew.
+`python -m commands.leftovers` removes all that, before `make repro` starts DVC. See docs/upstream.md.
 """
 
 import json
@@ -14,10 +15,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from dvc.dvcfile import Lockfile
+from dvc.fs import LocalFileSystem
 from dvc.lock import LockError
 from dvc.repo import Repo
-from dvc.utils.serialize import EncodingError
-from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 from zc import lockfile
 
 from commands.lock import LOCK, complaining, require_valid_params
@@ -41,6 +41,11 @@ def remove_leftovers() -> None:
 
     A dvc.lock is moved; one in which a merge left conflicts is for a person to mend.
     """
+    with complaining():
+        for path in _damaged_databases():
+            for part in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))):
+                part.unlink(missing_ok=True)
+            print(f"{path}: removed; it was damaged, and DVC makes it anew", flush=True)
     with complaining(), Repo() as repo:
         if _is_cut_off():
             with suppress(lockfile.LockError), closing(lockfile.LockFile(str(GUARD))):
@@ -60,7 +65,7 @@ def remove_leftovers() -> None:
 def damaged(repo: Repo) -> list[str]:
     """Return the files that `remove_leftovers` would remove."""
     files = [*([str(RWLOCK)] if _is_cut_off() else []), *([LOCK] if _is_lock_damaged(repo) else [])]
-    return [*files, *(os.path.relpath(path) for path in _cut_off_runs(repo))]
+    return [*files, *map(str, _damaged_databases()), *(os.path.relpath(path) for path in _cut_off_runs(repo))]
 
 
 def forget_index(repo: Repo) -> None:
@@ -78,6 +83,25 @@ def _is_cut_off() -> bool:
     except ValueError:
         return True
     return not (isinstance(content, dict) and content.keys() <= {"read", "write"})
+
+
+def _damaged_databases() -> list[Path]:
+    """Return those of DVC's databases for this project that are damaged: of hashes, links, and what is to be pushed."""
+    repo = Repo.__new__(Repo)  # to find where they are; a `Repo` opens them
+    repo._fs = LocalFileSystem()
+    repo._config = repo._remote = repo._remote_config = None
+    repo.root_dir, repo.dvc_dir = repo._get_repo_dirs()
+    return [path for path in sorted(Path(repo.site_cache_dir).rglob("*.db")) if _is_damaged(path)]
+
+
+def _is_damaged(database: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=1)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+    except sqlite3.OperationalError:  # it cannot be opened, or somebody is writing it
+        return False
+    except sqlite3.DatabaseError:
+        return True
 
 
 def _cut_off_results() -> list[Path]:
@@ -108,7 +132,9 @@ def _is_lock_damaged(repo: Repo) -> bool:
     """Say whether dvc.lock is there and is none."""
     try:
         return not isinstance(Lockfile(repo, LOCK).load().get("stages", {}), dict)
-    except (YAMLSyntaxError, YAMLValidationError, EncodingError):
+    except OSError:
+        raise
+    except Exception:  # YAML's reader lets through what int(), date() and others raise, too
         return CONFLICT not in Path(LOCK).read_text(encoding="utf-8", errors="replace")
 
 

@@ -1,11 +1,13 @@
 """The project as DVC sees it; and dvc.lock: what every stage's last run read and wrote."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dvc.config import ConfigError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.scm import SCMError
@@ -16,6 +18,7 @@ from stages.check.checking import check_params
 from thaw.errors import UserError, reasons
 from thaw.files.writing import OF_WRITING
 from thaw.params.reading import read_yaml
+from thaw.stage import refuse_special
 
 LOCK = "dvc.lock"
 PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
@@ -30,9 +33,17 @@ def require_valid_params() -> None:
     Raises:
         UserError: its message lists every error.
     """
+    refuse_special([PIPELINE, Path(LOCK)])
+    _require_stages()
     if PIPELINE.is_file() and CHECK.encode() in PIPELINE.read_bytes():
         check_params(PARAMS)
         require_files(Path(read_yaml(PARAMS)["dataset"]["path"]))
+
+
+def _require_stages() -> None:
+    """Refuse a dvc.yaml without content: to DVC, a pipeline that was emptied is up to date."""
+    if PIPELINE.is_file() and not PIPELINE.read_bytes().strip():
+        raise UserError(f"{PIPELINE}: the file is empty; `git checkout HEAD {PIPELINE}` restores it")
 
 
 def require_files(folder: Path) -> None:
@@ -48,6 +59,7 @@ def opened() -> Iterator[Repo]:
     """Open the project in the current folder; what DVC has to complain about becomes a `UserError`."""
     if not PIPELINE.is_file():
         raise UserError(f"{PIPELINE}: no such file; run this in the project's folder")
+    _require_stages()
     with complaining(), Repo(".") as repo:
         yield repo
 
@@ -62,8 +74,16 @@ def complaining() -> Iterator[None]:
             "" if git.is_here() else "; `git init` makes it one, `dvc config --local core.no_scm true` does without"
         )
         raise UserError(f"{error}{remedy}") from None
+    except ConfigError as error:
+        raise UserError(
+            f".dvc/config or .dvc/config.local: {error}; mend it, or `git checkout HEAD .dvc/config`"
+        ) from None
     except DvcException as error:
         raise UserError(str(error)) from None
+    except sqlite3.DatabaseError as error:
+        raise UserError(
+            f"DVC's databases of hashes cannot be read: {error}; `python -m commands.leftovers` removes damaged ones"
+        ) from None
     except OSError as error:  # such as of a link that leads nowhere, which DVC follows
         what = (
             f"cannot be written: {reasons(error)}" if error.errno in OF_WRITING else f"cannot be read: {error.strerror}"

@@ -57,6 +57,7 @@ def main(images: list[Path], model: Path, count: int, out: Path | None) -> None:
     classes = classifier.classes
     with redirect_stdout(sys.stderr):  # what is said of the engine is no part of the table
         runner = with_embedding(model)
+    classifier.require_same_file()
     print(f"{len(new)} files, {len(classes)} classes, with {runner.name}", file=sys.stderr)
     unreadable: list[Unreadable] = []
     rows = classified(classifier, runner, new, unreadable)

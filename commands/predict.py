@@ -48,6 +48,7 @@ def main(model: Path, images: list[Path], out: Path | None, top: int, unsure: fl
     classifier = Classifier(model)
     with redirect_stdout(sys.stderr):  # what is said of the engine is no part of the table
         runner = trained(model)
+    classifier.require_same_file()
     print(f"{len(paths)} files, {len(classifier.classes)} classes, with {runner.name}", file=sys.stderr)
     top = min(top, len(classifier.classes))
     unreadable: list[Unreadable] = []

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Lock
 
@@ -24,6 +24,7 @@ from commands.launching import launched_by
 from commands.leftovers import remove_leftovers
 from commands.lock import LOCK, complaining, require_valid_params, stages_now
 from thaw.errors import UserError
+from thaw.files.reading import DAMAGE, require_regular
 from thaw.files.writing import replacing, write_text
 from thaw.stage import PATIENCE, STARTED_BY
 
@@ -55,7 +56,8 @@ def main(jobs: int, launch: str | None = None) -> None:
     """
     require_valid_params()
     remove_leftovers()
-    before = _before()
+    with _holding_lock():
+        before = _before()
     with complaining():
         needs, changed, devices = _stages()
     write_text(UNFINISHED, json.dumps(before))
@@ -233,14 +235,22 @@ class Commands:
                 time.sleep(0.05)
 
 
+@contextmanager
+def _holding_lock() -> Iterator[None]:
+    """Keep others from writing dvc.lock, as DVC does: what another run beside this one notes would be lost."""
+    with complaining(), Repo(_wait_for_lock=True) as repo, repo.lock:
+        yield
+
+
 def _before() -> list[str]:
     """Return the stages of dvc.lock, in its order, as they were before a run that did not come to its end, if any."""
     there = _in_lock()
     try:
+        require_regular(UNFINISHED)
         before: list[str] = json.loads(UNFINISHED.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return before if there[: len(before)] == before else there
+    except (OSError, *DAMAGE):
         return there
-    return before if there[: len(before)] == before else there
 
 
 def _in_lock() -> list[str]:
@@ -250,14 +260,15 @@ def _in_lock() -> list[str]:
 
 def _sort_lock(before: list[str], plan: list[str]) -> None:
     """Put the stages that are new in dvc.lock into the order in which `dvc repro` would have put them there."""
-    there = _in_lock()
-    new = [stage for stage in plan if stage in there and stage not in before]
-    if there != [*before, *new]:
-        with replacing(Path(LOCK)) as temporary:
-            shutil.copy(LOCK, temporary)
-            with modify_yaml(temporary) as lock:
-                for stage in new:
-                    lock["stages"][stage] = lock["stages"].pop(stage)
+    with _holding_lock():
+        there = _in_lock()
+        new = [stage for stage in plan if stage in there and stage not in before]
+        if there != [*before, *new]:
+            with replacing(Path(LOCK)) as temporary:
+                shutil.copy(LOCK, temporary)
+                with modify_yaml(temporary) as lock:
+                    for stage in new:
+                        lock["stages"][stage] = lock["stages"].pop(stage)
 
 
 def _jobs(text: str) -> int:

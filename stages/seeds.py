@@ -12,7 +12,7 @@ import numpy as np
 from thaw.engines.engine import Engine, finite
 from thaw.engines.ready import engine, trained
 from thaw.errors import UserError
-from thaw.files.reading import sha256
+from thaw.files.reading import DAMAGE, require_regular, sha256
 from thaw.files.writing import replacing
 from thaw.formats import model_file
 from thaw.formats.metrics import SeedScores, write_metrics, write_seed_scores
@@ -87,15 +87,30 @@ def _kept_or_new(entry: str, variant: Variant, fit: Training, start: Path, rows:
     computes = [versions(*PACKAGES), keras.backend.backend(), device(), processor()]
     made_of = [variant.model_dump(), sha256(start), rows.digest, computes]
     place = rows_folder() / fingerprint("stages.seeds", made_of) / "seed.zip"
-    with suppress(OSError, KeyError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(place) as archive:
-        kept: BySplit = json.loads(archive.read(SCORES))  # a zip file has checksums
+    if known := kept(place):
         announce(f"{entry}: seed {fit.seed} was trained before")
-        return kept
+        return known
     new = _new(entry, variant, fit, start, rows, splits, computes)
     if limit() > 0:
-        with suppress(OSError), replacing(place) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr(SCORES, json.dumps(new))
+        keep(place, new)
     return new
+
+
+def keep(place: Path, scores: BySplit) -> None:
+    """Keep the scores of a training, unless the disk does not take them."""
+    with suppress(OSError), replacing(place) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(SCORES, json.dumps([place.parent.name, scores]))
+
+
+def kept(place: Path) -> BySplit | None:
+    """Return the scores of an earlier training; None if there are none, or they are damaged, or another's."""
+    with suppress(OSError, *DAMAGE):
+        require_regular(place)
+        with zipfile.ZipFile(place) as archive:
+            made_of, scores = json.loads(archive.read(SCORES))  # a zip file has checksums
+        if made_of == place.parent.name:
+            return dict(scores)
+    return None
 
 
 def _new(

@@ -7,6 +7,8 @@ REMEDIES = {
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "give permission there, then run it again"),
     errno.EFBIG: "allow larger files (ulimit -f), then run it again",
     errno.EMFILE: "allow more open files (ulimit -n), then run it again",
+    errno.EAGAIN: "let fewer processes run at a time, or allow more (ulimit -u), then run it again",
+    errno.EIO: "see whether its disk or network is in order, then run it again",
 }
 """What to do, by the number of a system's error."""
 CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import errno
 import inspect
 import io
 import os
@@ -17,12 +18,17 @@ from typing import Any, NoReturn
 
 import psutil
 
-from thaw.errors import UserError, explained, printable
+from thaw.errors import REMEDIES, UserError, explained, printable
+from thaw.files.reading import require_regular
 from thaw.files.watching import unchanged, watch_late
 from thaw.reuse.folder import project_folder
 
+NO_THREAD = "can't start new thread"
+"""What Python says then."""
 STARTED_BY = "THAW_STARTED_BY"
 """The number of the process that runs the pipeline, where that is not the one that starts the stage."""
+LONGEST = 10**9
+"""Seconds that no stage takes."""
 PATIENCE = 10
 """Seconds that a process has to clean up when it is told to end."""
 
@@ -65,11 +71,10 @@ def _code() -> list[Path]:
 def in_terminal() -> Iterator[None]:
     """Print in any terminal, and end the process as `run` says where that is not a success.
 
-    Characters that a terminal's encoding lacks are printed as escapes, such as \\u82f9.
+    Characters that a terminal's encoding lacks are printed as escapes, such as \\u82f9. Where standard input, output or
+    errors are closed, as of some services, nothing is read and what is printed is lost.
     """
-    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
-        if getattr(sys, name) is None:  # closed, as by `>&-`: the next file would have its number
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -88,6 +93,10 @@ def in_terminal() -> Iterator[None]:
         sys.exit(141)
     except OSError as error:
         sys.exit(f"error: {printable(explained(error))}")
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
+        sys.exit(f"error: {error}: {REMEDIES[errno.EAGAIN]}")
     except MemoryError as error:
         sys.exit(f"error: not enough memory: {error or 'let fewer processes run at a time'}")
     except KeyboardInterrupt:
@@ -97,6 +106,18 @@ def in_terminal() -> Iterator[None]:
         for number, handler in handlers.items():
             if signal.getsignal(number) is handler:  # whoever presses it again does not want to wait
                 signal.signal(number, signal.SIG_DFL)
+
+
+def _open_standard_streams() -> None:
+    """Have nothing take the place of standard streams that are closed: the next file that is opened would be one."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the first number that is free
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w"), "utf-8"))
 
 
 def _leave(number: int, frame: Any) -> NoReturn:
@@ -164,8 +185,10 @@ def refuse_special(paths: Iterable[object]) -> None:
 def durations() -> dict[tuple[str, ...], float]:
     """Return the seconds that stages took when they last ran here, by the words of their commands."""
     try:
+        require_regular(_duration_file())
         with _duration_file().open(encoding="utf-8", newline="") as file:
-            return {tuple(shlex.split(command)): float(seconds) for command, seconds in csv.reader(file)}
+            found = {tuple(shlex.split(command)): float(seconds) for command, seconds in csv.reader(file)}
+        return {command: seconds for command, seconds in found.items() if 0 <= seconds < LONGEST}
     except (OSError, ValueError, csv.Error):  # only estimates
         return {}
 

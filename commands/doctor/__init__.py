@@ -23,6 +23,7 @@ from commands.doctor.remotes import check_pushed, check_remote, check_secrets, c
 from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
 from commands.doctor.sizes import sizes
 from stages.check.checking import check_params
+from thaw.errors import printable
 from thaw.params.reading import read_yaml
 from thaw.reuse.cluster import ADDRESS
 
@@ -43,7 +44,7 @@ def main(rehash: bool = False, complete_remote: bool = False) -> None:
     has_error = False
     for finding in examine(rehash, complete_remote):
         command = f": `{finding.command}`" if finding.command else ""
-        print(f"{finding.state:8} {finding.about}: {finding.text}{command}", flush=True)
+        print(printable(f"{finding.state:8} {finding.about}: {finding.text}{command}"), flush=True)
         has_error |= finding.state is State.ERROR
     if has_error:
         raise SystemExit(1)

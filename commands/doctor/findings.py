@@ -1,5 +1,6 @@
 """What a check finds."""
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,7 +38,7 @@ def checked(about: str, check: Callable[[], Finding]) -> Finding:
         return check()
     except OSError as error:
         return Finding(about, State.ERROR, f"{error.filename or about}: {error.strerror or error}")
-    except (UserError, DvcException) as error:
+    except (UserError, DvcException, sqlite3.DatabaseError) as error:
         return Finding(about, State.ERROR, str(error))
 
 

@@ -25,6 +25,7 @@ from dvc_data.hashfile.transfer import transfer
 from commands import git
 from commands.doctor.findings import Finding, State, first_names
 from thaw.errors import UserError
+from thaw.files.reading import DAMAGE
 
 CONFIG = ".dvc/config"
 SECRET = re.compile(r"password|passphrase|secret|token|account_key|customer_key|connection_string")
@@ -149,6 +150,10 @@ def check_pushed(repo: Repo) -> Finding:
     """Find out whether the remote has the results that dvc.lock names, all files of folders, and the run cache."""
     name = default_remote(repo)
     wanted = _results(repo)
+    damaged = [path for oid, path in wanted.items() if _is_here(repo, oid) and _listed_here(repo, oid) is None]
+    if damaged:
+        text = f"DVC's lists of the files in {first_names(damaged)} are damaged here: nobody knows what {name} lacks"
+        return Finding("pushed", State.ERROR, text, "thaw doctor --rehash")
     try:
         remote = repo.cloud.get_remote()
         there = within(LISTS_IN, lambda: existing(remote, list(wanted)))
@@ -202,6 +207,19 @@ def _is_here(repo: Repo, oid: str) -> bool:
     return Path(repo.cache.local.oid_to_path(oid)).exists()
 
 
+def _listed_here(repo: Repo, oid: str) -> dict[str, str] | None:
+    """Return what `_listed` does of an object in DVC's cache; of one that is no folder's list, nothing."""
+    return _listed(Path(repo.cache.local.oid_to_path(oid)).read_bytes()) if oid.endswith(".dir") else {}
+
+
+def _listed(content: bytes) -> dict[str, str] | None:
+    """Return a folder's files by their objects' names, as DVC lists them; None if that is damaged."""
+    try:
+        return {one["md5"]: one["relpath"] for one in json.loads(content)}
+    except DAMAGE:
+        return None
+
+
 def _lacking(repo: Repo, remote: Remote, results: dict[str, str]) -> dict[str, str]:
     """Return the files of folders that a remote has not, though it has their list: their paths by their objects' names.
 
@@ -211,9 +229,13 @@ def _lacking(repo: Repo, remote: Remote, results: dict[str, str]) -> dict[str, s
     files: dict[str, str] = {}
     for oid, folder in results.items():
         if oid.endswith(".dir"):
-            odb = repo.cache.local if _is_here(repo, oid) else remote.odb
-            listing = json.loads(within(LISTS_IN, partial(odb.fs.cat_file, odb.oid_to_path(oid))))
-            files |= {one["md5"]: f"{folder}/{one['relpath']}" for one in listing}
+            listed = _listed_here(repo, oid) if _is_here(repo, oid) else None
+            path = remote.odb.oid_to_path(oid)
+            if listed is None:
+                listed = _listed(within(LISTS_IN, partial(remote.odb.fs.cat_file, path)))
+            if listed is None:
+                raise UserError(f"its list of the files in {folder} is damaged; remove {path} there, then `dvc push`")
+            files |= {md5: f"{folder}/{name}" for md5, name in listed.items()}
     there = within(LISTS_IN + len(files) / FILES_A_SECOND, lambda: existing(remote, list(files))) if files else ()
     return {oid: path for oid, path in files.items() if oid not in there}
 

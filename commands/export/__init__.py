@@ -72,6 +72,7 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
             except Exception as error:  # converters raise nearly everything
                 reason = next(iter(str(error).splitlines()), type(error).__name__)
                 raise UserError(f"{model}: cannot be converted to {format}: {reason}") from error
+            classifier.require_same_file()  # which the format keras copies
             difference = float(np.abs(found - expected).max())
             if not difference <= PROBABILITY_TOLERANCE:
                 raise UserError(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from commands import lock
 from commands.plan.steps import RUNNING, Action, Kind, Plan, Reason, Step, outdated, plan
 from commands.tables import table_lines
-from thaw.errors import UserError
+from thaw.errors import UserError, printable
 from thaw.stage import durations
 
 LONGEST_VALUE = 60
@@ -37,7 +37,7 @@ def main(base: str | None = None, form: str | None = None, check: bool = False) 
     with lock.opened() as repo:
         found = plan(repo, reference, obtainable=check)
     seconds = _seconds(found.steps)
-    print(plan_as_json(found, seconds) if form == "json" else plan_as_text(found, seconds, form == "md"))
+    print(printable(plan_as_json(found, seconds) if form == "json" else plan_as_text(found, seconds, form == "md")))
     if check and (stages := outdated(found)):
         raise UserError(f"dvc.lock is not up to date for {', '.join(stages)}; `dvc repro`, then commit what it changed")
 

@@ -9,7 +9,8 @@ from typing import Any
 from commands import git, lock
 from commands.plan.steps import outdated, plan
 from commands.review.compared import MANIFEST, THUMBNAILS, Compared, Flip, Review, review
-from commands.tables import table_lines
+from commands.tables import escaped, table_lines
+from thaw.errors import printable
 from thaw.formats.manifest import class_names, read_manifest
 from thaw.formats.metrics import is_within
 from thaw.formats.thumbnails import draw_grid, drawable, reading_thumbnails
@@ -43,7 +44,7 @@ def main(base: str, md: bool = False) -> None:
         found = review(repo, base)
         stale = outdated(plan(repo, obtainable=True))
     sheet = draw_flips(found.compared)
-    print("\n".join(review_as_text(found, base, stale, sheet, md)))
+    print(printable("\n".join(review_as_text(found, base, stale, sheet, md))))
 
 
 def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | None, markdown: bool) -> Iterator[str]:
@@ -73,7 +74,7 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
         yield from [*table_lines(["file", "score", base, "here", "change", "p"], rows, markdown), ""]
     yield from seeds(found)
     yield from predictions(found, base)
-    yield from suspected_labels(found, base)
+    yield from suspected_labels(found, base, markdown)
     if sheet:
         yield f"![Images that flipped]({sheet.as_posix()})" if markdown else f"Images that flipped: {sheet}"
     if not (found.params or found.stages or found.gone or rows or found.suspected):
@@ -138,10 +139,11 @@ def predictions(found: Review, base: str) -> Iterator[str]:
         yield ""
 
 
-def suspected_labels(found: Review, base: str) -> Iterator[str]:
+def suspected_labels(found: Review, base: str, markdown: bool) -> Iterator[str]:
     """Yield, by features, how many labels are suspected to be wrong, and which of them are new."""
     for one in found.suspected:
         named = "; ".join(f"{new.path} ({new.given} → {new.suggested})" for new in one.new[:SUSPECTED])
+        named = escaped(named) if markdown else named
         more = f" and {len(one.new) - SUSPECTED} more" if len(one.new) > SUSPECTED else ""
         which = f": {named}{more}" if named else ""
         gone = f"{one.no_more} of then are no more suspected; " if one.no_more else ""

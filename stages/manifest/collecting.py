@@ -9,7 +9,8 @@ import numpy as np
 from stages.manifest.layouts import SHOWN, Labelled, Skipped, listing, require_whole_groups
 from stages.manifest.near_duplicates import components, perceptual_hash, similar_pairs
 from stages.manifest.splits import Member, assign
-from thaw.errors import UserError
+from thaw.errors import UserError, reasons
+from thaw.files.reading import is_of_machine
 from thaw.formats.manifest import Row
 from thaw.formats.thumbnails import THUMBNAIL_SIDE, ThumbnailWriter, thumbnail
 from thaw.images.decoding import UnreadableImageError, decoding, used_bits
@@ -114,7 +115,13 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
                 looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
                 return _Read(file, digest, "", looks, thumbnail(image), used_bits(source, image))
         except OSError as error:
+            if is_of_machine(error):  # the file may be sound: to leave it out would be another data set
+                raise UserError(f"{found_at(folder, file.path)}: cannot be read: {reasons(error)}") from None
             return _Read(file, reason=f"cannot be read: {error.strerror}")
+        except MemoryError:
+            raise MemoryError(
+                f"{found_at(folder, file.path)} does not fit; let fewer processes run at a time"
+            ) from None
         except UnreadableImageError as error:
             return _Read(file, reason=str(error))
 

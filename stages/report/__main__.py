@@ -19,7 +19,7 @@ from stages.report.comparison import (
 )
 from stages.report.learning_curves import draw_learning_curves
 from stages.report.page import Contents, page
-from stages.report.seeds import Trainings, over_seeds
+from stages.report.seeds import Trainings, over_seeds, read_seeds
 from thaw.errors import UserError
 from thaw.files.reading import sha256
 from thaw.files.watching import watch_path
@@ -27,7 +27,6 @@ from thaw.files.writing import write_text
 from thaw.formats.history import read_history
 from thaw.formats.label_issues import LabelIssue, read_label_issues
 from thaw.formats.manifest import Row, class_names, read_manifest
-from thaw.formats.metrics import read_seed_scores
 from thaw.formats.predictions import Predictions, read_predictions
 from thaw.formats.thumbnails import reading_thumbnails
 from thaw.params.reading import read_node
@@ -96,7 +95,7 @@ def main(
     order = standing.order
     announce(f"report: {', '.join(order)}")
     trainings = Trainings(
-        seeds={name: read_seed_scores(seed_scores / f"{name}.csv") for name in tree[seeds]},
+        seeds={name: read_seeds(seed_scores / f"{name}.csv", one["others"]) for name, one in tree[seeds].items()},
         solved={name for name, one in entries.items() if "solver" in one["fit"]},
     )
     blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, standing)

@@ -1,9 +1,11 @@
 """What of the scores, and of the differences between variants, is the seed's."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from stages.report.comparison import Block, Points, Standing, Table
-from thaw.formats.metrics import SeedScores, is_within
+from thaw.errors import UserError
+from thaw.formats.metrics import SeedScores, is_within, read_seed_scores
 from thaw.scoring.significance import listed
 
 SPLITS = ("validation", "test")
@@ -23,6 +25,19 @@ class Trainings:
     """By variant, of those that were trained with several seeds."""
     solved: set[str]
     """Variants without training noise."""
+
+
+def read_seeds(path: Path, others: list[int]) -> SeedScores:
+    """Return the scores of a variant's own seed and of the others that are wanted.
+
+    Raises:
+        UserError: the file is missing, damaged, or of other seeds.
+    """
+    found = read_seed_scores(path)
+    for of_split in found.values():
+        if len(of_split) != 1 + len({*others}) or not {*others} <= of_split.keys():
+            raise UserError(f"{path}: of other seeds than params.yaml names; run `dvc repro`")
+    return found
 
 
 def over_seeds(trainings: Trainings, standing: Standing) -> list[Block]:

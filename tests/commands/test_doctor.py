@@ -116,15 +116,36 @@ def test_a_damaged_object_of_a_stage_is_computed_again(toy: Project, name: str) 
     assert [one.state for one in rehashed(toy)] == [State.OK]
 
 
-def test_a_damaged_list_of_a_folder_is_mended(toy: Project) -> None:
+@pytest.mark.parametrize("content", [b"", b'[{"md5": "0', b"\xff\xfe", b"[1]", b"[" * 99_999])
+def test_a_damaged_list_of_a_folder_is_mended(toy: Project, content: bytes) -> None:
     sound = results(toy)
+    dvc(toy, "push", "--quiet")
     (listing,) = (toy.folder / ".dvc" / "cache" / "files" / "md5").glob("*/*.dir")
-    damage(listing)
+    listing.chmod(0o600)
+    listing.write_bytes(content)
+    with opened(toy) as repo:
+        pushed = check_pushed(repo)
+    assert (pushed.state, pushed.command) == (State.ERROR, "thaw doctor --rehash")
+    assert "lists of the files in folder are damaged here" in pushed.text
     found, _ = rehashed(toy)
     assert found.text.endswith("it is folder")
     do(toy, found.command)
     assert results(toy) == sound
     assert [one.state for one in rehashed(toy)] == [State.OK]
+
+
+def test_a_list_of_a_folder_that_the_remote_has_damaged_is_named(toy: Project) -> None:
+    dvc(toy, "push", "--quiet", "--run-cache")
+    with opened(toy) as repo:
+        (theirs,) = Path(repo.config["remote"]["store"]["url"]).rglob("*.dir")
+        (mine,) = Path(repo.cache.local.path).rglob("*.dir")
+        theirs.chmod(0o600)
+        theirs.write_bytes(b"[")
+        assert check_pushed(repo).state is State.OK  # by the list that is here
+        mine.unlink()
+        found = check_pushed(repo)
+    assert found.state is State.ERROR
+    assert f"its list of the files in folder is damaged; remove {theirs} there" in found.text
 
 
 def test_a_damaged_object_of_raw_data_is_made_of_a_sound_file(toy: Project) -> None:

@@ -2,18 +2,22 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from commands import predict
+from commands import export, predict
+from commands import next as following
 from tests.conftest import CLASSES, PARAMS, ROOT, Project
 from thaw.errors import UserError
+from thaw.formats import model_file
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO
 
 VARIANTS = list(PARAMS["variants"])
@@ -138,6 +142,31 @@ def test_what_is_unsure_is_left_open(finished: Project, tmp_path: Path, capsys: 
         assert after == (before | {"class_1": ""} if is_open else before)
     told = f"{sum(left_open)} of {len(paths)} images are left open, with a confidence below 0.8"
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predict", "next", "export"])
+def test_a_model_that_becomes_another_meanwhile_is_told(
+    command: str, finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of classes would be those of the one, and the numbers the other's."""
+    path = Path(shutil.copy(model(finished), tmp_path / "head.keras"))
+    read = model_file.read_record
+
+    def read_and_replace(path: Path) -> model_file.Record:
+        found = read(path)
+        Path(shutil.copy(model(finished, "half"), tmp_path / "other.keras")).replace(path)
+        return found
+
+    monkeypatch.setattr(model_file, "read_record", read_and_replace)
+    monkeypatch.chdir(tmp_path)
+    calls: dict[str, Callable[[], None]] = {
+        "predict": lambda: predict.main(path, [images(finished)], tmp_path / "found", 5),
+        "next": lambda: following.main([images(finished)], path, 3, tmp_path / "found"),
+        "export": lambda: export.main(path, "keras", tmp_path / "found.keras", []),
+    }
+    with pytest.raises(UserError, match=r"^.*head\.keras: became another file while it was read; run it again$"):
+        calls[command]()
+    assert not [*tmp_path.glob("found*")]
 
 
 def wrong(model: Path, *images: Path, out: Path | None = None) -> str:

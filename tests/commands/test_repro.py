@@ -1,5 +1,6 @@
 """`make repro JOBS=2`: independent stages side by side, with the result of one after the other."""
 
+import contextlib
 import copy
 import os
 import re
@@ -14,13 +15,14 @@ from typing import Any
 
 import psutil
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from commands.launching import LAUNCHER, launched_by
 from commands.launching import main as launch
-from commands.repro import side_by_side, visible_gpus
+from commands.repro import UNFINISHED, _before, _sort_lock, side_by_side, visible_gpus
 from tests.conftest import ROOT, Project
-from tests.toy import dvc
+from tests.toy import dvc, make_toy
 from thaw.errors import UserError
 
 NEEDS: dict[str, set[str]] = {
@@ -110,6 +112,33 @@ PIPELINE: dict[str, Any] = {
     },
     "compare": {"cmd": "cat a.txt b.txt > all.txt", "deps": ["a.txt", "b.txt"], "outs": ["all.txt"]},
 }
+
+
+@pytest.mark.parametrize("text", ["", "null", "5", '["gone"]', '{"a": 1}', "[" * 99_999, "pipe"])
+def test_an_order_that_cannot_be_read_is_that_of_the_lock(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    UNFINISHED.parent.mkdir()
+    if text == "pipe":
+        os.mkfifo(UNFINISHED)
+    else:
+        UNFINISHED.write_text(text)
+    Path("dvc.lock").write_text("stages:\n  one: {cmd: a}\n")
+    assert _before() == ["one"]
+
+
+def test_the_lock_is_put_into_order_only_while_nobody_else_writes_it(tmp_path: Path) -> None:
+    toy = make_toy(tmp_path / "toy")
+    lock = toy.folder / "dvc.lock"
+    with contextlib.chdir(toy.folder):
+        with Repo() as repo, repo.lock:
+            sorting = threading.Thread(target=_sort_lock, args=([], ["folder", "text", "more"]))
+            sorting.start()
+            sorting.join(0.3)
+            lock.write_text(f"{lock.read_text()}  more:\n    cmd: echo\n")  # as DVC does for another run
+        sorting.join(20)
+    assert re.findall(r"^  (\w+):", lock.read_text(), re.MULTILINE) == ["folder", "text", "more"]
 
 
 def write_pipeline(folder: Path, pipeline: dict[str, Any]) -> None:

@@ -100,6 +100,53 @@ def test_a_signal_that_comes_where_exceptions_are_ignored_ends_a_process_without
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
+CLOSED = """
+import os, sys, tempfile
+from thaw.progress import progress
+from thaw.stage import announce, in_terminal
+
+with in_terminal():
+    file = tempfile.TemporaryFile()
+    assert file.fileno() > 2, "what libraries print would be written into it"
+    announce("begun")
+    list(progress(range(3), 3, "counting"))
+    os.write(1, b"more")
+    os.write(2, b"more")
+"""
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_where_standard_streams_are_closed_all_runs_and_nothing_is_written_into_files(closed):
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    done = subprocess.run([sys.executable, "-c", CLOSED], cwd=ROOT, preexec_fn=close, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+NO_THREADS = """
+import threading
+from thaw.stage import in_terminal
+from thaw.threads import on_all_cores
+
+def start(self):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = start
+with in_terminal():
+    list(on_all_cores(len, ["a"]))
+"""
+
+
+def test_where_no_more_threads_are_allowed_a_line_says_so():
+    """As in a container with a limit of processes."""
+    done = subprocess.run([sys.executable, "-c", NO_THREADS], cwd=ROOT, text=True, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: can't start new thread: let fewer processes run at a time, or allow more")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(("ignored", "code"), [(True, 0), (False, 130)])
 def test_who_ignores_ctrl_c_goes_on_ignoring_it(ignored, code):
     """As a shell script's background jobs do."""
@@ -298,6 +345,31 @@ def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: P
 def test_what_dvc_cannot_write_is_not_called_unreadable(number: int, told: str) -> None:
     with pytest.raises(UserError, match=f"^{told}$"), lock.complaining():
         raise OSError(number, os.strerror(number), "lock")
+
+
+@pytest.mark.parametrize("command", CALLS)
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("dvc.yaml", b"", r"dvc\.yaml: the file is empty; `git checkout HEAD dvc\.yaml` restores it"),
+        ("dvc.yaml", b" \n", r"dvc\.yaml: the file is empty"),
+        (".dvc/config", b"[core]\n    rem", r"\.dvc/config or \.dvc/config\.local: .*; mend it, or `git checkout HEAD"),
+        (".dvc/config", bytes(99), r"\.dvc/config or \.dvc/config\.local: "),
+    ],
+)
+def test_files_of_dvc_that_were_cut_off_are_named(
+    command: str, name: str, content: bytes, told: str, project: Project
+) -> None:
+    Path(name).write_bytes(content)
+    with pytest.raises(UserError, match=f"(?s)^{told}"):
+        CALLS[command]()
+
+
+@pytest.mark.parametrize("command", ["plan", "review", "repro"])
+def test_a_pipe_in_the_locks_place_is_named(command: str, project: Project) -> None:
+    os.mkfifo("dvc.lock")
+    with pytest.raises(UserError, match=r"^dvc\.lock: a pipe, socket or device"):
+        CALLS[command]()
 
 
 @pytest.mark.parametrize("command", CALLS)

@@ -113,6 +113,24 @@ def test_no_flipped_bit_passes(
             assert outcome == "named"
 
 
+@pytest.mark.parametrize("name", [name for name in FORMATS if name.endswith(".keras")])
+def test_no_model_with_more_bytes_passes(
+    name: str, tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its digest, which names it in what is made by it, would be another's."""
+    monkeypatch.chdir(tmp_path)
+    path, (write, read) = Path(name), FORMATS[name]
+    write(path)
+    content = path.read_bytes()
+    more = {"zeros": bytes(4096), "an end of old bytes": content[-99:], "a byte": b"1"}
+    for how, added in more.items():
+        for longer in (content + added, added + content):
+            path.write_bytes(longer)
+            with pytest.raises(UserError, match=f"^{name}: truncated or altered"):
+                read(path)
+            tried(name.replace("full", "*"), how, "named")
+
+
 @pytest.mark.parametrize("name", [name for name in FORMATS if name.count("/") > 1])
 def test_no_file_of_another_name_passes(
     name: str, tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,7 @@
 """What is kept to save time is never taken where it is damaged, or another's: without it, results are the same."""
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -136,6 +137,44 @@ def test_a_state_of_another_kind_is_ignored(folder: Path, network: keras.Model, 
         np.savez(path, about=np.array(json.dumps(about)))
         assert Checkpoint(path.parent, "1").epochs == 0
         tried("checkpoints", "of another kind", "harmless")
+
+
+def test_scores_of_seeds(is_full: bool, tried: Tried) -> None:
+    from stages import seeds
+
+    scores, place = {"test": {"accuracy": 0.5}}, rows_folder() / "a" / "seed.zip"
+    seeds.keep(place, scores)
+    seeds.keep(rows_folder() / "b" / "seed.zip", {"test": {"accuracy": 0.9}})
+    for how in damaged(place, is_full):
+        assert seeds.kept(place) in (None, scores)
+        tried("seeds", how, "harmless")
+    content = place.read_bytes()
+    for number in range(len(content)):
+        place.write_bytes(content[:number] + bytes([content[number] ^ 1 << number % 8]) + content[number + 1 :])
+        assert seeds.kept(place) in (None, scores)
+    shutil.copy(rows_folder() / "b" / "seed.zip", place)
+    assert seeds.kept(place) is None
+    tried("seeds", "swapped", "harmless")
+
+
+def test_a_pipe_in_a_files_place_makes_nobody_wait(folder: Path, tried: Tried) -> None:
+    from stages import seeds
+
+    pipes = ("rows/a/1.rows", "rows/a/graph.zip", "rows/a/seed.zip", "training/state.npz", "durations.csv")
+    for name in pipes:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(folder / name)
+        tried(name, "a pipe", "harmless")
+    np.testing.assert_array_equal(stored("a"), ROWS)
+    assert kept.read(folder / pipes[1]) is seeds.kept(folder / pipes[2]) is None
+    assert Checkpoint(folder / "training", "1").epochs == 0
+    assert stage.durations() == {}
+
+
+def test_durations_that_are_none_are_left_out(folder: Path) -> None:
+    seconds = ("nan", "inf", "-1", "1e300", "2.5")
+    (folder / "durations.csv").write_text("".join(f"python -m {number},{one}\n" for number, one in enumerate(seconds)))
+    assert [*stage.durations().values()] == [2.5]
 
 
 def test_durations(folder: Path, is_full: bool, tried: Tried) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.conftest import Tried
 from thaw.files.watching import SMALL
-from thaw.files.writing import write_text
+from thaw.files.writing import A_DAY, write_text
 from thaw.params.dataset import Dataset
 from thaw.params.reading import read_entry, read_node
 from thaw.stage import run
@@ -56,9 +56,9 @@ def imported(then: Callable[[], object]) -> None:
 
 
 def rewritten(path: Path) -> None:
-    """Change a file in a second, since the system's clock for files is coarse."""
+    """Change a file at this moment: the system's clock for files is coarse."""
     path.write_text("value = 2\n")
-    os.utime(path, (time.time() + 1, time.time() + 1))
+    os.utime(path, ns=(time.time_ns(),) * 2)
 
 
 CHANGES: dict[str, tuple[Callable[[], object], str]] = {
@@ -87,6 +87,7 @@ HARMLESS: dict[str, Callable[[], object]] = {
     "a comment": lambda: edited(Path("params.yaml"), "dataset:", "# mine\ndataset:"),
     "what a desktop leaves": lambda: Path("images/oak/.DS_Store").write_bytes(b"1"),
     "code imported late": lambda: imported(lambda: None),
+    "code of a time to come": lambda: imported(lambda: os.utime(LATE, (time.time() + A_DAY,) * 2)),
     "code saved again": lambda: MODULE.write_text("value = 1\n"),
     "a small file saved again": lambda: Path("input.h5").write_bytes(b"rows"),
     "another file": lambda: Path("input.txt").write_text("1"),

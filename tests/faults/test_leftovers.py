@@ -18,6 +18,7 @@ from commands.doctor.remotes import check_pushed, complete_remote
 from commands.leftovers import remove_leftovers
 from tests.conftest import ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
+from thaw.errors import UserError
 from thaw.files import writing
 from thaw.files.writing import A_DAY, unfinished, write_text
 
@@ -111,6 +112,9 @@ def test_a_lock_that_was_cut_off_anywhere_is_written_anew(toy: Project) -> None:
         dvc(toy, "repro", "--quiet")
         assert lock.read_bytes() == whole, end
         assert results(toy) == sound
+    lock.write_bytes(whole.replace(b"  text:", b"  date: 2021-99-99\n  text:"))  # of which the reader raises its own
+    remove_leftovers()
+    assert not lock.exists()
     conflict = b"<<<<<<< HEAD\n" + whole
     lock.write_bytes(conflict)
     remove_leftovers()
@@ -122,6 +126,7 @@ def test_a_run_that_was_not_noted_to_its_end_does_not_stop_the_next(toy: Project
     (toy.folder / "dvc.lock").unlink()
     (one, other) = (toy.folder / ".dvc" / "cache" / "runs").glob("*/*/*")
     one.unlink()
+    os.utime(one.parent, (time.time() + A_DAY,) * 2)  # before the clock was put back
     other.with_name(".cut.tmp").write_bytes(other.read_bytes()[:100])
     os.utime(other.with_name(".cut.tmp"), (2**32, 2**32))  # of a clock that was set back since
     with opened(toy) as repo:
@@ -136,6 +141,36 @@ def test_a_run_that_was_not_noted_to_its_end_does_not_stop_the_next(toy: Project
     assert list(one.parents[2].glob("*/*/*")) == [other]
     with opened(toy) as repo:
         assert check_leftovers(repo).state is State.OK
+    dvc(toy, "repro", "--quiet")
+    assert (toy.folder / "dvc.lock").read_bytes() == whole
+    assert results(toy) == sound
+
+
+@pytest.mark.parametrize("content", [bytes(9999), b"no database", b"SQLite format 3\0" + bytes(99)])
+def test_a_damaged_database_of_dvc_is_made_anew(
+    toy: Project, content: bytes, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As after a power cut."""
+    dvc(toy, "config", "core.site_cache_dir", str(toy.folder.parent / "site"))
+    dvc(toy, "push", "--quiet", "--run-cache")
+    whole, sound = (toy.folder / "dvc.lock").read_bytes(), results(toy)
+    databases = sorted((toy.folder.parent / "site").rglob("*.db"))
+    assert {path.parent.name for path in databases} >= {"local", "links", "data"}
+    for path in databases:
+        for part in path.parent.glob(f"{path.name}-*"):
+            part.unlink()
+        path.write_bytes(content)
+    with (
+        pytest.raises(UserError, match=r"^DVC's databases .* cannot be read: .*; `python -m commands\.leftovers`"),
+        opened(toy),
+    ):
+        pass
+    remove_leftovers()
+    told = capfd.readouterr().out
+    assert all(f"{path}: removed; it was damaged" in told for path in databases)
+    with opened(toy) as repo:
+        assert check_leftovers(repo).state is State.OK
+        assert check_pushed(repo).state is State.OK
     dvc(toy, "repro", "--quiet")
     assert (toy.folder / "dvc.lock").read_bytes() == whole
     assert results(toy) == sound

@@ -18,12 +18,16 @@ import numpy as np
 import pytest
 
 from commands.predict import path_cell, printable, text_cell
+from commands.review import suspected_labels
+from commands.review.compared import Review, Suspected
 from commands.tables import table_lines
 from tests.conftest import record
 from tests.faults.conftest import Tried
+from thaw.backbones.presets import digest, read_config
 from thaw.backbones.torch_file import MAGIC_NUMBER, PROTOCOL_VERSION, read_state_dict
 from thaw.errors import UserError
 from thaw.formats import model_file
+from thaw.formats.label_issues import LabelIssue
 from thaw.formats.row_file import RowFile
 from thaw.images.reading import open_array
 from thaw.params.labels import unreadable
@@ -216,7 +220,11 @@ class TestRows:
     @pytest.mark.parametrize("name", ["keys", "paths", "labels", "digests", "rows"])
     def test_what_says_to_be_larger_than_the_file_is_refused(self, name: str, tmp_path: Path, tried: Tried) -> None:
         path = tmp_path / "rows.h5"
-        for how in ("shape", "compressed", "external link", "external file", "soft link"):
+        os.mkfifo(tmp_path / "pipe.h5")
+        elsewhere = h5py.VirtualLayout((2, 2), np.uint8)
+        elsewhere[:] = h5py.VirtualSource("pipe.h5", "rows", (2, 2))
+        ways = ("shape", "compressed", "large parts", "external link", "external file", "external pipe", "virtual")
+        for how in (*ways, "soft link", *(["link of rows that are not kept"] if name == "rows" else [])):
             with h5py.File(path, "w") as file:
                 for one in ("keys", "paths", "labels", "digests", "rows"):
                     if one != name:
@@ -226,9 +234,17 @@ class TestRows:
                         file.create_dataset(name, (2**40, 2**10), np.uint8, chunks=(1, 2**10))
                     case "compressed":
                         file.create_dataset(name, data=np.zeros(2**24, np.uint8), chunks=True, compression="gzip")
+                    case "large parts":
+                        file.create_dataset(name, (2, 2), np.uint8, maxshape=(None, 2), chunks=(2**30, 2))
                     case "external link":
-                        os.mkfifo(tmp_path / "pipe.h5")
                         file[name] = h5py.ExternalLink("pipe.h5", "/rows")
+                    case "external pipe":
+                        file.create_dataset(name, (2, 2), np.uint8, external=[(tmp_path / "pipe.h5", 0, 4)])
+                    case "virtual":
+                        file.create_virtual_dataset(name, elsewhere)
+                    case "link of rows that are not kept":
+                        file[name] = h5py.ExternalLink("pipe.h5", "/rows")
+                        file.attrs["images"] = np.bytes_(b"images")
                     case "external file":
                         file.create_dataset(name, (99, 2**20), np.uint8, external=[("/dev/zero", 0, 99 * 2**20)])
                     case "soft link":
@@ -276,6 +292,21 @@ class TestNames:
 
         table = read_table(tmp_path / "labels.csv", (tmp_path / "labels.csv").read_bytes())
         assert unreadable(table["label"][0])
+
+
+def test_paths_of_suspected_labels_are_no_markup_in_markdown() -> None:
+    hostile = "![](http://a)/<b>/1.png"
+    issue = LabelIssue(hostile, "oak", "fig", 0.1, True)
+    found = Review([], [], [], [], 0, [], None, [Suspected("bottleneck", [issue], [issue], 0)])
+    assert hostile in "".join(suspected_labels(found, "main", markdown=False))
+    assert r"!\[\](http://a)/\<b\>/1.png (oak" in "".join(suspected_labels(found, "main", markdown=True))
+
+
+@pytest.mark.parametrize("read", [read_config, digest], ids=lambda read: read.__name__)
+def test_a_pipe_in_a_presets_folder_is_refused(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(UserError, match=r"config\.json: no such file"):
+        read(tmp_path)
 
 
 def test_a_password_in_a_url_is_refused_and_not_repeated(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The check of params.yaml: every mistake is found before anything runs, and said in words."""
 
 import copy
+import errno
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.check import __main__ as check_stage
+from stages.check import trials
 from stages.check.checking import SECTIONS, SINGLE, check_params
 from tests.stages.check_cases import DEFAULT, DEFAULTS, EVERYTHING, FILES, RIGHT, ROOT, SHARES, Tree, edited
 from tests.stages.check_mistakes import MISTAKES
@@ -25,6 +27,7 @@ from thaw.formats.manifest import SPLITS, Row, write_manifest
 from thaw.params.dataset import Dataset, Split
 from thaw.params.reading import read_entry, read_yaml
 from thaw.params.variants import Solver, Training, Variant
+from thaw.reuse.folder import FOLDER
 from thaw.suggestions import did_you_mean
 
 
@@ -145,6 +148,17 @@ def test_every_key_of_every_schema_is_among_what_is_varied(errors: Callable[[Tre
     waiting += [(Split, [EVERYTHING["dataset"]["split"], SHARES])]
     for schema, entries in waiting:
         assert {key for entry in entries for key in entry} == set(schema.model_fields)
+
+
+def test_a_note_that_cannot_be_looked_for_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in the folder of another user's, who lets nobody in: what is kept there is not needed."""
+
+    def refuse(path: Path) -> bool:  # as the system does; it lets root in, and tests may run as root
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert not trials._has_passed({}, "code")
 
 
 @pytest.fixture

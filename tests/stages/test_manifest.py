@@ -308,6 +308,37 @@ def test_a_file_without_permission_is_a_bad_file(folder, monkeypatch):
     assert skipped(folder) == {"oak/0.png": "cannot be read: Permission denied"}
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "cannot be read: Input/output error; see whether its disk"),
+        (OSError(errno.EMFILE, "Too many open files"), "cannot be read: Too many open files; allow more open files"),
+        (OSError(errno.ESTALE, "Stale file handle"), "cannot be read: Stale file handle"),
+        (MemoryError(), "does not fit"),
+    ],
+)
+def test_what_the_machine_cannot_read_at_the_moment_is_not_left_out(folder, monkeypatch, error, words):
+    read = reading.read_bytes
+
+    def fail(path):
+        if path == folder / "oak" / "0.png":
+            raise error
+        return read(path)
+
+    monkeypatch.setattr(reading, "read_bytes", fail)
+    with pytest.raises((UserError, MemoryError), match=f"{folder / 'oak' / '0.png'}:? {words}"):
+        collect(folder, SKIP)
+
+
+def test_an_image_that_finds_no_memory_is_not_damaged(monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.Image.open", fail)
+    with pytest.raises(MemoryError):
+        pixels(b"GIF89a", 8, 8, "pad")
+
+
 def test_a_folder_without_permission_is_named(folder, monkeypatch):
     listed = Path.iterdir
 

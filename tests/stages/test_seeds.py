@@ -10,14 +10,14 @@ from ruamel.yaml import YAML
 
 from stages import seeds as stage
 from stages.report.comparison import Standing, as_markdown
-from stages.report.seeds import Trainings, over_seeds
+from stages.report.seeds import Trainings, over_seeds, read_seeds
 from stages.train.__main__ import main as train_stage
 from tests.stages.test_cross_validation import TENSORS, backbone, coloured
 from tests.stages.test_cross_validation import rows as row_file
 from thaw.engines.ready import trained
 from thaw.errors import UserError
 from thaw.formats.frames import frame
-from thaw.formats.metrics import SeedScores, read_seed_scores
+from thaw.formats.metrics import SeedScores, read_seed_scores, write_seed_scores
 from thaw.formats.row_file import Origin, RowFile
 from thaw.reuse.folder import FOLDER
 from thaw.scoring.scoring import Scores, estimates, score
@@ -132,6 +132,18 @@ def test_a_table_by_seed_that_is_none_is_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(UserError, match=r"v\.csv: truncated or altered; delete it and run `dvc repro`"):
             read_seed_scores(path)
+
+
+def test_scores_of_other_seeds_than_are_wanted_are_refused(tmp_path: Path) -> None:
+    """Such as an older table's."""
+    path = tmp_path / "v.csv"
+    write_seed_scores(
+        path, {split: {seed: {"accuracy": 0.5} for seed in (0, 1, 2)} for split in ("validation", "test")}
+    )
+    assert read_seeds(path, [1, 2]) == read_seeds(path, [2, 0]) == read_seed_scores(path)
+    for others in ([1], [1, 3], [1, 2, 3]):
+        with pytest.raises(UserError, match=r"v\.csv: of other seeds than params\.yaml names; run `dvc repro`"):
+            read_seeds(path, others)
 
 
 def standing(**accuracies: float) -> Standing:

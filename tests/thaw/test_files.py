@@ -6,16 +6,22 @@ import resource
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from thaw.backbones.torch_file import read_state_dict
 from thaw.errors import UserError, explained
+from thaw.files import reading
 from thaw.files.reading import LARGEST_FILE, read_bytes, sha256
 from thaw.files.watching import unchanged, watch_late
 from thaw.files.writing import replacing, temporary_folder
+from thaw.formats.manifest import read_manifest
+from thaw.formats.row_file import RowFile
 
 
 @pytest.mark.parametrize(("seconds", "changed"), [(-60, False), (1, True), (10**9, False)])
@@ -57,6 +63,54 @@ def test_who_may_not_remove_is_told_what_may_not_be_written(tmp_path: Path, monk
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(OSError, match=r"table\.csv") as caught, replacing(tmp_path / "table.csv") as temporary:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(temporary))
+    assert caught.value.filename == str(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("read", [sha256, read_bytes, read_state_dict], ids=lambda read: read.__name__)
+def test_an_error_of_a_bad_disk_names_the_file(
+    read: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad").symlink_to("/proc/self/mem")  # a file, whose first byte cannot be read
+    monkeypatch.setattr(reading, "require_regular", lambda path: SimpleNamespace(st_size=9))
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        read(tmp_path / "bad")
+    assert explained(caught.value).startswith(f"{tmp_path / 'bad'}: Input/output error; see whether its disk")
+
+
+def failing_archive(path: Path) -> None:
+    """Do what zipfile does."""
+    with reading.reading(path):
+        try:
+            path.read_bytes()
+        except OSError:
+            raise zipfile.BadZipFile  # noqa: B904
+
+
+@pytest.mark.parametrize("read", [read_manifest, RowFile, failing_archive], ids=lambda read: read.__name__)
+@pytest.mark.parametrize(("code", "remedy"), [(errno.EIO, "see whether its disk"), (errno.EMFILE, "allow more open")])
+def test_a_sound_file_that_the_machine_cannot_read_is_not_called_damaged(
+    code: int, remedy: str, read: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """Who is told so deletes it."""
+    path = tmp_path / "file"
+    if code == errno.EIO:
+        path.symlink_to("/proc/self/mem")
+    else:
+        path.write_bytes(b"sound")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if code == errno.EMFILE:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(UserError) as caught:
+            read(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert str(caught.value).startswith(f"{path}: cannot be read: {os.strerror(code)}; {remedy}")
+
+
+def test_an_error_of_writing_that_names_nothing_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Input/output error") as caught, replacing(tmp_path / "table.csv"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))  # as of fsync and close
     assert caught.value.filename == str(tmp_path / "table.csv")
 
 

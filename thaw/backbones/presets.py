@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thaw.errors import UserError
+from thaw.files.reading import read_bytes, require_regular
 
 CONFIG, CONVERTER, WEIGHTS = "config.json", "image_converter.json", "model.weights.h5"
 PRESET_FILES = (CONFIG, CONVERTER, WEIGHTS)
@@ -86,7 +87,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(read_bytes(path))
         if not isinstance(config["config"], dict):
             raise TypeError
         class_of(config)
@@ -117,6 +118,7 @@ def digest(folder: Path) -> str:
     found = hashlib.sha256()
     for name in PRESET_FILES:
         try:
+            require_regular(folder / name)
             with (folder / name).open("rb") as file:
                 while part := file.read(2**20):
                     found.update(part)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.files.reading import require_regular
+from thaw.files.reading import naming, require_regular
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
@@ -133,7 +133,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         require_regular(path)
-        with path.open("rb") as file:
+        with naming(path), path.open("rb") as file:
             return _read_tensors(file)
     except _DAMAGED as error:
         raise UserError(f"{path}: not a state dict in PyTorch's old format: {error}") from None

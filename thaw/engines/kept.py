@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from thaw.files.reading import DAMAGE, sha256
+from thaw.files.reading import DAMAGE, require_regular, sha256
 from thaw.files.writing import replacing
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, HAS_OPENVINO, backend, processor, versions
 from thaw.reuse.fingerprint import fingerprint
@@ -44,6 +44,7 @@ def place_of_trained(path: Path, boundary: str | None) -> Path | None:
 def read(path: Path) -> tuple[dict[str, Any], Graph] | None:
     """Read a graph and what is known of it; None if there is none, or a damaged one, or another's."""
     try:
+        require_regular(path)
         with zipfile.ZipFile(path) as archive:
             about = archive.read("about.json")
             xml, weights = (archive.read(name) for name in MEMBERS)

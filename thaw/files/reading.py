@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from thaw.errors import UserError
+from thaw.errors import UserError, reasons
 
 LARGEST_FILE = 2**30
 """Bytes of a file that is read whole, such as an image: what has more is refused before memory is taken for it."""
@@ -21,6 +21,10 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
+}
+OF_MACHINE = {
+    *(errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ENODEV, errno.ENXIO),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNRESET),
 }
 # What Python and the libraries raise of files whose bytes are others than those that were written.
 DAMAGE = (
@@ -42,6 +46,21 @@ def require_regular(path: Path) -> os.stat_result:
     return found
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error of the system name the file that is read: where a bad disk cannot be read, it names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def is_of_machine(error: OSError) -> bool:
+    """Say whether an error says nothing of a file: the machine, or what it is connected to, fails at that moment."""
+    return error.errno in OF_MACHINE
+
+
 def _kind(found: os.stat_result) -> str:
     return KINDS.get(stat.S_IFMT(found.st_mode), "something else")
 
@@ -57,7 +76,7 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
         raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
     # Of a file that grows, what it was; and what was put in its place meanwhile makes nobody wait.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    with naming(path), os.fdopen(descriptor, "rb") as file:
         return file.read(found.st_size)
 
 
@@ -77,6 +96,10 @@ def reading(path: Path | str) -> Iterator[None]:
     except (*DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.EINVAL and error.filename:
             raise UserError(f"{path}: {error.strerror}; {ANEW}") from None
+        system = error if isinstance(error, OSError) else error.__context__  # zipfile hides it behind its own
+        if isinstance(system, OSError) and is_of_machine(system):
+            told = OSError(system.errno, os.strerror(system.errno or 0))  # HDF5 says it in many words
+            raise UserError(f"{path}: cannot be read: {reasons(told)}") from None
         raise damaged(path) from None
 
 
@@ -94,5 +117,5 @@ def damaged(path: Path | str) -> UserError:
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's bytes."""
     require_regular(path)
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

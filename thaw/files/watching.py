@@ -117,15 +117,16 @@ def _identity(path: Path) -> object:
     """Return by what a file, or what is in a folder, is known; None if nothing is there."""
     try:
         if not path.is_dir():
-            return sha256(path) if path.stat().st_size <= SMALL else _stamp(path)
+            return sha256(path) if path.stat().st_size <= SMALL else stamp(path)
         stamps = hashlib.sha256()
         for file in files_below(path)[0]:
-            stamps.update(f"{file}\0{_stamp(file)}\n".encode(errors="surrogateescape"))
+            stamps.update(f"{file}\0{stamp(file)}\n".encode(errors="surrogateescape"))
         return stamps.hexdigest()
     except OSError:
         return None
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return by what a file is known to be the one that it was, without reading it."""
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ino

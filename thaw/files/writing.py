@@ -54,7 +54,7 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
             with suppress(OSError):  # what forbids to remove it forbade to write it, which is told
                 temporary.unlink(missing_ok=True)
     except OSError as error:
-        place = Path(str(error.filename))
+        place = Path(str(error.filename or path))  # whatever is read meanwhile names its file
         if error.errno in OF_WRITING or place in (path, path.parent) or UNFINISHED.fullmatch(place.name):
             error.filename, error.filename2 = str(path), None
             _note_room(error, path.parent, needed)

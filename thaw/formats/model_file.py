@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import struct
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +15,8 @@ from thaw.files.writing import replacing
 from thaw.formats.sealed_csv import require_title, title
 
 RECORD = "thaw.json"
+END = struct.Struct("<4s16xH")
+"""Of a zip archive: a signature, and the length of a comment behind it."""
 LARGEST_SIDE = 4096
 """Pixels of images' longer side that params.yaml allows, and a file may ask for."""
 Members = dict[str, bytes]
@@ -148,7 +152,12 @@ def verify(path: Path) -> Record:
         UserError: the file is missing, truncated or altered.
     """
     record, digests = _read(path)
-    with reading(path), zipfile.ZipFile(path) as archive:
+    with reading(path), zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        # What stands before and behind, the archive does not know; the file's digest is another with it.
+        file.seek(-END.size, os.SEEK_END)
+        signature, comment = END.unpack(file.read())
+        if archive.infolist()[0].header_offset or signature != b"PK\5\6" or comment:
+            raise ValueError
         names = [name for name in archive.namelist() if name != RECORD]
         found = {name: hashlib.sha256(stored(archive, name)).hexdigest() for name in names}
     if found != digests:

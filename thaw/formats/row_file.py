@@ -136,7 +136,7 @@ class RowFile:
             columns = {name: stored(self._file, name, size)[()] for name in names}
             self.images = Path(os.fsdecode(self._file.attrs["images"])) if "images" in self._file.attrs else None
             """The folder with the images that the rows are made of, if the file does not have the rows; else None."""
-            self._rows = stored(self._file, "rows", size) if self.images is None else self._file["rows"]
+            self._rows = stored(self._file, "rows", size if self.images is None else None)
             self.digest: str = self._file.attrs["digest"].decode()
             if digest_of(header, columns) != self.digest or len(self._rows) != len(columns["keys"]):
                 raise ValueError
@@ -197,8 +197,9 @@ class RowFile:
         while content:
             try:
                 count = os.preadv(self._file.id.get_vfd_handle(), [content], offset)
-            except OSError:
-                count = 0
+            except OSError as error:
+                error.filename = str(self.path)
+                raise
             if not count:
                 raise damaged(self.path)
             content, offset = content[count:], offset + count
@@ -219,15 +220,22 @@ class RowFile:
             yield self.read(start, min(start + count, part.stop))
 
 
-def stored(file: h5py.File, name: str, most: int) -> h5py.Dataset:
-    """Return a dataset that is in a file itself, before anything is read of it.
+def stored(file: h5py.File, name: str, most: int | None) -> h5py.Dataset:
+    """Return a dataset that is in a file itself, as it is, before anything is read of it.
+
+    Args:
+        most: the bytes that it may have, as many as the file; None if it is not to be read.
 
     Raises:
-        ValueError: it is elsewhere, or says to be larger than the file, of `most` bytes, is.
+        ValueError: it is elsewhere, in parts that may be compressed, or says to be larger than the file is.
     """
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or file[name].nbytes > most:
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise ValueError
-    return file[name]
+    found = file[name]
+    layout = found.id.get_create_plist().get_layout()
+    if layout not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or found.external or (most or found.nbytes) < found.nbytes:
+        raise ValueError
+    return found
 
 
 def row_digests(rows: np.ndarray) -> list[bytes]:

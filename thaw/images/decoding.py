@@ -190,7 +190,7 @@ def _refusing() -> Iterator[None]:
     """Turn every error of reading an image into an `UnreadableImageError` that says why."""
     try:
         yield
-    except UnreadableImageError:
+    except (UnreadableImageError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError(f"not an image in one of the formats {', '.join(FORMATS)}") from None

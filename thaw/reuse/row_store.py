@@ -22,6 +22,7 @@ from typing import BinaryIO
 import numpy as np
 
 from thaw.errors import UserError
+from thaw.files.reading import require_regular
 from thaw.reuse.folder import LIMIT, limit, make_room, room, rows_folder, stored
 from thaw.threads import ahead
 
@@ -175,6 +176,7 @@ class RowStore:
 
     def _read_entries(self, path: Path, segment: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the keys of rows, and where these are, up to where the file is damaged or ends within a record."""
+        require_regular(path)
         with path.open("rb") as file:
             end = os.fstat(file.fileno()).st_size
             while len(header := file.read(HEADER.size)) == HEADER.size:
@@ -253,6 +255,7 @@ def _joined(several: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, n
 
 def _opened(path: Path) -> BinaryIO:
     """Open a segment; it then counts as used, and can be read to its end even if another process removes it."""
+    require_regular(path)
     with suppress(OSError):  # another user's, or of a folder that cannot be written
         os.utime(path)
     return path.open("rb", buffering=0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from thaw.files.reading import DAMAGE
+from thaw.files.reading import DAMAGE, require_regular
 from thaw.files.watching import require_unchanged
 from thaw.files.writing import replacing
 from thaw.networks.backend import keras
@@ -60,6 +60,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         try:
+            require_regular(self._path)
             with np.load(self._path) as file:
                 arrays = {name: file[name] for name in file.files}
             about: dict[str, Any] = json.loads(str(arrays.pop("about")))
