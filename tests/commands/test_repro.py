@@ -291,7 +291,7 @@ def test_make_hands_a_launcher_over_word_for_word(launcher: str, tmp_path: Path)
     python.chmod(0o700)
     for name in ("pyproject.toml", "constraints.txt", ".venv/pyvenv.cfg", ".venv/installed"):
         (tmp_path / name).touch()
-    command = ["make", "repro", f"LAUNCH={launcher.replace('$', '$$')}"]
+    command = ["make", "--no-print-directory", "repro", f"LAUNCH={launcher.replace('$', '$$')}"]
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
     assert done.stdout.endswith(f"<-m>\n<commands>\n<repro>\n<--jobs>\n<2>\n<--launch>\n<{launcher}>\n")
 
