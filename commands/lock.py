@@ -34,15 +34,17 @@ def require_valid_params() -> None:
         UserError: its message lists every error.
     """
     refuse_special([PIPELINE, Path(LOCK)])
-    _require_stages()
-    if PIPELINE.is_file() and CHECK.encode() in PIPELINE.read_bytes():
+    _require_pipeline()
+    if CHECK.encode() in PIPELINE.read_bytes():
         check_params(PARAMS)
         require_files(Path(read_yaml(PARAMS)["dataset"]["path"]))
 
 
-def _require_stages() -> None:
-    """Refuse a dvc.yaml without content: to DVC, a pipeline that was emptied is up to date."""
-    if PIPELINE.is_file() and not PIPELINE.read_bytes().strip():
+def _require_pipeline() -> None:
+    """Refuse a folder without dvc.yaml, and one without content: to DVC, a pipeline that was emptied is up to date."""
+    if not PIPELINE.is_file():
+        raise UserError(f"{PIPELINE}: no such file; run this in the project's folder")
+    if not PIPELINE.read_bytes().strip():
         raise UserError(f"{PIPELINE}: the file is empty; `git checkout HEAD {PIPELINE}` restores it")
 
 
@@ -57,9 +59,7 @@ def require_files(folder: Path) -> None:
 @contextmanager
 def opened() -> Iterator[Repo]:
     """Open the project in the current folder; what DVC has to complain about becomes a `UserError`."""
-    if not PIPELINE.is_file():
-        raise UserError(f"{PIPELINE}: no such file; run this in the project's folder")
-    _require_stages()
+    _require_pipeline()
     with complaining(), Repo(".") as repo:
         yield repo
 

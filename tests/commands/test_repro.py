@@ -294,9 +294,3 @@ def test_make_hands_a_launcher_over_word_for_word(launcher: str, tmp_path: Path)
     command = ["make", "--no-print-directory", "repro", f"LAUNCH={launcher.replace('$', '$$')}"]
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
     assert done.stdout.endswith(f"<-m>\n<commands>\n<repro>\n<--jobs>\n<2>\n<--launch>\n<{launcher}>\n")
-
-
-def test_outside_of_a_project_dvcs_message_is_shown(tmp_path: Path) -> None:
-    code, text = repro(tmp_path, "commands", "repro")
-    assert code == 1
-    assert "error: you are not inside of a DVC repository" in text

@@ -1,5 +1,6 @@
 """What whoever starts a stage or a command sees: every character, Thaw's errors before DVC's, and of Ctrl-C nothing."""
 
+import contextlib
 import copy
 import errno
 import os
@@ -271,6 +272,8 @@ TEXTS = {
     "has an unknown tag": (b"dataset: !what 5\n", "params.yaml:1: not valid YAML"),
     "is not UTF-8": (b"# b\xe4ume\n", "params.yaml:1: not UTF-8"),
     "has a key twice": (b"a: 1\na: 2\n", "params.yaml:2: not valid YAML"),
+    "was merged": (b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> main\n", "params.yaml:2: a merge left conflicts"),
+    "was merged, all of it": (b"<<<<<<< HEAD\n=======\na: 1\n>>>>>>> main\n", "params.yaml:1: a merge left conflicts"),
     "is a list": (b"- 5\n", "expected sections such as dataset: and variants:"),
     "is missing": (None, "params.yaml: no such file"),
 }
@@ -293,6 +296,16 @@ def test_all_errors_of_params_are_told_before_dvc_complains_of_one(command: str,
             project.params.write_bytes(content)
         with pytest.raises(UserError, match=expected):
             CALLS[command]()
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_outside_of_the_projects_folder_a_line_says_so(command: str, project: Project) -> None:
+    Path("data").mkdir()
+    with (
+        contextlib.chdir("data"),
+        pytest.raises(UserError, match=r"^dvc\.yaml: no such file; run this in the project's folder$"),
+    ):
+        CALLS[command]()
 
 
 @pytest.mark.parametrize("command", ["plan", "repro"])

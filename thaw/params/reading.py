@@ -1,6 +1,7 @@
 """Reading entries of params.yaml. The schema of each section is a module of this package."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -28,6 +29,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 MOST_BYTES = 10**7
 """Of a params file, which has some thousand."""
 
+CONFLICT = re.compile("^<{7} ", re.MULTILINE)
+"""Where Git begins to show both sides."""
+
 E = TypeVar("E", bound=Entry)
 
 
@@ -37,8 +41,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is no YAML, or is no mapping.
     """
+    text = ""
     try:
-        tree = YAML(typ="safe", pure=True).load(read_bytes(path, MOST_BYTES).decode("utf-8-sig"))
+        text = read_bytes(path, MOST_BYTES).decode("utf-8-sig")
+        tree = YAML(typ="safe", pure=True).load(text)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy one from recipes/ or restore it with git") from None
     except OSError as error:
@@ -47,6 +53,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{path}:{line}: not UTF-8; save the file with that encoding") from None
     except MarkedYAMLError as error:
+        if conflict := CONFLICT.search(text):
+            line = text[: conflict.start()].count("\n") + 1
+            raise UserError(
+                f"{path}:{line}: a merge left conflicts; mend what stands between <<<<<<< and >>>>>>>"
+            ) from None
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise UserError(f"{where}: not valid YAML: {error.problem or error.context}") from None
