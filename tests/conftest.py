@@ -3,7 +3,9 @@
 import ast
 import contextlib
 import fcntl
+import gc
 import os
+import pickle
 import random
 import re
 import shutil
@@ -13,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: ("test_recipes" not in item.nodeid, "test_every_network" not in item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often, and not among the libraries: Python takes a twentieth of the time for that."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_runtest_setup() -> None:
@@ -293,10 +301,24 @@ class Experiment:
 @pytest.fixture(scope="session")
 def experiment(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """An experiment, which is the branch `change`; the workspace is at `main` before it, raw images are DVC's."""
+    with first_of_all_workers(tmp_path_factory, "experiment") as (shared, is_first):
+        if is_first:
+            made = _experiment(finished, shared / "a project")
+            (shared / "record").write_bytes(pickle.dumps(made))
     folder = tmp_path_factory.mktemp("experiment") / "a project"
+    shutil.copytree(shared / "a project", folder, symlinks=True, copy_function=_linked)
+    made = pickle.loads((shared / "record").read_bytes())
+    return replace(made, project=Project(folder, finished.python))
+
+
+def _linked(source: str, target: str) -> None:
+    """Copy a file; DVC's objects never change, so they need not be copied."""
+    (os.link if "/.dvc/cache/" in source else shutil.copy2)(source, target)
+
+
+def _experiment(finished: Project, folder: Path) -> Experiment:
     shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns("cache", ".git", ".thaw"))
-    # Objects never change, so they need not be copied.
-    shutil.copytree(finished.folder / ".dvc" / "cache", folder / ".dvc" / "cache", copy_function=os.link)
+    shutil.copytree(finished.folder / ".dvc" / "cache", folder / ".dvc" / "cache", copy_function=_linked)
     project = Project(folder, finished.python)
     for command in ("init --initial-branch main", "config user.name a", "config user.email a@example.org"):
         subprocess.run(["git", *command.split()], cwd=folder, check=True, capture_output=True)
