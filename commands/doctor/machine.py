@@ -1,6 +1,7 @@
 """Whether the machine and what is installed on it are what the pipeline needs."""
 
 import json
+import os
 import platform
 import re
 import shlex
@@ -12,6 +13,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import commands
 import thaw
 from commands.doctor.findings import INSTALL, Finding, State, first_names
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, versions
@@ -46,6 +48,9 @@ def check_environment() -> Finding:
     if thaw.FORGOTTEN:
         text = f"set here, and ignored, since no result may depend on it: {first_names(thaw.FORGOTTEN)}"
         return Finding("environment", State.WARNING, text)
+    if commands.NAMELESS:
+        text = f"no user here has the number {os.getuid()}: `dvc` wants a name, and stops where `thaw` and `make` go on"
+        return Finding("environment", State.WARNING, text, "export LOGNAME=$(id -u)")
     return Finding("environment", State.OK, "sets nothing for Keras and its engines that results could depend on")
 
 

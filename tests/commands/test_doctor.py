@@ -438,6 +438,13 @@ def test_what_the_environment_sets_and_no_result_may_depend_on_is_named(monkeypa
     assert found.text.endswith("no result may depend on it: TF_XLA_FLAGS")
 
 
+def test_a_user_without_a_name_is_told_what_dvc_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thaw.FORGOTTEN", [])
+    monkeypatch.setattr("commands.NAMELESS", True)
+    found = check_environment()
+    assert (found.state, found.command) == (State.WARNING, "export LOGNAME=$(id -u)")
+
+
 def test_bfloat16_is_warned_of_where_the_processor_has_it_not() -> None:
     asking = {"features": {"one": {"precision": "bfloat16"}}, "variants": {}}
     found = check_openvino(asking)

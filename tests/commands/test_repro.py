@@ -282,15 +282,35 @@ def test_what_is_no_launcher_is_refused(launcher: str) -> None:
         pass
 
 
-@pytest.mark.parametrize("launcher", ["srun -N1", "env 'A=a b' \"C=$D\""])
-def test_make_hands_a_launcher_over_word_for_word(launcher: str, tmp_path: Path) -> None:
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    python = tmp_path / ".venv" / "bin" / "python"
+def made(folder: Path, script: str, *arguments: str, **environment: str) -> str:
+    """Return what `make repro` prints where `python` is a script."""
+    shutil.copy(ROOT / "Makefile", folder)
+    python = folder / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\nfor word; do echo "<$word>"; done\n')
+    python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o700)
     for name in ("pyproject.toml", "constraints.txt", ".venv/pyvenv.cfg", ".venv/installed"):
-        (tmp_path / name).touch()
-    command = ["make", "--no-print-directory", "repro", f"LAUNCH={launcher.replace('$', '$$')}"]
-    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
-    assert done.stdout.endswith(f"<-m>\n<commands>\n<repro>\n<--jobs>\n<2>\n<--launch>\n<{launcher}>\n")
+        (folder / name).touch()
+    command = ["make", "--no-print-directory", "repro", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, text=True, capture_output=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("launcher", ["srun -N1", "env 'A=a b' \"C=$D\""])
+def test_make_hands_a_launcher_over_word_for_word(launcher: str, tmp_path: Path) -> None:
+    printed = made(tmp_path, 'for word; do echo "<$word>"; done', f"LAUNCH={launcher.replace('$', '$$')}")
+    assert printed.endswith(f"<-m>\n<commands>\n<repro>\n<--jobs>\n<2>\n<--launch>\n<{launcher}>\n")
+
+
+@pytest.mark.parametrize("user", ["ann", ""])
+def test_make_gives_dvc_the_name_that_it_wants(user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the user is a number without a name, as in a container."""
+    monkeypatch.delenv("LOGNAME", raising=False)
+    monkeypatch.delenv("USER", raising=False)
+    (tmp_path / "id").write_text('#!/bin/sh\n[ "$1" = -u ] && echo 12345\n')
+    (tmp_path / "id").chmod(0o700)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    printed = made(tmp_path, 'echo "<$LOGNAME>"', PATH=path, **({"USER": user} if user else {}))
+    assert printed.endswith(f"<{user or 12345}>\n")

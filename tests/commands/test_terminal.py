@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +306,40 @@ def test_outside_of_the_projects_folder_a_line_says_so(command: str, project: Pr
         pytest.raises(UserError, match=r"^dvc\.yaml: no such file; run this in the project's folder$"),
     ):
         CALLS[command]()
+
+
+NAMELESS = """
+import os, pwd
+
+def getpwuid(number):
+    raise KeyError(number)
+
+pwd.getpwuid = getpwuid
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("commands.leftovers",),
+        ("commands", "plan", "--json"),
+        ("commands", "export", "models/full.keras", "--format", "onnx"),
+    ],
+)
+def test_whoever_is_but_a_number_needs_no_name_and_no_home(words: Sequence[str], project: Project) -> None:
+    """As in a container that runs as another user."""
+    Path("sitecustomize.py").write_text(NAMELESS)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{project.folder}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    expected = "error: models/full.keras: no such file" if "export" in words else ""
+    assert done.stderr.startswith(expected) if expected else (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", ["plan", "repro"])
