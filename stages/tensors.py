@@ -1,6 +1,5 @@
 """Decode and resize every image of the manifest, once: to keep its pixels, or to know what they are."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -22,7 +21,7 @@ from thaw.reuse.cluster import CHUNK_BYTES, connected
 from thaw.reuse.fingerprint import fingerprint
 from thaw.reuse.row_store import Plan, RowStore, rows_at_a_time
 from thaw.stage import announce, run
-from thaw.threads import on_all_cores
+from thaw.threads import cores, on_all_cores
 
 BATCH = 32
 BATCHES_IN_A_CHUNK = 8
@@ -67,7 +66,7 @@ def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Pla
     cluster = connected()
     if cluster:
         cluster.use(partial(decoder, wanted), decoder(wanted)[0])
-    size, where = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", cluster or f"{os.cpu_count()} CPU cores"
+    size, where = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", cluster or f"{cores()} CPU cores"
     unkept, known = "" if wanted.keep else ", which are not kept", store.count(index.keys)
     announce(f"{entry}: {len(index.keys)} images to {size}{unkept}, on {where}; {known} were decoded before")
     made_with = {

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from thaw.errors import UserError
+from thaw.threads import cores
 
 # The driver's file, and what stands for it in Windows' Linux.
 HAS_NVIDIA = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg"))
@@ -46,7 +47,8 @@ def cpu() -> str:
     """Return the CPU and its cores in words, and why no GPU is used where one is expected."""
     is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     why = None if is_hidden else unused_gpu(HAS_NVIDIA, HAS_CUDA)
-    return f"the CPU, {os.cpu_count()} cores{f' ({why})' if why else ''}"
+    count = cores()
+    return f"the CPU, {count} core{'s' if count > 1 else ''}{f' ({why})' if why else ''}"
 
 
 def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:

@@ -1,15 +1,32 @@
 """Work that overlaps: on all cores, or ahead of whoever takes its results. Order is kept, and memory is bounded."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Condition
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+GROUP = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may take."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use: a container or a scheduler may give it fewer than the machine has."""
+    found = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    with suppress(OSError, ValueError):  # there is none, or "max"
+        quota, period = map(int, (GROUP / "cpu.max").read_text().split())
+        found.append(math.ceil(quota / period))
+    with suppress(OSError, ValueError):  # Linux before 2020 has it there; -1 if there is no limit
+        quota, period = (int((GROUP / "cpu" / f"cpu.cfs_{one}_us").read_text()) for one in ("quota", "period"))
+        found.append(math.ceil(quota / period) if quota > 0 else found[0])
+    return min(found)
 
 
 class Budget:
@@ -42,7 +59,7 @@ def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     >>> list(on_all_cores(len, ["oak", "silver birch"]))
     [3, 12]
     """
-    workers = os.cpu_count() or 1
+    workers = cores()
     with ThreadPoolExecutor(workers) as pool:
         queue: deque[Future[R]] = deque()
         try:

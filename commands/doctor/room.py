@@ -1,6 +1,7 @@
 """Whether DVC sees the data, and there is room for what the pipeline makes: memory, disk, DVC's cache."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from commands.doctor.findings import Finding, State, amount, first_names
 from commands.doctor.sizes import Sizes
 from thaw.files.finding import files_below
 from thaw.reuse.folder import limit, project_folder, rows_folder, stored
+from thaw.threads import GROUP
 
 BASE_MEMORY = 1.5e9
 """Bytes of a process that has loaded Keras and trains a small network."""
@@ -37,18 +39,28 @@ def check_data(repo: Repo, folder: Path) -> Finding:
 
 def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
     """Find out whether there is memory for the heads that are solved on all of their inputs; others read batches."""
-    memory = psutil.virtual_memory()
+    total, available = _memory()
     solved = [one["inputs"].removeprefix("features/") for one in params["variants"].values() if "solver" in one["fit"]]
     solved += params["label_issues"]
     held = max((found.features.get(name, 0) for name in solved), default=0) * OF_A_SOLVER if found else 0
     needed = BASE_MEMORY + held
-    text = f"about {amount(needed)} needed, {amount(memory.available)} of {amount(memory.total)} free"
-    if needed > memory.total:
+    text = f"about {amount(needed)} needed, {amount(available)} of {amount(total)} free"
+    if needed > total:
         hint = "give what a solver reads pooling, or fewer views"
         return Finding("memory", State.ERROR, f"{text}: {hint}")
-    if needed > memory.available:
+    if needed > available:
         return Finding("memory", State.WARNING, f"{text}: end what else is running")
     return Finding("memory", State.OK, text)
+
+
+def _memory() -> tuple[int, int]:
+    """Return how many bytes there are, and how many of them are free; a container may have fewer than the machine."""
+    memory = psutil.virtual_memory()
+    found = [memory.total]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # since 2020, and before
+        with suppress(OSError, ValueError):  # there is none, or "max"
+            found.append(int((GROUP / name).read_text()))
+    return min(found), min(memory.available, *found)
 
 
 def check_disk(repo: Repo, found: Sizes | None) -> Finding:

@@ -1,13 +1,16 @@
 """thaw.threads: order, bounds, errors, and that work does go on meanwhile."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from thaw.threads import Budget, ahead, on_all_cores
+from thaw import threads
+from thaw.threads import Budget, ahead, cores, on_all_cores
 
 PATIENCE = 60
 """Seconds until a thread that never comes counts as missing."""
@@ -122,3 +125,25 @@ def test_all_threads_together_take_no_more_than_there_is() -> None:
         list(pool.map(take, [3, 4, 5, 6, 99, 1, 0, 10] * 8))  # who wants more than there is gets all
     assert taken == 0
     assert 0 < most <= 10
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 6),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "max 100000"}, 6),
+        ({"cpu.max": "6400000 100000"}, 6),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 6),
+    ],
+)
+def test_cores_are_those_that_a_scheduler_and_a_container_give(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3, 9)), raising=False)
+    monkeypatch.setattr(threads, "GROUP", tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert cores() == expected

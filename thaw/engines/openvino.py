@@ -1,6 +1,5 @@
 """Running a model in inference mode: by OpenVINO, on a CPU 1.5 to 3 times as fast as TensorFlow; without Keras."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from thaw import threads
 from thaw.engines.engine import Engine, Precision
 from thaw.engines.kept import Graph
 from thaw.machine import HAS_OPENVINO, cpu
@@ -30,7 +30,7 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, graph: Graph, precision: Precision = "float32", cores: int | None = None):
         self.graph, self._core = graph, openvino.Core()
-        self._cores = cores or os.cpu_count() or 1
+        self._cores = cores or threads.cores()
         if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             precision = "float32"
         self._precision = precision

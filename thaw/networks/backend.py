@@ -15,6 +15,7 @@ from thaw.errors import UserError
 from thaw.files.writing import temporary_folder
 from thaw.machine import HAS_NVIDIA, backend, cpu
 from thaw.reuse.folder import limit, rows_folder
+from thaw.threads import cores
 
 LARGEST_CONSTANT = 2**14
 """Numbers in it."""
@@ -118,6 +119,9 @@ with quiet(), uncollected():
     elif _BACKEND == "tensorflow":
         import tensorflow as tf
 
+        if cores() < (os.cpu_count() or 1):  # TensorFlow does not see what share of them a container has
+            tf.config.threading.set_intra_op_parallelism_threads(cores())
+            tf.config.threading.set_inter_op_parallelism_threads(cores())
         for _gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(_gpu, True)
             _GPUS.append(tf.config.experimental.get_device_details(_gpu).get("device_name", _gpu.name))
