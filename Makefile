@@ -4,6 +4,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Every stage is a process of its own: with bytecode kept, importing TensorFlow takes half as long.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# In another encoding, names of files would be other names.
+export PYTHONUTF8 := 1
 # Whom a container runs may be a number without a name, for which DVC asks.
 export LOGNAME ?= $(or $(USER),$(shell id -un 2>/dev/null || id -u))
 

@@ -84,6 +84,7 @@ def in_terminal() -> Iterator[None]:
             signal.signal(number, handler)
     former, sys.unraisablehook = sys.unraisablehook, _try_again
     try:
+        _require_utf8()
         yield
         sys.stdout.flush()
     except UserError as error:
@@ -106,6 +107,15 @@ def in_terminal() -> Iterator[None]:
         for number, handler in handlers.items():
             if signal.getsignal(number) is handler:  # whoever presses it again does not want to wait
                 signal.signal(number, signal.SIG_DFL)
+
+
+def _require_utf8() -> None:
+    """Refuse to read names of files in another encoding: they would be other names, in other results."""
+    if sys.getfilesystemencoding() != "utf-8":
+        raise UserError(
+            f"names of files are read as {sys.getfilesystemencoding()} here, by LC_ALL, LC_CTYPE or LANG: "
+            "`export PYTHONUTF8=1` has all read UTF-8"
+        )
 
 
 def _open_standard_streams() -> None:

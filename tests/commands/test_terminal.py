@@ -180,6 +180,19 @@ run(stage)
     assert done.stdout == (b"" if "raise" in how else shown + b"\n")
 
 
+@pytest.mark.parametrize(
+    "words", [("stages.check", "--params", "params.yaml"), ("commands", "plan"), ("commands.leftovers",)]
+)
+def test_where_names_of_files_are_not_read_as_utf8_a_line_says_so(words: Sequence[str]) -> None:
+    """As with LC_ALL=de_DE.ISO-8859-1."""
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, env=environment, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: names of files are read as ascii here, by LC_ALL, LC_CTYPE or LANG: `export ")
+
+
 def test_the_version_is_that_of_the_project() -> None:
     command = [sys.executable, "-m", "commands", "--version"]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
