@@ -495,6 +495,19 @@ def test_an_image_of_any_size_and_aspect_can_be_resized(size, file_format, orien
         assert difference.max() <= (0 if interpolation == "nearest" else 30 if file_format == "JPEG" else 6)
 
 
+# The first and the last column of the result are where columns of the image are, so that the resizer needs no others
+# for them: by itself it read behind its memory, which made wrong pixels or ended the process.
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("size", [(60, 50, 75, 100), (85, 46, 61, 69), (54, 24, 31, 80), (7, 1, 7, 3)], ids=str)
+def test_a_part_of_an_image_can_be_enlarged(size, interpolation):
+    across, down, width, height = size
+    image = photo(1).resize((across, down))
+    expected = by_pillow(image, height, width, "crop", interpolation)
+    assert differences(pixels(np.asarray(image), height, width, "crop", interpolation), expected).max() <= 6
+    grey = pixels(np.full((down, across), 200, np.uint8), height, width, "crop", interpolation)
+    assert (grey == 200).all()
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "RGBA", "CMYK"])
 @pytest.mark.parametrize("size", THIN, ids=str)
 def test_an_image_of_any_size_has_a_thumbnail_a_hash_and_a_place_in_a_picture(size, mode, tmp_path):

@@ -1,6 +1,7 @@
 """Decoding images as a person sees them, and resizing them."""
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ DECODER = {
 MARGIN = 2
 """A JPEG file is decoded at a fraction of its size only where this many pixels are left for each of the result."""
 FRACTIONS = (8, 4, 2)
+SUPPORT = 2
+"""Pixels on each side of a place that a filter heeds where it enlarges."""
 FILTERS = {"bicubic": FilterType.catmull_rom, "bilinear": FilterType.bilinear}
 TURN = Image.Transpose
 UPRIGHT = {
@@ -311,6 +314,24 @@ def _convolve(image: Image.Image, box: Box, size: tuple[int, int], interpolation
     if interpolation == "nearest":
         return image.resize(size, Image.Resampling.NEAREST, box)
     # Pillow's own filters, in vector instructions: four to ten times as fast.
+    left, top, right, bottom = box
+    if right - left < min(size[0], image.width) and _is_at_a_pixel(left, right, size[0]):
+        # The resizer would keep no more columns than the outermost ones need, but those between need more, so it would
+        # read behind its memory. It filters the columns in a call of its own, therefore.
+        first = max(0, math.floor(left) - SUPPORT)
+        image = image.crop((first, 0, min(math.ceil(right) + SUPPORT, image.width), image.height))
+        image = _filtered(image, (0, top, image.width, bottom), (image.width, size[1]), interpolation)
+        left, top, right, bottom = left - first, 0, right - first, size[1]
+    return _filtered(image, (left, top, right, bottom), size, interpolation)
+
+
+def _is_at_a_pixel(left: float, right: float, width: int) -> bool:
+    """Say whether the first or the last pixel of a row is exactly where one of the image is, which alone it needs."""
+    inset = ((right - left) / width - 1) / 2
+    return any(abs(place - round(place)) < 1e-6 for place in (left + inset, right - inset))
+
+
+def _filtered(image: Image.Image, box: Box, size: tuple[int, int], interpolation: Interpolation) -> Image.Image:
     left, top, right, bottom = box
     resized = Image.new("RGB", size)
     crop_box = CropBox(left, top, min(right, image.width) - left, min(bottom, image.height) - top)
