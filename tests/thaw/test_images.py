@@ -188,15 +188,37 @@ def test_images_of_other_depths_use_none_of_sixteen_bits():
         assert used_bits(data, decode(data)) is None
 
 
-def colour_png(levels: np.ndarray) -> bytes:
-    """Return a PNG file with 16 bits a channel, which Pillow does not write."""
+def png_of(levels: np.ndarray, bits: int, transparent: tuple[int, ...] = ()) -> bytes:
+    """Return a PNG file of grey levels or of colours with so many bits a channel, which Pillow does not write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, 2, 0, 0, 0)
-    rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], bits, 2 * (levels.ndim == 3), 0, 0, 0)
+    digits = ("".join(f"{level:0{bits}b}" for level in row.ravel()) for row in levels)
+    rows = (int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big") for row in digits)
+    more = chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)) if transparent else b""
+    data = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + data + chunk(b"IEND", b"")
+
+
+def colour_png(levels: np.ndarray) -> bytes:
+    return png_of(levels, 16)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_transparent_level_of_a_grey_png_is_that_which_its_pixels_have(bits):
+    levels = np.arange(2 ** min(bits, 4))[None]
+    for transparent in range(levels.size):
+        expected = levels[0] * 255 // (2**bits - 1)
+        expected[transparent] = 255
+        assert shown(png_of(levels, bits, (transparent,)))[0, :, 0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("colour", [(65535, 0, 256), (0, 0, 0), (1, 2, 3)])
+def test_the_transparent_colour_of_a_sixteen_bit_png_is_white(colour):
+    levels = np.array([[colour, (0x1111, 0x2222, 0x3333), (0x0102, 0x0203, 0x0304)]])
+    assert shown(png_of(levels, 16, colour)).tolist() == [[list(WHITE), [0x11, 0x22, 0x33], [1, 2, 3]]]
 
 
 def test_sixteen_bit_rgb_png_is_scaled_not_clipped():
@@ -240,6 +262,13 @@ def test_grey_with_alpha_lies_on_white(file_format):
     image = Image.merge("LA", (Image.fromarray(grey), Image.fromarray(alpha)))
     pixels = shown(encoded(image, file_format))
     np.testing.assert_allclose(pixels, on_white(np.repeat(grey[..., None], 3, axis=2), alpha), atol=1)
+
+
+def test_grey_that_is_multiplied_by_its_alpha_lies_on_white():
+    data = encoded(Image.merge("LA", (Image.new("L", (3, 2), 64), Image.new("L", (3, 2), 128))), "TIFF")
+    kind = struct.pack("<HHIH", 338, 3, 1, 2)
+    assert kind in data
+    assert shown(data.replace(kind, struct.pack("<HHIH", 338, 3, 1, 1))).ravel().tolist() == [64 + 127] * 18
 
 
 def test_the_transparent_colour_of_an_rgb_png_is_white():

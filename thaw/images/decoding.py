@@ -217,7 +217,17 @@ def _open(data: bytes) -> Image.Image:
     require_pixels(image.height, image.width)
     if image.info.get("progressive") and data.count(b"\xff\xda") > SCANS:
         raise UnreadableImageError(f"more than {SCANS} scans, which would take too long to decode")
+    if image.format == "PNG" and "transparency" in image.info and image.mode in ("L", "RGB"):
+        image.info["transparency"] = _in_8_bits(image.info["transparency"], bits=data[24])
     return image
+
+
+def _in_8_bits(transparent: int | tuple[int, ...], bits: int) -> int | tuple[int, ...]:
+    """Return the level or the colour that a PNG file has for transparent as its pixels are decoded."""
+    levels = [
+        level % 2**bits * 255 // (2**bits - 1) if bits < 8 else level >> bits - 8 for level in np.ravel(transparent)
+    ]
+    return tuple(map(int, levels)) if isinstance(transparent, tuple) else int(levels[0])
 
 
 @_refusing()
@@ -283,7 +293,8 @@ def _on_white(image: Image.Image) -> Image.Image:
     shown = Image.new("RGB", image.size)
     height = max(1, STRIP // image.width)
     for top in range(0, image.height, height):
-        layer = image.crop((0, top, image.width, min(top + height, image.height))).convert("RGBA")
+        layer = image.crop((0, top, image.width, min(top + height, image.height)))
+        layer = (layer.convert("LA") if layer.mode == "La" else layer).convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         shown.paste(Image.alpha_composite(white, layer).convert("RGB"), (0, top))
     return shown
