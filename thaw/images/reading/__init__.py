@@ -180,9 +180,14 @@ def _row(values: np.ndarray) -> tuple[str, np.ndarray]:
     if values.ndim < 2 or values.shape[2:] not in ((), (1,), (3,)):
         raise UnreadableImageError(f"an image has the shape (height, width) or (height, width, 3), not {values.shape}")
     require_pixels(*values.shape[:2])
-    pixels = values.astype(np.uint8)
-    if values.dtype != np.uint8 and not np.array_equal(pixels, values):
-        raise UnreadableImageError("its values are not whole numbers from 0 to 255")
+    if values.dtype.kind not in "buif":
+        raise UnreadableImageError(f"its values are no numbers, but {values.dtype}")
+    with np.errstate(invalid="ignore"):  # of no number
+        pixels = values.astype(np.uint8)
+    if values.dtype != np.uint8 and not (np.array_equal(pixels, values) and pixels.max() != 1):
+        least, most = values.min(), values.max()
+        mended = "; save them multiplied by 255, as uint8" if least >= 0 and most <= 1 else ""
+        raise UnreadableImageError(f"its values are not whole numbers from 0 to 255, but {least:g} to {most:g}{mended}")
     if pixels.shape[-1] == 1 and pixels.ndim == 3:
         pixels = pixels[..., 0]
     return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest(), pixels
