@@ -113,7 +113,8 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
             digest, source = read_image(folder, file.path)
             with decoding(source, least=2 * THUMBNAIL_SIDE) as image:
                 looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
-                return _Read(file, digest, "", looks, thumbnail(image), used_bits(source, image))
+                bits = used_bits(source, image)  # before the image becomes as small as its thumbnail
+                return _Read(file, digest, "", looks, thumbnail(image), bits)
         except OSError as error:
             if is_of_machine(error):  # the file may be sound: to leave it out would be another data set
                 raise UserError(f"{found_at(folder, file.path)}: cannot be read: {reasons(error)}") from None

@@ -789,6 +789,14 @@ def test_the_manifest_stage_warns_of_images_that_use_few_of_their_bits(params, f
     assert ("warning" in outcome.stdout) == bool(share)
 
 
+def test_how_many_bits_are_used_is_said_of_the_image_and_not_of_its_thumbnail(folder):
+    stars = np.zeros((300, 300), np.uint16)
+    stars[::50, ::50] = 60000
+    Image.fromarray(stars).save(folder / "oak" / "stars.png")
+    with writing_thumbnails(folder.parent / "thumbnails.zip") as thumbnails:
+        assert module.collect(folder, FAIL, thumbnails).used_bits == [16]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
