@@ -354,6 +354,43 @@ def test_what_is_no_image_is_refused_with_the_formats_that_are_read(data):
         decode(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n",
+            "Git LFS has in its place: `git lfs pull`",
+        ),
+        (b"\n<!DOCTYPE html><html>404 Not Found", "but a web page: download it once more"),
+        (b"<html><body>", "but a web page"),
+        (b"\0\0\0\x18ftypheic", "but HEIC, AVIF or a video: save it as JPEG or PNG"),
+        (b"\0\0\0\x20ftypmp42", "but HEIC, AVIF or a video"),
+        (
+            encoded(Image.new("RGB", (8, 8)), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),
+            "such as 12 bits a",
+        ),
+    ],
+    ids=["pointer", "page", "page without a type", "phone", "video", "12 bits"],
+)
+def test_what_is_known_of_a_file_that_is_no_image_is_said(data, words):
+    with pytest.raises(UnreadableImageError, match=words):
+        decode(data)
+
+
+def test_a_raw_photo_is_not_taken_for_the_preview_that_it_begins_with():
+    preview, photo = Image.new("RGB", (8, 6)), Image.new("RGB", (80, 60))
+    for is_first_smaller, of_one in ((1, False), (1, True), (0, False)):
+        info = {254: is_first_smaller}
+        data = encoded(preview, "TIFF", tiffinfo=info, save_all=True, append_images=[] if of_one else [photo])
+        if is_first_smaller and not of_one:
+            with pytest.raises(UnreadableImageError, match="holds a preview first, as RAW photos do: save the photo"):
+                decode(data)
+        else:
+            assert decode(data).size == (8, 6)
+    with pytest.raises(UnreadableImageError, match="holds a preview first"):
+        decode(encoded(preview, "TIFF", tiffinfo={254: 1, 330: 8}))
+
+
 def test_an_image_in_another_format_is_refused():
     with pytest.raises(UnreadableImageError, match="not an image in one of the formats"):
         decode(encoded(Image.new("RGB", (16, 16)), "ICO"))

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 from thaw.threads import Budget
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-PNG, TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+JPEG, PNG, TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The bytes that files of these formats begin with."""
 Resize = Literal["pad", "stretch", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
@@ -33,6 +33,8 @@ DECODER = {
 MARGIN = 2
 """A JPEG file is decoded at a fraction of its size only where this many pixels are left for each of the result."""
 FRACTIONS = (8, 4, 2)
+NEW_SUBFILE_TYPE, SUB_IFDS, REDUCED = 254, 330, 1
+"""The TIFF tags that say what an image in the file is and where others are, and the former's bit for a smaller one."""
 SUPPORT = 2
 """Pixels on each side of a place that a filter heeds where it enlarges."""
 FILTERS = {"bicubic": FilterType.catmull_rom, "bilinear": FilterType.bilinear}
@@ -195,8 +197,6 @@ def _refusing() -> Iterator[None]:
         yield
     except (UnreadableImageError, MemoryError):
         raise
-    except UnidentifiedImageError:
-        raise UnreadableImageError(f"not an image in one of the formats {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
     except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
@@ -210,16 +210,37 @@ def _open(data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        if data.startswith(TIFF):
-            reason = "truncated, or TIFF of a kind that is not read, such as 14 bits a channel: save it with 8 or 16"
-            raise UnreadableImageError(reason) from None
-        raise
+        raise UnreadableImageError(_unidentified(data)) from None
+    if isinstance(image, TiffImageFile) and _is_preview(image):
+        raise UnreadableImageError("holds a preview first, as RAW photos do: save the photo itself as JPEG or PNG")
     require_pixels(image.height, image.width)
     if image.info.get("progressive") and data.count(b"\xff\xda") > SCANS:
         raise UnreadableImageError(f"more than {SCANS} scans, which would take too long to decode")
     if image.format == "PNG" and "transparency" in image.info and image.mode in ("L", "RGB"):
         image.info["transparency"] = _in_8_bits(image.info["transparency"], bits=data[24])
     return image
+
+
+def _is_preview(image: TiffImageFile) -> bool:
+    """Say whether the first picture of a file is a smaller one of another that it has."""
+    is_smaller = image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & REDUCED
+    return bool(is_smaller) and (SUB_IFDS in image.tag_v2 or image.n_frames > 1)
+
+
+def _unidentified(data: bytes) -> str:
+    """Return why bytes that Pillow does not know are no image that is read, and what to do where that can be told."""
+    if data.startswith(TIFF):
+        return "truncated, or TIFF of a kind that is not read, such as 14 bits a channel: save it with 8 or 16"
+    if data.startswith(JPEG):
+        return "truncated, or JPEG of a kind that is not read, such as 12 bits a channel: save it with 8"
+    reason = f"not an image in one of the formats {', '.join(FORMATS)}"
+    if data.startswith(b"version https://git-lfs"):
+        return f"{reason}, but what Git LFS has in its place: `git lfs pull` fetches it"
+    if data[:64].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return f"{reason}, but a web page: download it once more"
+    if data[4:8] == b"ftyp":
+        return f"{reason}, but HEIC, AVIF or a video: save it as JPEG or PNG"
+    return reason
 
 
 def _in_8_bits(transparent: int | tuple[int, ...], bits: int) -> int | tuple[int, ...]:
