@@ -588,6 +588,8 @@ def test_missing_and_broken_arrays_are_named(folder: Path) -> None:
     arrays(folder)
     (folder / "test_labels.npy").write_bytes(b"\x93NUMPY")
     assert "test_labels.npy: no array of numbers" in refused(folder, **ARRAYS)
+    (folder / "test_labels.npy").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
+    assert "test_labels.npy: no array, but what Git LFS has in its place: `git lfs pull`" in refused(folder, **ARRAYS)
     (folder / "test_labels.npy").unlink()
     assert "test_labels.npy: no such file; the layout npy reads" in refused(folder, **ARRAYS)
 

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from thaw.files.reading import POINTED, POINTER
 from thaw.threads import Budget
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -234,8 +235,8 @@ def _unidentified(data: bytes) -> str:
     if data.startswith(JPEG):
         return "truncated, or JPEG of a kind that is not read, such as 12 bits a channel: save it with 8"
     reason = f"not an image in one of the formats {', '.join(FORMATS)}"
-    if data.startswith(b"version https://git-lfs"):
-        return f"{reason}, but what Git LFS has in its place: `git lfs pull` fetches it"
+    if data.startswith(POINTER):
+        return f"{reason}, but {POINTED}"
     if data[:64].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return f"{reason}, but a web page: download it once more"
     if data[4:8] == b"ftyp":

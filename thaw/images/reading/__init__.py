@@ -12,7 +12,7 @@ import numpy as np
 
 from thaw.errors import UserError
 from thaw.files.finding import files_at, files_below, is_ignored, refuse
-from thaw.files.reading import read_bytes, require_regular
+from thaw.files.reading import POINTED, POINTER, read_bytes, require_regular
 from thaw.images.decoding import UnreadableImageError, require_pixels
 from thaw.images.reading.archives import WHOLLY_COMPRESSED, Member, is_archive, is_hidden, members, refuse_archive
 from thaw.progress import progress
@@ -213,8 +213,10 @@ def open_array(folder: Path, name: str) -> np.ndarray:
         with file.open("rb") as opened:
             offset = member.data_offset(opened) if member else 0
             opened.seek(offset)
-            is_archive_of_arrays = opened.read(2) == b"PK"
-        if is_archive_of_arrays:
+            head = opened.read(len(POINTER))
+        if head == POINTER:
+            raise UserError(f"{found_at(folder, name)}: no array, but {POINTED}")
+        if head.startswith(b"PK"):
             raise UserError(
                 f"{path}: an archive of arrays (.npz); save each of them in a file of its own by numpy.save"
             )
