@@ -271,6 +271,16 @@ def test_grey_that_is_multiplied_by_its_alpha_lies_on_white():
     assert shown(data.replace(kind, struct.pack("<HHIH", 338, 3, 1, 1))).ravel().tolist() == [64 + 127] * 18
 
 
+def test_a_bmp_file_whose_alpha_is_all_zeros_is_shown_in_its_colours():
+    colour = noise()
+    for alpha, expected in ((0, colour), (255, colour), (51, on_white(colour, np.full(colour.shape[:2], 51)))):
+        stored = np.dstack([colour[::-1, :, ::-1], np.full(colour.shape[:2], alpha, np.uint8)]).tobytes()
+        size = struct.pack("<IiiHHII", 108, 40, 24, 1, 32, 3, len(stored)) + bytes(16)
+        header = size + struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + bytes(52)
+        data = b"BM" + struct.pack("<IHHI", 122 + len(stored), 0, 0, 122) + header + stored
+        np.testing.assert_allclose(shown(data), expected, atol=1)
+
+
 def test_the_transparent_colour_of_an_rgb_png_is_white():
     pixels = np.array([[[10, 20, 30], [10, 20, 31]]], np.uint8)
     data = encoded(Image.fromarray(pixels), "PNG", transparency=(10, 20, 30))

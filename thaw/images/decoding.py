@@ -276,6 +276,8 @@ def _load(image: Image.Image) -> Image.Image:
         turn = UPRIGHT.get(_orientation(image))
     if image.mode.startswith("I;16") or image.mode == "I":
         image = _to_8_bits(image)
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        image = image.convert("RGB")  # what writes no alpha leaves zeros: viewers show colours then
     # Pillow's exif_transpose would also write EXIF anew, and fail where an entry of no interest is damaged.
     return _to_rgb(image if turn is None else image.transpose(turn))
 
