@@ -126,6 +126,12 @@ def used_bits(source: bytes | np.ndarray, shown: Image.Image) -> int | None:
     return 8 + int(np.max(shown.getextrema())).bit_length() if bits >= 16 else None
 
 
+def has_ones_for_white(shown: Image.Image) -> bool:
+    """Say whether an RGB image has the levels 0 and 1 only, as masks and arrays of black and white do, and a 1."""
+    few = shown.resize((16, 16), Image.Resampling.NEAREST)  # which tell it of most images
+    return bool(np.max(few.getextrema()) <= 1 and np.max(shown.getextrema()) == 1)
+
+
 def pixels(
     source: bytes | np.ndarray, height: int, width: int, method: Resize, interpolation: Interpolation = "bicubic"
 ) -> np.ndarray:
