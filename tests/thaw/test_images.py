@@ -372,7 +372,7 @@ def test_what_is_no_image_is_refused_with_the_formats_that_are_read(data):
             "Git LFS has in its place: `git lfs pull`",
         ),
         (b"\n<!DOCTYPE html><html>404 Not Found", "but a web page: download it once more"),
-        (b"<html><body>", "but a web page"),
+        (b"\xef\xbb\xbf<html><body>", "but a web page"),
         (b"\0\0\0\x18ftypheic", "but HEIC, AVIF or a video: save it as JPEG or PNG"),
         (b"\0\0\0\x20ftypmp42", "but HEIC, AVIF or a video"),
         (

@@ -3,6 +3,7 @@
 import io
 import math
 import warnings
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -243,7 +244,7 @@ def _unidentified(data: bytes) -> str:
     reason = f"not an image in one of the formats {', '.join(FORMATS)}"
     if data.startswith(POINTER):
         return f"{reason}, but {POINTED}"
-    if data[:64].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+    if data[:64].removeprefix(BOM_UTF8).lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return f"{reason}, but a web page: download it once more"
     if data[4:8] == b"ftyp":
         return f"{reason}, but HEIC, AVIF or a video: save it as JPEG or PNG"
