@@ -544,6 +544,11 @@ def test_ids_have_names_and_ids_without_are_in_order(folder: Path) -> None:
             {"test_images": np.tile([0.0, 1.0], (4, 6, 3))},
             "#0: its values are not whole numbers from 0 to 255, but 0 to 1",
         ),
+        (
+            {"test_images": np.ones((4, 3, 6, 5), np.uint8)},
+            "got (4, 3, 6, 5); if its channels come first, save images.tr",
+        ),
+        ({"test_images": np.ones((4, 6, 5), bool)}, "as uint8, got bool; save images * np.uint8(255)"),
         ({"test_images": np.full((4, 6, 5), np.nan)}, "#0: its values are not whole numbers from 0 to 255, but nan"),
         ({"test_images": np.full((4, 6, 5), -0.5)}, "but -0.5 to -0.5"),
         ({"test_images": np.array([None] * 4)}, "test_images.npy: no array of numbers"),
