@@ -172,6 +172,7 @@ def sixteen_bits(brightest: int) -> Iterator[bytes]:
     for order in ("<u2", ">u2"):
         yield encoded(Image.fromarray(levels.astype(order)), "TIFF")
     yield encoded(Image.fromarray(levels.astype(np.int32)), "TIFF")
+    yield grey_tiff(levels, 16, is_negative=True)
 
 
 @pytest.mark.parametrize(

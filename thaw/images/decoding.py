@@ -123,8 +123,11 @@ def used_bits(source: bytes | np.ndarray, shown: Image.Image) -> int | None:
     """
     if isinstance(source, np.ndarray) or not source.startswith((PNG, *TIFF)):
         return None
-    bits = source[24] if source.startswith(PNG) else _bits_of_tiff(_open(source))
-    return 8 + int(np.max(shown.getextrema())).bit_length() if bits >= 16 else None
+    image = None if source.startswith(PNG) else _open(source)
+    if (_bits_of_tiff(image) if image else source[24]) < 16:
+        return None
+    levels = np.array(shown.getextrema())
+    return 8 + int(np.max(255 - levels if image and _is_negative(image) else levels)).bit_length()
 
 
 def has_ones_for_white(shown: Image.Image) -> bool:
@@ -293,15 +296,19 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     """Return an image of whole numbers as one of 256 grey levels, what is transparent being white."""
     values = np.asarray(image)
     bits = 12 if _bits_of_tiff(image) == 12 else 16
-    is_negative = isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
     if values.min() < 0 or values.max() > 65535:
         raise UnreadableImageError("its grey levels do not fit in 16 bits")
     levels = (values >> (bits - 8)).astype(np.uint8)
-    if is_negative:
+    if _is_negative(image):
         np.subtract(255, levels, out=levels)
     if "transparency" in image.info:
         levels[values == image.info["transparency"]] = 255
     return Image.fromarray(levels)
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Say whether a TIFF file has 0 for white."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
 
 
 def _bits_of_tiff(image: Image.Image) -> int:
