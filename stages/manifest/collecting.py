@@ -13,7 +13,7 @@ from thaw.errors import UserError, reasons
 from thaw.files.reading import is_of_machine
 from thaw.formats.manifest import Row
 from thaw.formats.thumbnails import THUMBNAIL_SIDE, ThumbnailWriter, thumbnail
-from thaw.images.decoding import UnreadableImageError, decoding, used_bits
+from thaw.images.decoding import UnreadableImageError, decoding, has_ones_for_white, used_bits
 from thaw.images.reading import found_at, read_image
 from thaw.params.dataset import Dataset
 from thaw.progress import progress
@@ -42,6 +42,8 @@ class Collection:
     """Lines about what else was found."""
     used_bits: list[int]
     """How many of their bits a channel those images use that have 16, in any order."""
+    black: int = 0
+    """Images that have the levels 0 and 1 only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class _Read:
     thumbnail: bytes = b""
     used_bits: int | None = None
     """How many of 16 bits a channel it uses; None if it has fewer."""
+    is_black: bool = False
+    """Whether it has the levels 0 and 1 only."""
 
 
 def collect(folder: Path, dataset: Dataset, thumbnails: ThumbnailWriter) -> Collection:
@@ -102,7 +106,8 @@ def collect(folder: Path, dataset: Dataset, thumbnails: ThumbnailWriter) -> Coll
         require_whole_groups(folder, ((group, one.file) for one in usable for group in groups.get(one.digest, ())))
     rows, pairs = _split(usable, groups, listed.classes, dataset)
     bits = [one.used_bits for one in usable if one.used_bits is not None]
-    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs, listed.notes, bits)
+    left_out, black = sorted(bad + repeated, key=lambda one: one.path), sum(one.is_black for one in usable)
+    return Collection(rows, left_out, pairs, listed.notes, bits, black)
 
 
 def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
@@ -113,7 +118,9 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
             digest, source = read_image(folder, file.path)
             with decoding(source, least=2 * THUMBNAIL_SIDE) as image:
                 looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
-                return _Read(file, digest, "", looks, thumbnail(image), used_bits(source, image))
+                # Before the image becomes as small as its thumbnail.
+                bits, is_black = used_bits(source, image), has_ones_for_white(image)
+                return _Read(file, digest, "", looks, thumbnail(image), bits, is_black)
         except OSError as error:
             if is_of_machine(error):  # the file may be sound: to leave it out would be another data set
                 raise UserError(f"{found_at(folder, file.path)}: cannot be read: {reasons(error)}") from None

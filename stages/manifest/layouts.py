@@ -479,11 +479,15 @@ def _label_numbers(folder: Path, of_labels: str, of_images: str) -> np.ndarray:
         )
     is_grey = pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 1)
     if not is_grey and not (pixels.ndim == 4 and pixels.shape[3] == 3):
+        are_first = pixels.ndim == 4 and pixels.shape[1] in (1, 3)
+        mended = "; if its channels come first, save images.transpose(0, 2, 3, 1)" if are_first else ""
         raise UserError(
-            f"{images}: expected images of shape (n, height, width, 3) or (n, height, width), got {pixels.shape}"
+            f"{images}: expected images of shape (n, height, width, 3) or (n, height, width), "
+            f"got {pixels.shape}{mended}"
         )
     if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
-        raise UserError(f"{images}: expected pixels 0-255 as uint8, got {pixels.dtype}")
+        mended = "; save images * np.uint8(255)" if pixels.dtype.kind == "b" else ""
+        raise UserError(f"{images}: expected pixels 0-255 as uint8, got {pixels.dtype}{mended}")
     if len(numbers) != len(pixels):
         raise UserError(f"{labels}: {len(numbers)} labels for {len(pixels)} images")
     return np.asarray(numbers).reshape(-1)

@@ -236,6 +236,8 @@ WRONG = {
     "nested.zip": (zipped("oak/more.tar"), "'oak/more.tar' is an archive in an archive"),
     "nested.tar": (tarred(sized("oak/more.zip", 1)), "'oak/more.zip' is an archive in an archive"),
     "twice.tar": (tarred(sized("oak/1.png", 1), sized("oak/1.png", 1)), "'oak/1.png' is there twice"),
+    "pointer.zip": (b"version https://git-lfs.github.com/spec/v1\n", "no archive, but what Git LFS has in its place"),
+    "pointer.tar": (b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull` fetches it"),
     "cut.tar": (WHOLE[:2000], "truncated, damaged or no archive: get it once more, or remove it"),
     "cut inside.tar": (WHOLE[:2300], "'oak/2.png' is cut off, as the archive ends there"),
     "cut between.tar": (WHOLE[:1536], "truncated, damaged or no archive"),

@@ -539,6 +539,18 @@ def test_ids_have_names_and_ids_without_are_in_order(folder: Path) -> None:
         ({"test_images": np.zeros((4, 6, 5, 2), np.uint8)}, "got (4, 6, 5, 2)"),
         ({"test_images": np.zeros((4, 6, 5, 3), int)}, "test_images.npy: expected pixels 0-255 as uint8, got int64"),
         ({"test_images": np.full((4, 6, 5, 3), 0.5)}, "test_images.npy#0: its values are not whole numbers from 0 to"),
+        ({"test_images": np.full((4, 6, 5, 3), 0.5)}, "but 0.5 to 0.5; save them multiplied by 255, as uint8"),
+        (
+            {"test_images": np.tile([0.0, 1.0], (4, 6, 3))},
+            "#0: its values are not whole numbers from 0 to 255, but 0 to 1",
+        ),
+        (
+            {"test_images": np.ones((4, 3, 6, 5), np.uint8)},
+            "got (4, 3, 6, 5); if its channels come first, save images.tr",
+        ),
+        ({"test_images": np.ones((4, 6, 5), bool)}, "as uint8, got bool; save images * np.uint8(255)"),
+        ({"test_images": np.full((4, 6, 5), np.nan)}, "#0: its values are not whole numbers from 0 to 255, but nan"),
+        ({"test_images": np.full((4, 6, 5), -0.5)}, "but -0.5 to -0.5"),
         ({"test_images": np.array([None] * 4)}, "test_images.npy: no array of numbers"),
         ({"train_labels": np.array([None] * 20)}, "train_labels.npy: no array of numbers"),
         ({"train_labels": np.zeros(20)}, "save labels.astype(int)"),
@@ -581,6 +593,8 @@ def test_missing_and_broken_arrays_are_named(folder: Path) -> None:
     arrays(folder)
     (folder / "test_labels.npy").write_bytes(b"\x93NUMPY")
     assert "test_labels.npy: no array of numbers" in refused(folder, **ARRAYS)
+    (folder / "test_labels.npy").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
+    assert "test_labels.npy: no array, but what Git LFS has in its place: `git lfs pull`" in refused(folder, **ARRAYS)
     (folder / "test_labels.npy").unlink()
     assert "test_labels.npy: no such file; the layout npy reads" in refused(folder, **ARRAYS)
 

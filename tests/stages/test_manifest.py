@@ -790,6 +790,26 @@ def test_the_manifest_stage_warns_of_images_that_use_few_of_their_bits(params, f
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("levels", "count"), [((0, 1), 5), ((0, 2), 0)])
+def test_the_manifest_stage_warns_of_masks_that_look_black(params, folder, levels, count):
+    for number, path in enumerate(sorted((folder / "pine").iterdir())):
+        mask = np.random.default_rng(number).integers(0, 2, (9, 8 + number))
+        Image.fromarray(np.array(levels, np.uint8)[mask]).save(path)
+    Image.new("L", (5, 4)).save(folder / "oak" / "0.png")
+    outcome = run_manifest(params, folder)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (f"warning: {count} of 10 images have the levels 0 and 1 only" in outcome.stdout) == bool(count)
+
+
+def test_how_many_bits_are_used_is_said_of_the_image_and_not_of_its_thumbnail(folder):
+    stars = np.zeros((300, 300), np.uint16)
+    stars[::50, ::50] = 60000
+    Image.fromarray(stars).save(folder / "oak" / "stars.png")
+    with writing_thumbnails(folder.parent / "thumbnails.zip") as thumbnails:
+        assert module.collect(folder, FAIL, thumbnails).used_bits == [16]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

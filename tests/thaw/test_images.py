@@ -172,6 +172,7 @@ def sixteen_bits(brightest: int) -> Iterator[bytes]:
     for order in ("<u2", ">u2"):
         yield encoded(Image.fromarray(levels.astype(order)), "TIFF")
     yield encoded(Image.fromarray(levels.astype(np.int32)), "TIFF")
+    yield grey_tiff(levels, 16, is_negative=True)
 
 
 @pytest.mark.parametrize(
@@ -188,15 +189,37 @@ def test_images_of_other_depths_use_none_of_sixteen_bits():
         assert used_bits(data, decode(data)) is None
 
 
-def colour_png(levels: np.ndarray) -> bytes:
-    """Return a PNG file with 16 bits a channel, which Pillow does not write."""
+def png_of(levels: np.ndarray, bits: int, transparent: tuple[int, ...] = ()) -> bytes:
+    """Return a PNG file of grey levels or of colours with so many bits a channel, which Pillow does not write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, 2, 0, 0, 0)
-    rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], bits, 2 * (levels.ndim == 3), 0, 0, 0)
+    digits = ("".join(f"{level:0{bits}b}" for level in row.ravel()) for row in levels)
+    rows = (int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big") for row in digits)
+    more = chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)) if transparent else b""
+    data = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + data + chunk(b"IEND", b"")
+
+
+def colour_png(levels: np.ndarray) -> bytes:
+    return png_of(levels, 16)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_transparent_level_of_a_grey_png_is_that_which_its_pixels_have(bits):
+    levels = np.arange(2 ** min(bits, 4))[None]
+    for transparent in range(levels.size):
+        expected = levels[0] * 255 // (2**bits - 1)
+        expected[transparent] = 255
+        assert shown(png_of(levels, bits, (transparent,)))[0, :, 0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("colour", [(65535, 0, 256), (0, 0, 0), (1, 2, 3)])
+def test_the_transparent_colour_of_a_sixteen_bit_png_is_white(colour):
+    levels = np.array([[colour, (0x1111, 0x2222, 0x3333), (0x0102, 0x0203, 0x0304)]])
+    assert shown(png_of(levels, 16, colour)).tolist() == [[list(WHITE), [0x11, 0x22, 0x33], [1, 2, 3]]]
 
 
 def test_sixteen_bit_rgb_png_is_scaled_not_clipped():
@@ -240,6 +263,23 @@ def test_grey_with_alpha_lies_on_white(file_format):
     image = Image.merge("LA", (Image.fromarray(grey), Image.fromarray(alpha)))
     pixels = shown(encoded(image, file_format))
     np.testing.assert_allclose(pixels, on_white(np.repeat(grey[..., None], 3, axis=2), alpha), atol=1)
+
+
+def test_grey_that_is_multiplied_by_its_alpha_lies_on_white():
+    data = encoded(Image.merge("LA", (Image.new("L", (3, 2), 64), Image.new("L", (3, 2), 128))), "TIFF")
+    kind = struct.pack("<HHIH", 338, 3, 1, 2)
+    assert kind in data
+    assert shown(data.replace(kind, struct.pack("<HHIH", 338, 3, 1, 1))).ravel().tolist() == [64 + 127] * 18
+
+
+def test_a_bmp_file_whose_alpha_is_all_zeros_is_shown_in_its_colours():
+    colour = noise()
+    for alpha, expected in ((0, colour), (255, colour), (51, on_white(colour, np.full(colour.shape[:2], 51)))):
+        stored = np.dstack([colour[::-1, :, ::-1], np.full(colour.shape[:2], alpha, np.uint8)]).tobytes()
+        size = struct.pack("<IiiHHII", 108, 40, 24, 1, 32, 3, len(stored)) + bytes(16)
+        header = size + struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + bytes(52)
+        data = b"BM" + struct.pack("<IHHI", 122 + len(stored), 0, 0, 122) + header + stored
+        np.testing.assert_allclose(shown(data), expected, atol=1)
 
 
 def test_the_transparent_colour_of_an_rgb_png_is_white():
@@ -323,6 +363,43 @@ def test_no_bytes_are_refused():
 def test_what_is_no_image_is_refused_with_the_formats_that_are_read(data):
     with pytest.raises(UnreadableImageError, match="not an image in one of the formats JPEG, PNG, WEBP, BMP"):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n",
+            "Git LFS has in its place: `git lfs pull`",
+        ),
+        (b"\n<!DOCTYPE html><html>404 Not Found", "but a web page: download it once more"),
+        (b"\xef\xbb\xbf<html><body>", "but a web page"),
+        (b"\0\0\0\x18ftypheic", "but HEIC, AVIF or a video: save it as JPEG or PNG"),
+        (b"\0\0\0\x20ftypmp42", "but HEIC, AVIF or a video"),
+        (
+            encoded(Image.new("RGB", (8, 8)), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),
+            "such as 12 bits a",
+        ),
+    ],
+    ids=["pointer", "page", "page without a type", "phone", "video", "12 bits"],
+)
+def test_what_is_known_of_a_file_that_is_no_image_is_said(data, words):
+    with pytest.raises(UnreadableImageError, match=words):
+        decode(data)
+
+
+def test_a_raw_photo_is_not_taken_for_the_preview_that_it_begins_with():
+    preview, photo = Image.new("RGB", (8, 6)), Image.new("RGB", (80, 60))
+    for is_first_smaller, of_one in ((1, False), (1, True), (0, False)):
+        info = {254: is_first_smaller}
+        data = encoded(preview, "TIFF", tiffinfo=info, save_all=True, append_images=[] if of_one else [photo])
+        if is_first_smaller and not of_one:
+            with pytest.raises(UnreadableImageError, match="holds a preview first, as RAW photos do: save the photo"):
+                decode(data)
+        else:
+            assert decode(data).size == (8, 6)
+    with pytest.raises(UnreadableImageError, match="holds a preview first"):
+        decode(encoded(preview, "TIFF", tiffinfo={254: 1, 330: 8}))
 
 
 def test_an_image_in_another_format_is_refused():
@@ -493,6 +570,19 @@ def test_an_image_of_any_size_and_aspect_can_be_resized(size, file_format, orien
         expected = thin_by_pillow(decode(data), height, width, method, interpolation)
         difference = differences(pixels(data, height, width, method, interpolation), expected)
         assert difference.max() <= (0 if interpolation == "nearest" else 30 if file_format == "JPEG" else 6)
+
+
+# The first and the last column of the result are where columns of the image are, so that the resizer needs no others
+# for them: by itself it read behind its memory, which made wrong pixels or ended the process.
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("size", [(60, 50, 75, 100), (85, 46, 61, 69), (54, 24, 31, 80), (7, 1, 7, 3)], ids=str)
+def test_a_part_of_an_image_can_be_enlarged(size, interpolation):
+    across, down, width, height = size
+    image = photo(1).resize((across, down))
+    expected = by_pillow(image, height, width, "crop", interpolation)
+    assert differences(pixels(np.asarray(image), height, width, "crop", interpolation), expected).max() <= 6
+    grey = pixels(np.full((down, across), 200, np.uint8), height, width, "crop", interpolation)
+    assert (grey == 200).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "RGBA", "CMYK"])

@@ -15,6 +15,9 @@ from thaw.errors import UserError, reasons
 
 LARGEST_FILE = 2**30
 """Bytes of a file that is read whole, such as an image: what has more is refused before memory is taken for it."""
+POINTER = b"version https://git-lfs"
+"""What a file begins with that Git LFS leaves in another's place."""
+POINTED = "what Git LFS has in its place: `git lfs pull` fetches it"
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",

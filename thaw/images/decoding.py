@@ -1,7 +1,9 @@
 """Decoding images as a person sees them, and resizing them."""
 
 import io
+import math
 import warnings
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -13,10 +15,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from thaw.files.reading import POINTED, POINTER
 from thaw.threads import Budget
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-PNG, TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+JPEG, PNG, TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The bytes that files of these formats begin with."""
 Resize = Literal["pad", "stretch", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
@@ -32,6 +35,10 @@ DECODER = {
 MARGIN = 2
 """A JPEG file is decoded at a fraction of its size only where this many pixels are left for each of the result."""
 FRACTIONS = (8, 4, 2)
+NEW_SUBFILE_TYPE, SUB_IFDS, REDUCED = 254, 330, 1
+"""The TIFF tags that say what an image in the file is and where others are, and the former's bit for a smaller one."""
+SUPPORT = 2
+"""Pixels on each side of a place that a filter heeds where it enlarges."""
 FILTERS = {"bicubic": FilterType.catmull_rom, "bilinear": FilterType.bilinear}
 TURN = Image.Transpose
 UPRIGHT = {
@@ -116,8 +123,17 @@ def used_bits(source: bytes | np.ndarray, shown: Image.Image) -> int | None:
     """
     if isinstance(source, np.ndarray) or not source.startswith((PNG, *TIFF)):
         return None
-    bits = source[24] if source.startswith(PNG) else _bits_of_tiff(_open(source))
-    return 8 + int(np.max(shown.getextrema())).bit_length() if bits >= 16 else None
+    image = None if source.startswith(PNG) else _open(source)
+    if (_bits_of_tiff(image) if image else source[24]) < 16:
+        return None
+    levels = np.array(shown.getextrema())
+    return 8 + int(np.max(255 - levels if image and _is_negative(image) else levels)).bit_length()
+
+
+def has_ones_for_white(shown: Image.Image) -> bool:
+    """Say whether an RGB image has the levels 0 and 1 only, as masks and arrays of black and white do, and a 1."""
+    few = shown.resize((16, 16), Image.Resampling.NEAREST)  # which tell it of most images
+    return bool(np.max(few.getextrema()) <= 1 and np.max(shown.getextrema()) == 1)
 
 
 def pixels(
@@ -192,8 +208,6 @@ def _refusing() -> Iterator[None]:
         yield
     except (UnreadableImageError, MemoryError):
         raise
-    except UnidentifiedImageError:
-        raise UnreadableImageError(f"not an image in one of the formats {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
     except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
@@ -207,14 +221,45 @@ def _open(data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        if data.startswith(TIFF):
-            reason = "truncated, or TIFF of a kind that is not read, such as 14 bits a channel: save it with 8 or 16"
-            raise UnreadableImageError(reason) from None
-        raise
+        raise UnreadableImageError(_unidentified(data)) from None
+    if isinstance(image, TiffImageFile) and _is_preview(image):
+        raise UnreadableImageError("holds a preview first, as RAW photos do: save the photo itself as JPEG or PNG")
     require_pixels(image.height, image.width)
     if image.info.get("progressive") and data.count(b"\xff\xda") > SCANS:
         raise UnreadableImageError(f"more than {SCANS} scans, which would take too long to decode")
+    if image.format == "PNG" and "transparency" in image.info and image.mode in ("L", "RGB"):
+        image.info["transparency"] = _in_8_bits(image.info["transparency"], bits=data[24])
     return image
+
+
+def _is_preview(image: TiffImageFile) -> bool:
+    """Say whether the first picture of a file is a smaller one of another that it has."""
+    is_smaller = image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & REDUCED
+    return bool(is_smaller) and (SUB_IFDS in image.tag_v2 or image.n_frames > 1)
+
+
+def _unidentified(data: bytes) -> str:
+    """Return why bytes that Pillow does not know are no image that is read, and what to do where that can be told."""
+    if data.startswith(TIFF):
+        return "truncated, or TIFF of a kind that is not read, such as 14 bits a channel: save it with 8 or 16"
+    if data.startswith(JPEG):
+        return "truncated, or JPEG of a kind that is not read, such as 12 bits a channel: save it with 8"
+    reason = f"not an image in one of the formats {', '.join(FORMATS)}"
+    if data.startswith(POINTER):
+        return f"{reason}, but {POINTED}"
+    if data[:64].removeprefix(BOM_UTF8).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return f"{reason}, but a web page: download it once more"
+    if data[4:8] == b"ftyp":
+        return f"{reason}, but HEIC, AVIF or a video: save it as JPEG or PNG"
+    return reason
+
+
+def _in_8_bits(transparent: int | tuple[int, ...], bits: int) -> int | tuple[int, ...]:
+    """Return the level or the colour that a PNG file has for transparent as its pixels are decoded."""
+    levels = [
+        level % 2**bits * 255 // (2**bits - 1) if bits < 8 else level >> bits - 8 for level in np.ravel(transparent)
+    ]
+    return tuple(map(int, levels)) if isinstance(transparent, tuple) else int(levels[0])
 
 
 @_refusing()
@@ -241,6 +286,8 @@ def _load(image: Image.Image) -> Image.Image:
         turn = UPRIGHT.get(_orientation(image))
     if image.mode.startswith("I;16") or image.mode == "I":
         image = _to_8_bits(image)
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        image = image.convert("RGB")  # what writes no alpha leaves zeros: viewers show colours then
     # Pillow's exif_transpose would also write EXIF anew, and fail where an entry of no interest is damaged.
     return _to_rgb(image if turn is None else image.transpose(turn))
 
@@ -249,15 +296,19 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     """Return an image of whole numbers as one of 256 grey levels, what is transparent being white."""
     values = np.asarray(image)
     bits = 12 if _bits_of_tiff(image) == 12 else 16
-    is_negative = isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
     if values.min() < 0 or values.max() > 65535:
         raise UnreadableImageError("its grey levels do not fit in 16 bits")
     levels = (values >> (bits - 8)).astype(np.uint8)
-    if is_negative:
+    if _is_negative(image):
         np.subtract(255, levels, out=levels)
     if "transparency" in image.info:
         levels[values == image.info["transparency"]] = 255
     return Image.fromarray(levels)
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Say whether a TIFF file has 0 for white."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
 
 
 def _bits_of_tiff(image: Image.Image) -> int:
@@ -280,7 +331,8 @@ def _on_white(image: Image.Image) -> Image.Image:
     shown = Image.new("RGB", image.size)
     height = max(1, STRIP // image.width)
     for top in range(0, image.height, height):
-        layer = image.crop((0, top, image.width, min(top + height, image.height))).convert("RGBA")
+        layer = image.crop((0, top, image.width, min(top + height, image.height)))
+        layer = (layer.convert("LA") if layer.mode == "La" else layer).convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         shown.paste(Image.alpha_composite(white, layer).convert("RGB"), (0, top))
     return shown
@@ -311,6 +363,24 @@ def _convolve(image: Image.Image, box: Box, size: tuple[int, int], interpolation
     if interpolation == "nearest":
         return image.resize(size, Image.Resampling.NEAREST, box)
     # Pillow's own filters, in vector instructions: four to ten times as fast.
+    left, top, right, bottom = box
+    if right - left < min(size[0], image.width) and _is_at_a_pixel(left, right, size[0]):
+        # The resizer would keep no more columns than the outermost ones need, but those between need more, so it would
+        # read behind its memory. It filters the columns in a call of its own, therefore.
+        first = max(0, math.floor(left) - SUPPORT)
+        image = image.crop((first, 0, min(math.ceil(right) + SUPPORT, image.width), image.height))
+        image = _filtered(image, (0, top, image.width, bottom), (image.width, size[1]), interpolation)
+        left, top, right, bottom = left - first, 0, right - first, size[1]
+    return _filtered(image, (left, top, right, bottom), size, interpolation)
+
+
+def _is_at_a_pixel(left: float, right: float, width: int) -> bool:
+    """Say whether the first or the last pixel of a row is exactly where one of the image is, which alone it needs."""
+    inset = ((right - left) / width - 1) / 2
+    return any(abs(place - round(place)) < 1e-6 for place in (left + inset, right - inset))
+
+
+def _filtered(image: Image.Image, box: Box, size: tuple[int, int], interpolation: Interpolation) -> Image.Image:
     left, top, right, bottom = box
     resized = Image.new("RGB", size)
     crop_box = CropBox(left, top, min(right, image.width) - left, min(bottom, image.height) - top)

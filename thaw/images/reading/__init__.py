@@ -12,7 +12,7 @@ import numpy as np
 
 from thaw.errors import UserError
 from thaw.files.finding import files_at, files_below, is_ignored, refuse
-from thaw.files.reading import read_bytes, require_regular
+from thaw.files.reading import POINTED, POINTER, read_bytes, require_regular
 from thaw.images.decoding import UnreadableImageError, require_pixels
 from thaw.images.reading.archives import WHOLLY_COMPRESSED, Member, is_archive, is_hidden, members, refuse_archive
 from thaw.progress import progress
@@ -180,9 +180,14 @@ def _row(values: np.ndarray) -> tuple[str, np.ndarray]:
     if values.ndim < 2 or values.shape[2:] not in ((), (1,), (3,)):
         raise UnreadableImageError(f"an image has the shape (height, width) or (height, width, 3), not {values.shape}")
     require_pixels(*values.shape[:2])
-    pixels = values.astype(np.uint8)
-    if values.dtype != np.uint8 and not np.array_equal(pixels, values):
-        raise UnreadableImageError("its values are not whole numbers from 0 to 255")
+    if values.dtype.kind not in "buif":
+        raise UnreadableImageError(f"its values are no numbers, but {values.dtype}")
+    with np.errstate(invalid="ignore"):  # of no number
+        pixels = values.astype(np.uint8)
+    if values.dtype != np.uint8 and not (np.array_equal(pixels, values) and pixels.max() != 1):
+        least, most = values.min(), values.max()
+        mended = "; save them multiplied by 255, as uint8" if least >= 0 and most <= 1 else ""
+        raise UnreadableImageError(f"its values are not whole numbers from 0 to 255, but {least:g} to {most:g}{mended}")
     if pixels.shape[-1] == 1 and pixels.ndim == 3:
         pixels = pixels[..., 0]
     return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest(), pixels
@@ -208,8 +213,10 @@ def open_array(folder: Path, name: str) -> np.ndarray:
         with file.open("rb") as opened:
             offset = member.data_offset(opened) if member else 0
             opened.seek(offset)
-            is_archive_of_arrays = opened.read(2) == b"PK"
-        if is_archive_of_arrays:
+            head = opened.read(len(POINTER))
+        if head == POINTER:
+            raise UserError(f"{found_at(folder, name)}: no array, but {POINTED}")
+        if head.startswith(b"PK"):
             raise UserError(
                 f"{path}: an archive of arrays (.npz); save each of them in a file of its own by numpy.save"
             )

@@ -15,7 +15,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from thaw.errors import UserError
 from thaw.files.finding import is_ignored, refuse
-from thaw.files.reading import LARGEST_FILE, require_regular
+from thaw.files.reading import LARGEST_FILE, POINTED, POINTER, require_regular
 from thaw.images.decoding import UnreadableImageError
 
 SUFFIXES = (".zip", ".tar")
@@ -134,8 +134,8 @@ def members(archive: Path) -> dict[str, Member | None]:
         refuse(error)
     except (BadZipFile, tarfile.TarError, NotImplementedError, ValueError, OverflowError, MemoryError, struct.error):
         with archive.open("rb") as file:
-            is_compressed = file.read(6).startswith(MAGIC)
-        refuse_archive(archive, is_compressed)
+            head = file.read(len(POINTER))
+        refuse_archive(archive, head.startswith(MAGIC), head == POINTER)
     return found
 
 
@@ -148,8 +148,10 @@ def is_hidden(path: str) -> bool:
 _is_hidden = cache(is_hidden)  # of folders, which are few
 
 
-def refuse_archive(archive: Path, is_compressed: bool) -> NoReturn:
+def refuse_archive(archive: Path, is_compressed: bool, is_pointer: bool = False) -> NoReturn:
     """Raise a `UserError` about an archive that cannot be read."""
+    if is_pointer:
+        raise UserError(f"{archive}: no archive, but {POINTED}")
     if is_compressed:
         raise UserError(f"{archive}: compressed as a whole: unpack it, and pack its folder by `thaw pack`")
     raise UserError(f"{archive}: truncated, damaged or no archive: get it once more, or remove it")
