@@ -34,9 +34,13 @@ class _WithoutBridges:
 
 sys.meta_path.insert(0, _WithoutBridges)
 
-# What is set on a machine for Keras, TensorFlow, JAX, XLA, oneDNN and OpenVINO is no input of a stage: it is forgotten
-# before one of them is loaded, but for where they compute, what they print, and where they keep what they fetch.
-_MACHINES = ("DNNL_", "JAX_", "KERAS_", "NVIDIA_TF32_OVERRIDE", "ONEDNN_", "OPENVINO_", "OV_", "TF_", "XLA_")
+# What is set on a machine for NumPy's libraries, Keras, TensorFlow, JAX, XLA, oneDNN and OpenVINO is no input of a
+# stage: it is forgotten before one of them is loaded, but for where they compute, what they print, and where they keep
+# what they fetch.
+_MACHINES = (
+    *("DNNL_", "JAX_", "KERAS_", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_", "NVIDIA_TF32_OVERRIDE", "ONEDNN_"),
+    *("OPENBLAS_CORETYPE", "OPENVINO_", "OV_", "TF_", "XLA_"),
+)
 _KEPT = (
     *("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"),
     *("JAX_PLATFORM", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "XLA_PYTHON_CLIENT_"),
