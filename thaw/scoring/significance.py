@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binomtest, t
 
-from thaw.scoring.bootstrap import RESAMPLES, resampled_macro_f1, resampled_t
+from thaw.scoring.bootstrap import RESAMPLES, resampled_macro_f1, resampled_t, standard_error
 from thaw.scoring.scoring import CONFIDENCE, losses, macro_f1
 from thaw.threads import on_all_cores
 
@@ -126,7 +126,7 @@ def _p_of_score(change: float, resampled: np.ndarray, images: int) -> float:
 
 
 def _p_of_mean(changes: np.ndarray) -> float:
-    error = changes.std() / np.sqrt(len(changes))
+    error = standard_error(changes)
     if error == 0:
         return _p_without_spread(float(changes.mean()), len(changes))
     as_great = np.abs(resampled_t(changes)) >= abs(changes.mean()) / error
