@@ -22,6 +22,15 @@ class Difference:
     def is_noise(self) -> bool:
         return self.p > 1 - CONFIDENCE
 
+    @property
+    def shown_p(self) -> str:
+        """How `p` relates to a number with three decimal places: it is never 0.
+
+        >>> Difference(0.1, 0.0412).shown_p, Difference(0.1, 0.0001).shown_p
+        ('= 0.041', '< 0.001')
+        """
+        return "< 0.001" if self.p < 0.0005 else f"= {self.p:.3f}"
+
 
 @dataclass(frozen=True)
 class PairedTest:
