@@ -300,6 +300,17 @@ def _together(place: str, name: str, arguments: dict[str, Any]) -> Iterator[tupl
         yield place, "without warmup_target, Keras does not heed warmup_steps: name it, or leave warmup_steps out"
     elif arguments.get("initial_learning_rate") == 0 and not has_target:
         yield place, "the learning rate is 0 in each step: name an initial_learning_rate above 0, or a warm-up"
+    if name == "PolynomialDecay":
+        first, last = (
+            arguments.get(one, default) for one, default in (("initial_learning_rate", 0), ("end_learning_rate", 1e-4))
+        )
+        if is_number(first) and is_number(last) and 0 < first < last:
+            default = "" if "end_learning_rate" in arguments else ", which Keras takes where none is named"
+            yield (
+                place,
+                f"the learning rate would rise to the end_learning_rate {last:g}{default}: name one that is not above "
+                f"the initial_learning_rate {first:g}",
+            )
     if name == "PiecewiseConstantDecay":
         yield from _pieces(place, arguments["boundaries"], arguments["values"])
 

@@ -499,6 +499,16 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".PolynomialDecay.end_learning_rate: expected a number not below 0, got -1.0",
         ),
         (
+            {"PolynomialDecay": {"initial_learning_rate": 1e-5}},
+            ".PolynomialDecay: the learning rate would rise to the end_learning_rate 0.0001, which Keras takes where "
+            "none is named: name one that is not above the initial_learning_rate 1e-05",
+        ),
+        (
+            {"PolynomialDecay": {"initial_learning_rate": 1e-3, "end_learning_rate": 0.1}},
+            ".PolynomialDecay: the learning rate would rise to the end_learning_rate 0.1: name one that is not above "
+            "the initial_learning_rate 0.001",
+        ),
+        (
             {"CosineDecayRestarts": {"initial_learning_rate": 1e-3, "first_decay_steps": 9, "t_mul": 0.5}},
             ".CosineDecayRestarts.t_mul: expected a number not below 1, got 0.5",
         ),
@@ -1132,6 +1142,23 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
         [
             f"{FIT}.callbacks.0: EarlyStopping would restore the best epoch's weights without their averages, by which "
             "it is the best: write {SwapEMAWeights: {swap_on_epoch: true}} before it"
+        ],
+    ),
+    "averages that are lost where the best epoch is restored": (
+        {
+            f"{FIT}.optimizer": {"SGD": {"use_ema": True}},
+            f"{FIT}.callbacks": [{"EarlyStopping": {"restore_best_weights": True}}],
+        },
+        [
+            f"{FIT}.callbacks.0: EarlyStopping would restore the best epoch's weights, and the averages of use_ema "
+            "would be lost: write {SwapEMAWeights: {swap_on_epoch: true}} before it, or leave use_ema out"
+        ],
+    ),
+    "no epoch that is looked at": (
+        {f"{FIT}.callbacks": ["TerminateOnNaN", {"EarlyStopping": {"start_from_epoch": 5}}], f"{FIT}.epochs": 5},
+        [
+            f"{FIT}.callbacks.1: start_from_epoch: 5, counted from 0, is after the last of 5 epochs, so that no epoch "
+            "is looked at, and none restored: make it smaller, or add epochs"
         ],
     ),
     "averages that are swapped twice": (
