@@ -73,7 +73,7 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
     if rows:
         yield from [*table_lines(["file", "score", base, "here", "change", "p"], rows, markdown), ""]
     yield from seeds(found)
-    yield from predictions(found, base)
+    yield from predictions(found, base, markdown)
     yield from suspected_labels(found, base, markdown)
     if sheet:
         yield f"![Images that flipped]({sheet.as_posix()})" if markdown else f"Images that flipped: {sheet}"
@@ -128,10 +128,11 @@ def seeds(found: Review) -> Iterator[str]:
         yield ""
 
 
-def predictions(found: Review, base: str) -> Iterator[str]:
+def predictions(found: Review, base: str, markdown: bool) -> Iterator[str]:
     """Yield, for each variant whose predictions changed, what of it is noise, and which images flipped."""
     if found.not_compared:
-        yield f"The predictions were not compared: {found.not_compared}."
+        reason = escaped(found.not_compared) if markdown else found.not_compared
+        yield f"The predictions were not compared: {reason}."
         yield ""
     for one in found.compared:
         yield f"- {one.variant}: {verdict(one.pair)}. {_flipped(one, base)}"

@@ -324,7 +324,7 @@ def test_test_images_of_groups_are_told_beside_p_values(groups: int | None, warn
     (pair,) = paired_tests(labels, {"a": np.eye(2)[labels], "b": np.full((20, 2), 0.5)}, [("a", "b")])
     changes = [("metrics/half.json", "test.accuracy", 1.0, 0.5, -0.5), *metrics]
     found = compared.Review([], [], [], changes, 20, [compared.Compared("half", pair, [])], None, [])
-    text = "\n".join(review.predictions(found, "main"))
+    text = "\n".join(review.predictions(found, "main", markdown=True))
     assert ("too narrow and too small" in text) == bool(warning)
     assert warning in text
 
