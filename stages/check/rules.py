@@ -301,6 +301,13 @@ def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> I
                 f"{where}.{index}",
                 "ReduceLROnPlateau cannot change a learning rate that follows a schedule: leave one of them out",
             )
+        rate, least = optimizer.get("learning_rate"), _arguments(callback).get("min_lr")
+        if is_number(rate) and is_number(least) and least >= rate:
+            yield (
+                f"{where}.{index}",
+                f"min_lr: {least} is not below the learning_rate {rate}, so that nothing would ever be reduced: make "
+                "it smaller, or leave it out",
+            )
 
 
 def _never_looking(where: str, callbacks: list[Any], epochs: Any) -> Iterator[Problem]:

@@ -465,7 +465,8 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ("beta_2", "0.9", "a number from 0 to below 1"),
             ("clipnorm", "1", "a number above 0"),
             ("clipvalue", -1.0, "a number above 0"),
-            ("ema_momentum", 1.5, "a number from 0 to 1"),
+            ("ema_momentum", 1.5, "a number from 0 to below 1"),
+            ("ema_momentum", 1.0, "a number from 0 to below 1"),
             ("ema_overwrite_frequency", 0, "a whole number not below 1"),
             ("epsilon", 0, "a number above 0"),
             ("epsilon", math.inf, "a finite number of 64 bits"),
@@ -1152,6 +1153,20 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
         [
             f"{FIT}.callbacks.0: EarlyStopping would restore the best epoch's weights, and the averages of use_ema "
             "would be lost: write {SwapEMAWeights: {swap_on_epoch: true}} before it, or leave use_ema out"
+        ],
+    ),
+    "a momentum at which statistics stay what they begin with": (
+        {**WITH_FRESH, HEAD: [{"BatchNormalization": {"momentum": 1.0}}, FINAL]},
+        [f"{HEAD}.0.BatchNormalization.momentum: expected a number from 0 to below 1, got 1.0"],
+    ),
+    "a learning rate that is the least already": (
+        {
+            f"{FIT}.optimizer": {"SGD": {"learning_rate": 1e-4}},
+            f"{FIT}.callbacks": [{"ReduceLROnPlateau": {"min_lr": 1e-4}}],
+        },
+        [
+            f"{FIT}.callbacks.0: min_lr: 0.0001 is not below the learning_rate 0.0001, so that nothing would ever be "
+            "reduced: make it smaller, or leave it out"
         ],
     ),
     "no epoch that is looked at": (
