@@ -4,6 +4,7 @@ An entry may have other errors: what can be judged without what is wrong, is.
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -301,7 +302,7 @@ def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> I
                 f"{where}.{index}",
                 "ReduceLROnPlateau cannot change a learning rate that follows a schedule: leave one of them out",
             )
-        rate, least = optimizer.get("learning_rate"), _arguments(callback).get("min_lr")
+        rate, least = optimizer.get("learning_rate", math.inf), _arguments(callback).get("min_lr", 0)
         if is_number(rate) and is_number(least) and least >= rate:
             yield (
                 f"{where}.{index}",
