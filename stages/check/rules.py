@@ -303,7 +303,7 @@ def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> I
                 "ReduceLROnPlateau cannot change a learning rate that follows a schedule: leave one of them out",
             )
         rate, least = optimizer.get("learning_rate", math.inf), _arguments(callback).get("min_lr", 0)
-        if is_number(rate) and is_number(least) and least >= rate:
+        if is_number(rate) and is_number(least) and 0 < rate <= least:
             yield (
                 f"{where}.{index}",
                 f"min_lr: {least} is not below the learning_rate {rate}, so that nothing would ever be reduced: make "
