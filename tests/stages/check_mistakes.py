@@ -452,6 +452,17 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ": expected Name or {Name: {argument: value}} (an argument's line is indented deeper than the name)",
         ),
         ({"Adam": [1]}, ": expected Name or {Name: {argument: value}}"),
+        *(
+            (
+                {"SGD": {given: value}},
+                f".SGD: without {needed}, Keras does not heed {given}: name it, or leave {given} out",
+            )
+            for given, value, needed in (
+                ("nesterov", True, "momentum"),
+                ("ema_momentum", 0.9, "use_ema"),
+                ("ema_overwrite_frequency", 9, "use_ema"),
+            )
+        ),
         (
             {"Adam": {"learning_rate": {"CosineDecay": {"initial_learning_rate": -1}}}},
             ".Adam.learning_rate.CosineDecay.initial_learning_rate: expected a number not below 0, got -1",
@@ -459,7 +470,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     # Values that Keras takes, or refuses only when the training begins
     f"{FIT}.optimizer.Adam": [
-        ({name: value}, f".{name}: expected {said}, got {shown(value)}")
+        ({"use_ema": False, name: value}, f".{name}: expected {said}, got {shown(value)}")
         for name, value, said in (
             ("beta_1", 2.0, "a number from 0 to below 1"),
             ("beta_2", "0.9", "a number from 0 to below 1"),
@@ -483,6 +494,11 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         )
     ],
     f"{FIT}.optimizer.Adam.learning_rate": [
+        (
+            {"CosineDecay": {"initial_learning_rate": 1e-3, "warmup_target": 0.1}},
+            ".CosineDecay: without warmup_steps, Keras begins at warmup_target, and does not heed "
+            "initial_learning_rate: name them, or leave warmup_target out",
+        ),
         (
             {"CosineDecay": {"initial_learning_rate": 1e-3, "warmup_steps": 9}},
             ".CosineDecay: without warmup_target, Keras does not heed warmup_steps: name it, or leave warmup_steps out",
@@ -670,10 +686,18 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             )
             for value, said in ((1.0, "1.0"), (-0.1, "-0.1"), (True, "true"))
         ),
+        (
+            {"BinaryFocalCrossentropy": {"alpha": 5, "apply_class_balancing": True}},
+            ".BinaryFocalCrossentropy.alpha: expected a number from 0 to 1, got 5",
+        ),
+        (
+            {"BinaryFocalCrossentropy": {"alpha": 0.5}},
+            ".BinaryFocalCrossentropy: without apply_class_balancing, Keras does not heed alpha: name it, or leave "
+            "alpha out",
+        ),
         *(
             ({name: {argument: value}}, f".{name}.{argument}: expected {said}, got {shown(value)}")
             for name, argument, value, said in (
-                ("BinaryFocalCrossentropy", "alpha", 5, "a number from 0 to 1"),
                 ("CategoricalCrossentropy", "axis", 0, "-1, the axis of the classes"),
                 ("SparseCategoricalCrossentropy", "axis", 1, "-1, the axis of the classes"),
                 ("CategoricalFocalCrossentropy", "alpha", 0, "a number above 0"),
