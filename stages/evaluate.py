@@ -135,7 +135,8 @@ def draw_mistakes(mistakes: Path, predicted: Predictions, keys: np.ndarray, thum
     wrong = np.flatnonzero(predicted.probabilities.argmax(axis=1) != predicted.labels)
     of_own_class = predicted.probabilities[wrong, predicted.labels[wrong]]
     worst = wrong[np.argsort(of_own_class, kind="stable")][: PICTURES * 3]
-    title = f"{len(wrong)} of {len(keys)} test images are taken for another class; the worst first"
+    are = "is" if len(wrong) == 1 else "are"
+    title = f"{len(wrong)} of {len(keys)} test images {are} taken for another class; the worst first"
     names = drawable(predicted.classes)
     with reading_thumbnails(thumbnails) as pictures:
         drawn = []

@@ -73,7 +73,7 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
     if rows:
         yield from [*table_lines(["file", "score", base, "here", "change", "p"], rows, markdown), ""]
     yield from seeds(found)
-    yield from predictions(found, base)
+    yield from predictions(found, base, markdown)
     yield from suspected_labels(found, base, markdown)
     if sheet:
         yield f"![Images that flipped]({sheet.as_posix()})" if markdown else f"Images that flipped: {sheet}"
@@ -99,7 +99,13 @@ def scores(found: Review) -> Iterator[list[str]]:
         section, _, name = score.rpartition(".")
         test = getattr(tests.get(Path(file).stem), name, None) if section == "test" else None
         sides = [_with_interval(value, *(bound[side] for bound in bounds)) for side, value in enumerate((old, new))]
-        yield [file, score, *sides, _in_cell(change), f"{test.p:.3f}" if isinstance(test, Difference) else ""]
+        yield [
+            file,
+            score,
+            *sides,
+            _in_cell(change),
+            test.shown_p.removeprefix("= ") if isinstance(test, Difference) else "",
+        ]
 
 
 def seeds(found: Review) -> Iterator[str]:
@@ -122,10 +128,11 @@ def seeds(found: Review) -> Iterator[str]:
         yield ""
 
 
-def predictions(found: Review, base: str) -> Iterator[str]:
+def predictions(found: Review, base: str, markdown: bool) -> Iterator[str]:
     """Yield, for each variant whose predictions changed, what of it is noise, and which images flipped."""
     if found.not_compared:
-        yield f"The predictions were not compared: {found.not_compared}."
+        reason = escaped(found.not_compared) if markdown else found.not_compared
+        yield f"The predictions were not compared: {reason}."
         yield ""
     for one in found.compared:
         yield f"- {one.variant}: {verdict(one.pair)}. {_flipped(one, base)}"
@@ -136,7 +143,18 @@ def predictions(found: Review, base: str) -> Iterator[str]:
             f"for macro-F1 and log loss; p corrected for the number of variants, {len(found.compared)} (Holm). "
             "A difference with p > 0.05 is within the noise."
         )
+        yield from _of_groups(found)
         yield ""
+
+
+def _of_groups(found: Review) -> Iterator[str]:
+    """Yield what the p-values are worth where test images belong together."""
+    groups = {new for _, score, _, new, _ in found.metrics if score == "test.groups" and new is not None}
+    if groups:
+        yield (
+            f"Warning: the test images are of {min(groups)} group{'s' * (groups != {1})}: intervals and p-values, "
+            "which take images for independent, are too narrow and too small; cross_validation heeds groups."
+        )
 
 
 def suspected_labels(found: Review, base: str, markdown: bool) -> Iterator[str]:
@@ -146,8 +164,9 @@ def suspected_labels(found: Review, base: str, markdown: bool) -> Iterator[str]:
         named = escaped(named) if markdown else named
         more = f" and {len(one.new) - SUSPECTED} more" if len(one.new) > SUSPECTED else ""
         which = f": {named}{more}" if named else ""
-        gone = f"{one.no_more} of then are no more suspected; " if one.no_more else ""
-        told = f"{len(one.now)} labels are suspected, {len(one.new)} of them new since {base}{which}."
+        gone = f"{one.no_more} of then {'is' if one.no_more == 1 else 'are'} no more suspected; " if one.no_more else ""
+        are = "label is" if len(one.now) == 1 else "labels are"
+        told = f"{len(one.now)} {are} suspected, {len(one.new)} of them new since {base}{which}."
         yield f"- label_issues.{one.features}: {gone}{told}"
     if found.suspected:
         yield ""
@@ -188,7 +207,8 @@ def _rows(one: Compared) -> Iterator[tuple[str, list[Flip]]]:
         by_kind["wrong now" if flip.old == flip.label else "right now"].append(flip)
     for kind, flips in sorted(by_kind.items(), reverse=True):
         for start in range(0, min(len(flips), MOST_ROWS * FLIPS_IN_A_ROW), FLIPS_IN_A_ROW):
-            title = f"{one.variant}: {len(flips)} test images are {kind}" if start == 0 else ""
+            are = "image is" if len(flips) == 1 else "images are"
+            title = f"{one.variant}: {len(flips)} test {are} {kind}" if start == 0 else ""
             yield title, flips[start : start + FLIPS_IN_A_ROW]
 
 

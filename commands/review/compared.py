@@ -22,6 +22,8 @@ from thaw.scoring.significance import PairedTest, paired_tests
 MANIFEST = "data/manifest.csv"
 THUMBNAILS = "data/thumbnails.zip"
 LABEL_ISSUES = "data/label_issues/"
+NAMED = 5
+"""Classes that are others, of each kind, that are named."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,11 @@ class _Results:
 
 
 def _compare(old: _Results, new: _Results) -> tuple[int, list[Compared]]:
-    """Compare the predictions of the variants whose predictions changed, on the images that both then and now test."""
+    """Compare the predictions of the variants whose predictions changed, on the images that both then and now test.
+
+    Raises:
+        UserError: there are no such images, the classes are others, or the predictions cannot be had.
+    """
     changed = [path for path, md5 in new.hashes.items() if old.hashes.get(path, md5) != md5 and _is_prediction(path)]
     if not changed:
         return 0, []
@@ -190,11 +196,12 @@ def _compare(old: _Results, new: _Results) -> tuple[int, list[Compared]]:
     for results in (old, new):
         results.fetch([*changed, *([] if same_images else [MANIFEST])])
     then, now = ({path: results.predictions(path) for path in changed} for results in (old, new))
-    shared = _shared_images([*then.values(), *now.values()])
+    _require_same_classes(next(iter(then.values())).classes, next(iter(now.values())).classes)
+    shared = set.intersection(*(set(one.paths) for one in (*then.values(), *now.values())))
     if not same_images:
         shared &= {path for path, _ in old.digests().items() & new.digests().items()}
     if not shared:
-        return 0, []
+        raise UserError("no test image is the same as then")
     then, now = ({path: _only(one, shared) for path, one in of.items()} for of in (then, now))
     labels = now[changed[0]].labels
     probabilities = {f"old {path}": one.probabilities for path, one in then.items()}
@@ -206,11 +213,14 @@ def _compare(old: _Results, new: _Results) -> tuple[int, list[Compared]]:
     ]
 
 
-def _shared_images(predictions: list[Predictions]) -> set[str]:
-    """Return the paths that are in all of the predictions; none if these are not of the same classes."""
-    if len({tuple(one.classes) for one in predictions}) > 1:
-        return set()
-    return set.intersection(*(set(one.paths) for one in predictions))
+def _require_same_classes(then: list[str], now: list[str]) -> None:
+    """Raise a `UserError` if classes are others, or are in another order, and so are the predicted probabilities."""
+    changed = {"new": [one for one in now if one not in then], "no more": [one for one in then if one not in now]}
+    told = [
+        f"{what}: {', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)}" for what, names in changed.items() if names
+    ]
+    if then != now:
+        raise UserError(f"the classes are others than then ({'; '.join(told) or 'in another order'})")
 
 
 def _is_prediction(path: str) -> bool:

@@ -45,6 +45,13 @@ IDLE = {
     "RandomColorJitter": ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor"),
     "RandomShear": ("x_factor", "y_factor"),
 }
+# Arguments that do nothing without another one.
+UNHEEDED = {
+    "BinaryFocalCrossentropy.alpha": "apply_class_balancing",
+    "SGD.nesterov": "momentum",
+    "ema_momentum": "use_ema",
+    "ema_overwrite_frequency": "use_ema",
+}
 # Arguments that can be given by a name alone, by the ends of theirs.
 NAMED = {
     "activation": "activations",
@@ -295,11 +302,32 @@ def _together(place: str, name: str, arguments: dict[str, Any]) -> Iterator[tupl
         right, better = ("max", "greater") if str(watched).endswith("accuracy") else ("min", "less")
         if arguments.get("mode") in ("min", "max") and arguments["mode"] != right:
             yield place, f"mode: {arguments['mode']}, but {watched} is better the {better} it is: leave mode out"
+    for argument, value in arguments.items():
+        needed = UNHEEDED.get(argument) or UNHEEDED.get(f"{name}.{argument}")
+        if needed and needed not in arguments and value not in (None, False):
+            yield place, f"without {needed}, Keras does not heed {argument}: name it, or leave {argument} out"
     has_target = arguments.get("warmup_target") is not None
     if name == "CosineDecay" and arguments.get("warmup_steps") and not has_target:
         yield place, "without warmup_target, Keras does not heed warmup_steps: name it, or leave warmup_steps out"
+    elif name == "CosineDecay" and has_target and "warmup_steps" not in arguments:
+        yield (
+            place,
+            "without warmup_steps, Keras begins at warmup_target, and does not heed initial_learning_rate: name them, "
+            "or leave warmup_target out",
+        )
     elif arguments.get("initial_learning_rate") == 0 and not has_target:
         yield place, "the learning rate is 0 in each step: name an initial_learning_rate above 0, or a warm-up"
+    if name == "PolynomialDecay":
+        first, last = (
+            arguments.get(one, default) for one, default in (("initial_learning_rate", 0), ("end_learning_rate", 1e-4))
+        )
+        if is_number(first) and is_number(last) and 0 < first < last:
+            default = "" if "end_learning_rate" in arguments else ", which Keras takes where none is named"
+            yield (
+                place,
+                f"the learning rate would rise to the end_learning_rate {last:g}{default}: name one that is not above "
+                f"the initial_learning_rate {first:g}",
+            )
     if name == "PiecewiseConstantDecay":
         yield from _pieces(place, arguments["boundaries"], arguments["values"])
 

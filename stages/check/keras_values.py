@@ -50,14 +50,14 @@ RULES: dict[str, Rule] = {
     "beta_2": _SHARE,
     "clipnorm": _POSITIVE,
     "clipvalue": _POSITIVE,
-    "ema_momentum": _UP_TO_1,
+    "ema_momentum": _SHARE,  # at 1, averages stay the first weights
     "ema_overwrite_frequency": _number(whole=True, minimum=1),
     "global_clipnorm": _POSITIVE,
     "gradient_accumulation_steps": _number(whole=True, minimum=2),
     "clip_threshold": _POSITIVE,
     "Lion.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
     "loss_scale_factor": _POSITIVE,
-    "momentum": _UP_TO_1,
+    "momentum": _SHARE,  # at 1, a batch normalization keeps the statistics that it begins with
     "rho": _SHARE,
     "ScheduleFreeAdamW.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
     "weight_decay": _NOT_NEGATIVE,

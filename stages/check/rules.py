@@ -4,6 +4,7 @@ An entry may have other errors: what can be judged without what is wrong, is.
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from stages.check.architectures import (
 )
 from stages.check.hub import hub_family, hub_pixels, hub_problems
 from stages.check.keras_names import keras_problems
+from stages.check.keras_values import is_number
 from thaw.machine import backend
 from thaw.params.backbones import Backbone
 from thaw.params.cross_validation import CrossValidation
@@ -209,6 +211,7 @@ def _variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem
         yield from _keras(f"{here}.fit.{key}", fit.get(key), namespace)
     if isinstance(fit.get("callbacks"), list):
         yield from _callbacks(f"{here}.fit.callbacks", fit["callbacks"], _arguments(fit.get("optimizer")))
+        yield from _never_looking(f"{here}.fit.callbacks", fit["callbacks"], fit.get("epochs"))
     layers = [*_listed(entry.get("head")), *_listed(entry.get("augmentation"))]
     for layer in (
         [name for name in map(_name, layers) if name in UNCOMPILED][:1] if fit.get("jit_compile") is True else ()
@@ -273,7 +276,7 @@ def _parent_of_variant(where: str, reference: str, sections: tuple[str, ...], ra
 
 def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> Iterator[Problem]:
     """Yield a problem for each callback that does not go with the optimizer's arguments, or with those before it."""
-    swapped = False
+    swapped, overwritten = False, optimizer.get("ema_overwrite_frequency") is not None
     for index, callback in enumerate(callbacks):
         if _name(callback) == "SwapEMAWeights" and optimizer.get("use_ema") is not True:
             yield f"{where}.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
@@ -288,10 +291,35 @@ def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> I
                 "EarlyStopping would restore the best epoch's weights without their averages, by which it is the best: "
                 "write {SwapEMAWeights: {swap_on_epoch: true}} before it",
             )
+        elif restores and not swapped and optimizer.get("use_ema") is True and not overwritten:
+            yield (
+                f"{where}.{index}",
+                "EarlyStopping would restore the best epoch's weights, and the averages of use_ema would be lost: "
+                "write {SwapEMAWeights: {swap_on_epoch: true}} before it, or leave use_ema out",
+            )
         if _name(callback) == "ReduceLROnPlateau" and isinstance(optimizer.get("learning_rate"), dict):
             yield (
                 f"{where}.{index}",
                 "ReduceLROnPlateau cannot change a learning rate that follows a schedule: leave one of them out",
+            )
+        rate, least = optimizer.get("learning_rate", math.inf), _arguments(callback).get("min_lr", 0)
+        if is_number(rate) and is_number(least) and 0 < rate <= least:
+            yield (
+                f"{where}.{index}",
+                f"min_lr: {least} is not below the learning_rate {rate}, so that nothing would ever be reduced: make "
+                "it smaller, or leave it out",
+            )
+
+
+def _never_looking(where: str, callbacks: list[Any], epochs: Any) -> Iterator[Problem]:
+    """Yield a problem for each callback that begins to look at the scores once the training has ended."""
+    for index, callback in enumerate(callbacks):
+        first = _arguments(callback).get("start_from_epoch")
+        if is_number(first) and is_number(epochs) and first >= epochs:
+            yield (
+                f"{where}.{index}",
+                f"start_from_epoch: {first}, counted from 0, is after the last of {epochs} epochs, so that no epoch is "
+                "looked at, and none restored: make it smaller, or add epochs",
             )
 
 

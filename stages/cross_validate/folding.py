@@ -48,7 +48,8 @@ def cross_validate(
     Returns:
         The mean accuracy; its bounds are a 95 % interval from the corrected resampled t-test (Nadeau and Bengio
         2003), since the training parts overlap. Where there are groups, it is at least Wilson's for the number of
-        images that tell as much as the groups do, if those of a group tell the same (Kish 1965, Survey Sampling).
+        images that tell as much as the groups do, if those of a group tell the same (Kish 1965, Survey Sampling); where
+        all fits have the same accuracy, such as 1, it is at least Wilson's, too: else it would have no width.
 
     Raises:
         UserError: a class is too small for so many folds.
@@ -72,7 +73,7 @@ def cross_validate(
     error = spread * np.sqrt(1 / fits + 1 / (wanted.folds - 1))
     half = float(t.ppf((1 + CONFIDENCE) / 2, fits - 1) * error)
     low, high = max(0.0, mean - half), min(1.0, mean + half)
-    if images.grouped:
+    if images.grouped or len({*accuracies}) == 1:
         # Folds that are stratified differ less than samples of a few groups do.
         _, sizes = np.unique(images.units, return_counts=True)
         least = wilson(mean, len(images.units) ** 2 / float((sizes**2).sum()))

@@ -47,10 +47,11 @@ def main(params: Path, entry: str, features: Path, thumbnails: Path, issues: Pat
     probabilities = _likeliest(file.read(0, len(file)), labels, folds, judged, wanted.C)
     found, order = issues_of(file, judged, probabilities)
     suspected = [(one, file.index.keys[row].decode()) for one, row in zip(found, order, strict=True) if one.suspected]
-    title = f"{len(suspected)} of {len(judged)} labels are suspected; the worst first"
+    are = "is" if len(suspected) == 1 else "are"
+    title = f"{len(suspected)} of {len(judged)} labels {are} suspected; the worst first"
     _draw(pictures, title, suspected, file.index.classes, thumbnails)
     write_label_issues(issues, found, file.digest)
-    announce(f"{len(suspected)} labels are suspected to be wrong")
+    announce(f"{len(suspected)} of {len(judged)} labels {are} suspected to be wrong")
 
 
 def images_of(file: RowFile) -> np.ndarray:

@@ -16,6 +16,7 @@ from stages.report.comparison import (
     Standing,
     as_markdown,
     compare,
+    of_groups,
 )
 from stages.report.learning_curves import draw_learning_curves
 from stages.report.page import Contents, page
@@ -99,7 +100,7 @@ def main(
         solved={name for name, one in entries.items() if "solver" in one["fit"]},
     )
     blocks = compare(labels, {name: one.probabilities for name, one in read.items()}, standing)
-    blocks += over_seeds(trainings, standing)
+    blocks += of_groups(images) + over_seeds(trainings, standing)
     _require_models(validation, held_out, read)
     curves = {name: read_history(histories / f"{name}.csv", read[name].model) for name in entries}
     contents = Contents(

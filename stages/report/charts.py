@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from stages.report.comparison import percent
 from stages.report.markup import Markup, joined, tag
 from thaw.scoring.scoring import Bin
 
@@ -71,7 +72,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], alternative: str)
         top = number * ROW
         parts += [
             _text(x.start, top + 15, shortened(name, LONGEST_LABEL), "name"),
-            _text(x.end, top + 15, f"{value:.1%}", "name", text_anchor="end"),
+            _text(x.end, top + 15, percent(value), "name", text_anchor="end"),
             _line(x(low), top + 28, x(high), top + 28, "interval"),
             _dot(x(value), top + 28, 5),
         ]

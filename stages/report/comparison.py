@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from thaw.formats.manifest import Row
+from thaw.formats.sealed_csv import DIGITS
 from thaw.scoring.scoring import Scores
 from thaw.scoring.significance import listed, paired_tests, verdict
 
@@ -82,6 +84,22 @@ def compare(labels: np.ndarray, probabilities: dict[str, np.ndarray], standing: 
     return blocks + (_against_first(labels, probabilities, standing) if len(standing.test) > 1 else [])
 
 
+def of_groups(images: Sequence[Row]) -> list[Block]:
+    """Return what intervals and p-values are worth where images of a split that is scored belong together."""
+    found = []
+    for split in ("validation", "test"):
+        scored = [row for row in images if row.split == split]
+        groups = len({(row.group, "" if row.group else row.path) for row in scored})
+        if groups < len(scored):
+            found.append(f"the {len(scored)} {split} images are of {groups} group{'s' * (groups != 1)}")
+    if not found:
+        return []
+    return [
+        f"Warning: {listed(found)}: intervals and p-values, which take images for independent, are too narrow and too "
+        "small; cross_validation heeds groups."
+    ]
+
+
 def _how_ranked(standing: Standing) -> str:
     if not standing.ranked:
         how = "No variant can be ranked by the validation split: they stand in the order of params.yaml."
@@ -105,8 +123,8 @@ def _scores(standing: Standing) -> Table:
                 _accuracy(chosen_by) if chosen_by else "–",
                 f"{chosen_by.log_loss:.3f}" if chosen_by else "–",
                 _accuracy(one),
-                f"{one.balanced_accuracy:.1%}",
-                f"{one.macro_f1:.3f} ({one.macro_f1_low:.3f} – {one.macro_f1_high:.3f})",
+                percent(one.balanced_accuracy),
+                f"{decimal(one.macro_f1)} ({decimal(one.macro_f1_low)} – {decimal(one.macro_f1_high)})",
                 f"{one.log_loss:.3f} ({one.log_loss_low:.3f} – {one.log_loss_high:.3f})",
                 f"{one.calibration_error:.3f}",
                 f"{one.correct} of {one.images}",
@@ -116,7 +134,37 @@ def _scores(standing: Standing) -> Table:
 
 
 def _accuracy(one: Scores) -> str:
-    return f"{one.accuracy:.1%} ({one.accuracy_low:.1%} – {one.accuracy_high:.1%})"
+    return f"{percent(one.accuracy)} ({percent(one.accuracy_low)} – {percent(one.accuracy_high)})"
+
+
+def percent(share: float) -> str:
+    """Return a share as text, with more decimal places where it would seem to be none or all, and is not.
+
+    >>> percent(0.97), percent(0.9996), percent(1.0)
+    ('97.0%', '99.96%', '100.0%')
+    """
+    return _with_places(share, 1, "%")
+
+
+def decimal(share: float, sign: str = "") -> str:
+    """Return a share, or with `+` a change of one, as `percent` does, but not in percent."""
+    return _with_places(share, 3, "f", sign)
+
+
+def points(change: float) -> str:
+    """Return a change of a share as text; see `percent`.
+
+    >>> points(0.1), points(-0.0001), points(0.0)
+    ('+10.0 points', '-0.01 points', '+0.0 points')
+    """
+    return f"{_with_places(change, 1, '%', '+').removesuffix('%')} points"
+
+
+def _with_places(share: float, least: int, kind: str, sign: str = "") -> str:
+    is_end = round(share, DIGITS) in (-1, 0, 1)  # as it is in the files of scores
+    texts = (f"{share:{sign}.{places}{kind}}" for places in range(least, DIGITS + 1))
+    ends = (0, 100) if kind == "%" else (0, 1)
+    return next(text for text in texts if is_end or abs(float(text.removesuffix("%"))) not in ends)
 
 
 def _against_first(labels: np.ndarray, probabilities: dict[str, np.ndarray], standing: Standing) -> list[Block]:
@@ -131,9 +179,9 @@ def _against_first(labels: np.ndarray, probabilities: dict[str, np.ndarray], sta
                 standing.marked(name),
                 str(pair.only_first_right),
                 str(pair.only_second_right),
-                f"{pair.accuracy.value * 100:+.1f} points, p = {pair.accuracy.p:.3f}",
-                f"{pair.macro_f1.value:+.3f}, p = {pair.macro_f1.p:.3f}",
-                f"{pair.log_loss.value:+.3f}, p = {pair.log_loss.p:.3f}",
+                f"{points(pair.accuracy.value)}, p {pair.accuracy.shown_p}",
+                f"{decimal(pair.macro_f1.value, '+')}, p {pair.macro_f1.shown_p}",
+                f"{pair.log_loss.value:+.3f}, p {pair.log_loss.shown_p}",
             ]
         )
         verdicts.append(f"{standing.marked(name)}: {verdict(pair)}.")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from stages.report import charts
 from stages.report.answered import answered, at, by_percent
-from stages.report.comparison import Block, Points, Standing, Table
+from stages.report.comparison import Block, Points, Standing, Table, percent
 from stages.report.markup import Markup, joined, tag
 from thaw.errors import UserError
 from thaw.formats.history import best_step
@@ -122,7 +122,7 @@ def _summary(contents: Contents) -> Iterator[Markup]:
         "p",
         tag("strong", first),
         f"{chosen if standing.ranked else ''}, is right on {score.correct} of {score.images} test images: accuracy "
-        f"{score.accuracy:.1%}, 95 % interval {score.accuracy_low:.1%} – {score.accuracy_high:.1%}. "
+        f"{percent(score.accuracy)}, 95 % interval {percent(score.accuracy_low)} – {percent(score.accuracy_high)}. "
         f"{_count(len(standing.test), 'variant')}, {_count(classes, 'class', 'classes')}, "
         f"{_count(len(contents.manifest), 'image')}.",
         class_="lead",
@@ -139,7 +139,7 @@ def _results(contents: Contents) -> Markup:
         for name in standing.order
         for one in [standing.test[name]]
     ]
-    said = "; ".join(f"{name} {value:.1%} ({low:.1%} – {high:.1%})" for name, value, low, high in rows)
+    said = "; ".join(f"{name} {percent(value)} ({percent(low)} – {percent(high)})" for name, value, low, high in rows)
     caption = "Test accuracy, with 95 % intervals"
     chart = _figure(charts.intervals(rows, f"Test accuracy with 95 % interval: {said}"), caption)
     return joined(chart, *map(_block, contents.comparison))
@@ -205,10 +205,10 @@ def _chosen(history: dict[str, list[float]]) -> tuple[int | None, str]:
         return None, "The validation loss is not finite anywhere."
     epochs = f"in epoch {history['step'][best]:g} of {history['step'][-1]:g}"
     where = f"at C = {history['C'][best]:g}" if "C" in history else epochs
-    validation = f"{history['val_loss'][best]:.3f}, with accuracy {history['val_accuracy'][best]:.1%}"
+    validation = f"{history['val_loss'][best]:.3f}, with accuracy {percent(history['val_accuracy'][best])}"
     if "cv_loss" not in history:
         return best, f"Least validation loss {where}: {validation}."
-    crossed = f"{history['cv_loss'][best]:.3f}, with accuracy {history['cv_accuracy'][best]:.1%}"
+    crossed = f"{history['cv_loss'][best]:.3f}, with accuracy {percent(history['cv_accuracy'][best])}"
     return best, f"Least loss in cross-validation {where}: {crossed}; validation loss {validation}."
 
 
@@ -233,7 +233,8 @@ def _worst(one: Predictions, classes: list[str], test: dict[str, Row], pictures:
     wrong = np.flatnonzero(predicted != one.labels)
     worst = wrong[np.argsort(one.probabilities[wrong, one.labels[wrong]], kind="stable")][:MISTAKES]
     which = "" if not len(wrong) else ", the worst first" if len(wrong) == len(worst) else f"; the worst {len(worst)}"
-    yield tag("p", f"{len(wrong)} of {len(predicted)} test images are taken for another class{which}.")
+    are = "is" if len(wrong) == 1 else "are"
+    yield tag("p", f"{len(wrong)} of {len(predicted)} test images {are} taken for another class{which}.")
     shown = []
     for image in worst:
         label, guess = one.labels[image], predicted[image]
@@ -256,7 +257,7 @@ def _answered(name: str, one: Predictions) -> Markup:
     drawn = by_percent(points, FEWEST_ANSWERED)
     most = at(points, MOST_ANSWERED)
     confidence = math.floor(most.confidence * 10_000) / 10_000  # whoever takes that answers no fewer
-    told = f"At {most.share:.0%} answered, confidence {confidence:g} or more: accuracy {most.accuracy:.1%}"
+    told = f"At {most.share:.0%} answered, confidence {confidence:g} or more: accuracy {percent(most.accuracy)}"
     chart = charts.curves(
         "accuracy",
         [100 * point.share for point in drawn],

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.report.comparison import Block, Points, Standing, Table
+from stages.report.comparison import Block, Points, Standing, Table, percent, points
 from thaw.errors import UserError
 from thaw.formats.metrics import SeedScores, is_within, read_seed_scores
 from thaw.scoring.significance import listed
@@ -94,14 +94,14 @@ def _mean_and_range(values: list[float], score: str) -> str:
     if not values:
         return "–"
     mean, least, most = (
-        f"{value:.1%}" if score == "accuracy" else f"{value:.3f}"
+        percent(value) if score == "accuracy" else f"{value:.3f}"
         for value in (sum(values) / len(values), min(values), max(values))
     )
     return f"{mean} ({least} – {most})"
 
 
 def _change(change: float, score: str) -> str:
-    return f"{change * 100:+.1f} points" if score == "accuracy" else f"{change:+.3f}"
+    return points(change) if score == "accuracy" else f"{change:+.3f}"
 
 
 def _size(size: float, score: str) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from commands import lock, review
+from commands.review import compared
 from tests.conftest import ROOT, Project
 from thaw.errors import UserError
 from thaw.formats.label_issues import LabelIssue, write_label_issues
@@ -19,6 +20,7 @@ from thaw.formats.manifest import Row, write_manifest
 from thaw.formats.predictions import Predictions, write_predictions
 from thaw.formats.thumbnails import thumbnail, writing_thumbnails
 from thaw.scoring.scoring import score
+from thaw.scoring.significance import paired_tests
 
 PIPELINE = """
 stages:
@@ -274,6 +276,73 @@ def test_predictions_come_from_the_remote_or_the_review_says_how(
     assert "Only right at before: 12; only right here: 2." in capsys.readouterr().out
     pulled = [path for path in (clone / ".dvc" / "cache" / "files").rglob("*") if path.is_file()]
     assert len(pulled) == 2  # predictions then and now, nothing else
+
+
+@dataclass
+class Given:
+    """Results of a commit, as `compared` reads them."""
+
+    said: Predictions
+    images: dict[str, str]
+    fetch = staticmethod(lambda paths: None)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        return {"data/predictions/half.csv": str(self.said), compared.MANIFEST: str(self.images)}
+
+    def predictions(self, path: str) -> Predictions:
+        return self.said
+
+    def digests(self) -> dict[str, str]:
+        return self.images
+
+
+@pytest.mark.parametrize(
+    ("classes", "image", "reason"),
+    [
+        (["NA", "oak"], "a.png", r"the classes are others than then \(new: oak; no more: 007\)"),
+        (["NA", "007"], "a.png", r"the classes are others than then \(in another order\)"),
+        (["007", "NA", *"abcdefg"], "a.png", r"others than then \(new: a, b, c, d, e, …\)"),
+        (CLASSES, "b.png", "no test image is the same as then"),
+        (CLASSES, "a.png", "no test image is the same as then"),
+    ],
+    ids=["renamed", "reordered", "new", "other images", "other pixels"],
+)
+def test_why_predictions_cannot_be_compared_is_told(classes: list[str], image: str, reason: str) -> None:
+    then = Given(Predictions(["a.png"], np.array([0]), np.array([[0.9, 0.1]]), CLASSES), {"a.png": "digest"})
+    said = Predictions([image], np.array([0]), np.full((1, len(classes)), 0.1), classes)
+    with pytest.raises(UserError, match=reason):
+        compared._compare(then, Given(said, {image: "another"}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("groups", "warning"), [(None, ""), (12, "of 12 groups"), (1, "of 1 group:")])
+def test_test_images_of_groups_are_told_beside_p_values(groups: int | None, warning: str) -> None:
+    labels, metrics = (
+        np.arange(20) % 2,
+        [("metrics/half.json", "test.groups", groups, groups, 0)] * (groups is not None),
+    )
+    (pair,) = paired_tests(labels, {"a": np.eye(2)[labels], "b": np.full((20, 2), 0.5)}, [("a", "b")])
+    changes = [("metrics/half.json", "test.accuracy", 1.0, 0.5, -0.5), *metrics]
+    found = compared.Review([], [], [], changes, 20, [compared.Compared("half", pair, [])], None, [])
+    text = "\n".join(review.predictions(found, "main", markdown=True))
+    assert ("too narrow and too small" in text) == bool(warning)
+    assert warning in text
+
+
+def test_no_p_is_0() -> None:
+    labels, right = np.arange(200) % 2, np.eye(2)[np.arange(200) % 2]
+    (pair,) = paired_tests(labels, {"a": right, "b": 1 - right}, [("a", "b")])
+    found = compared.Review(
+        [],
+        [],
+        [],
+        [("metrics/half.json", "test.accuracy", 1.0, 0.0, -1.0)],
+        200,
+        [compared.Compared("half", pair, [])],
+        None,
+        [],
+    )
+    assert [row[-1] for row in review.scores(found)] == ["< 0.001"]
 
 
 @pytest.mark.slow

@@ -100,6 +100,17 @@ RIGHT = {
         f"{FIT}.optimizer": {"SGD": {"use_ema": True}},
         f"{FIT}.callbacks": ["SwapEMAWeights"],
     },
+    "averages that become the weights now and then": {
+        f"{FIT}.optimizer": {
+            "SGD": {
+                "use_ema": True,
+                "ema_overwrite_frequency": 9,
+                "learning_rate": {"PolynomialDecay": {"initial_learning_rate": 1e-5, "end_learning_rate": 0.0}},
+            }
+        },
+        f"{FIT}.callbacks": [{"EarlyStopping": {"restore_best_weights": True, "start_from_epoch": 4}}],
+        f"{FIT}.epochs": 5,
+    },
     "the best of averages that the optimizer keeps": {
         f"{FIT}.optimizer": {"ScheduleFreeAdamW": {"use_ema": True, "warmup_steps": 5, "weight_decay": None}},
         f"{FIT}.callbacks": [

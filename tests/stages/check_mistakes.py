@@ -452,6 +452,17 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ": expected Name or {Name: {argument: value}} (an argument's line is indented deeper than the name)",
         ),
         ({"Adam": [1]}, ": expected Name or {Name: {argument: value}}"),
+        *(
+            (
+                {"SGD": {given: value}},
+                f".SGD: without {needed}, Keras does not heed {given}: name it, or leave {given} out",
+            )
+            for given, value, needed in (
+                ("nesterov", True, "momentum"),
+                ("ema_momentum", 0.9, "use_ema"),
+                ("ema_overwrite_frequency", 9, "use_ema"),
+            )
+        ),
         (
             {"Adam": {"learning_rate": {"CosineDecay": {"initial_learning_rate": -1}}}},
             ".Adam.learning_rate.CosineDecay.initial_learning_rate: expected a number not below 0, got -1",
@@ -459,13 +470,14 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     # Values that Keras takes, or refuses only when the training begins
     f"{FIT}.optimizer.Adam": [
-        ({name: value}, f".{name}: expected {said}, got {shown(value)}")
+        ({"use_ema": False, name: value}, f".{name}: expected {said}, got {shown(value)}")
         for name, value, said in (
             ("beta_1", 2.0, "a number from 0 to below 1"),
             ("beta_2", "0.9", "a number from 0 to below 1"),
             ("clipnorm", "1", "a number above 0"),
             ("clipvalue", -1.0, "a number above 0"),
-            ("ema_momentum", 1.5, "a number from 0 to 1"),
+            ("ema_momentum", 1.5, "a number from 0 to below 1"),
+            ("ema_momentum", 1.0, "a number from 0 to below 1"),
             ("ema_overwrite_frequency", 0, "a whole number not below 1"),
             ("epsilon", 0, "a number above 0"),
             ("epsilon", math.inf, "a finite number of 64 bits"),
@@ -483,6 +495,11 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     f"{FIT}.optimizer.Adam.learning_rate": [
         (
+            {"CosineDecay": {"initial_learning_rate": 1e-3, "warmup_target": 0.1}},
+            ".CosineDecay: without warmup_steps, Keras begins at warmup_target, and does not heed "
+            "initial_learning_rate: name them, or leave warmup_target out",
+        ),
+        (
             {"CosineDecay": {"initial_learning_rate": 1e-3, "warmup_steps": 9}},
             ".CosineDecay: without warmup_target, Keras does not heed warmup_steps: name it, or leave warmup_steps out",
         ),
@@ -497,6 +514,16 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         (
             {"PolynomialDecay": {"initial_learning_rate": 1e-3, "end_learning_rate": -1.0}},
             ".PolynomialDecay.end_learning_rate: expected a number not below 0, got -1.0",
+        ),
+        (
+            {"PolynomialDecay": {"initial_learning_rate": 1e-5}},
+            ".PolynomialDecay: the learning rate would rise to the end_learning_rate 0.0001, which Keras takes where "
+            "none is named: name one that is not above the initial_learning_rate 1e-05",
+        ),
+        (
+            {"PolynomialDecay": {"initial_learning_rate": 1e-3, "end_learning_rate": 0.1}},
+            ".PolynomialDecay: the learning rate would rise to the end_learning_rate 0.1: name one that is not above "
+            "the initial_learning_rate 0.001",
         ),
         (
             {"CosineDecayRestarts": {"initial_learning_rate": 1e-3, "first_decay_steps": 9, "t_mul": 0.5}},
@@ -659,10 +686,18 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             )
             for value, said in ((1.0, "1.0"), (-0.1, "-0.1"), (True, "true"))
         ),
+        (
+            {"BinaryFocalCrossentropy": {"alpha": 5, "apply_class_balancing": True}},
+            ".BinaryFocalCrossentropy.alpha: expected a number from 0 to 1, got 5",
+        ),
+        (
+            {"BinaryFocalCrossentropy": {"alpha": 0.5}},
+            ".BinaryFocalCrossentropy: without apply_class_balancing, Keras does not heed alpha: name it, or leave "
+            "alpha out",
+        ),
         *(
             ({name: {argument: value}}, f".{name}.{argument}: expected {said}, got {shown(value)}")
             for name, argument, value, said in (
-                ("BinaryFocalCrossentropy", "alpha", 5, "a number from 0 to 1"),
                 ("CategoricalCrossentropy", "axis", 0, "-1, the axis of the classes"),
                 ("SparseCategoricalCrossentropy", "axis", 1, "-1, the axis of the classes"),
                 ("CategoricalFocalCrossentropy", "alpha", 0, "a number above 0"),
@@ -1132,6 +1167,37 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
         [
             f"{FIT}.callbacks.0: EarlyStopping would restore the best epoch's weights without their averages, by which "
             "it is the best: write {SwapEMAWeights: {swap_on_epoch: true}} before it"
+        ],
+    ),
+    "averages that are lost where the best epoch is restored": (
+        {
+            f"{FIT}.optimizer": {"SGD": {"use_ema": True}},
+            f"{FIT}.callbacks": [{"EarlyStopping": {"restore_best_weights": True}}],
+        },
+        [
+            f"{FIT}.callbacks.0: EarlyStopping would restore the best epoch's weights, and the averages of use_ema "
+            "would be lost: write {SwapEMAWeights: {swap_on_epoch: true}} before it, or leave use_ema out"
+        ],
+    ),
+    "a momentum at which statistics stay what they begin with": (
+        {**WITH_FRESH, HEAD: [{"BatchNormalization": {"momentum": 1.0}}, FINAL]},
+        [f"{HEAD}.0.BatchNormalization.momentum: expected a number from 0 to below 1, got 1.0"],
+    ),
+    "a learning rate that is the least already": (
+        {
+            f"{FIT}.optimizer": {"SGD": {"learning_rate": 1e-4}},
+            f"{FIT}.callbacks": [{"ReduceLROnPlateau": {"min_lr": 1e-4}}],
+        },
+        [
+            f"{FIT}.callbacks.0: min_lr: 0.0001 is not below the learning_rate 0.0001, so that nothing would ever be "
+            "reduced: make it smaller, or leave it out"
+        ],
+    ),
+    "no epoch that is looked at": (
+        {f"{FIT}.callbacks": ["TerminateOnNaN", {"EarlyStopping": {"start_from_epoch": 5}}], f"{FIT}.epochs": 5},
+        [
+            f"{FIT}.callbacks.1: start_from_epoch: 5, counted from 0, is after the last of 5 epochs, so that no epoch "
+            "is looked at, and none restored: make it smaller, or add epochs"
         ],
     ),
     "averages that are swapped twice": (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -16,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from stages.cross_validate import trained
 from stages.cross_validate.folding import cross_validate, parts_of
-from stages.cross_validate.solved import Images
+from stages.cross_validate.solved import Images, SolvedFolds
 from stages.cross_validate.trained import TrainedFolds
 from tests.conftest import CLASSES as TREES
 from tests.conftest import IMAGES_PER_CLASS, PARAMS, ROOT, draw_trees, make_project, record
@@ -77,6 +78,20 @@ def test_a_solved_head_is_validated_as_scikit_learn_does(tmp_path: Path) -> None
     assert found.accuracy == pytest.approx(reference.mean())
     assert found.fits == 8
     assert found.accuracy_low < found.accuracy < found.accuracy_high
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_where_all_fits_are_as_accurate_the_interval_is_that_of_the_images(
+    share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels = clusters(3, 12, seed=4)
+    monkeypatch.setattr(SolvedFolds, "__call__", lambda *_: share)
+    variant = Variant(start="backbones/b", inputs="features/f", fit={"solver": "logistic_regression", "C": [0.1]})
+    file = rows(tmp_path / "rows.h5", features, labels)
+    found = cross_validate("cross_validation.v", several(3), "variants.v", variant, tmp_path, file)
+    reference = binomtest(round(share * len(labels)), len(labels)).proportion_ci(0.95, method="wilson")
+    assert found.accuracy == share
+    assert (found.accuracy_low, found.accuracy_high) == pytest.approx((reference.low, reference.high))
 
 
 def test_a_solved_head_is_validated_without_keras() -> None:

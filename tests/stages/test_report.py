@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -17,7 +17,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve
 
 from stages.report.answered import answered, at, by_percent
 from stages.report.charts import Axis
-from stages.report.comparison import CHOSEN_ON_TEST, Standing, as_markdown, compare
+from stages.report.comparison import CHOSEN_ON_TEST, Standing, as_markdown, compare, decimal, of_groups, percent, points
 from stages.report.markup import EMPTY, Markup, tag
 from stages.report.page import MATRIX_CLASSES, MISTAKES, POLICY, SUSPECTED, Contents, page
 from tests import chromium
@@ -159,6 +159,70 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def tree(html: str) -> Element:
     return Tree(html).root
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "text"),
+    [
+        (percent, 0.9996, "99.96%"),
+        (percent, 0.999996, "99.9996%"),
+        (percent, 1 - 1e-16, "100.0%"),
+        (percent, 0.0004, "0.04%"),
+        (percent, 0.0, "0.0%"),
+        (percent, 0.01, "1.0%"),
+        (percent, 0.97449, "97.4%"),
+        (decimal, 0.9998, "0.9998"),
+        (decimal, 1.0, "1.000"),
+        (decimal, 0.45649963, "0.456"),
+        (points, -0.0001, "-0.01 points"),
+        (points, 0.0074, "+0.7 points"),
+        (points, 0.01, "+1.0 points"),
+        (points, 0.0, "+0.0 points"),
+        (points, -1.0, "-100.0 points"),
+    ],
+    ids=repr,
+)
+def test_only_none_and_all_are_written_as_that(write: Callable[[float], str], value: float, text: str) -> None:
+    assert write(value) == text
+
+
+def test_one_mistake_of_many_is_no_full_score() -> None:
+    labels = np.arange(2500) % 2
+    right = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)
+    one_wrong, all_wrong = right.copy(), 1 - right
+    one_wrong[7] = one_wrong[7, ::-1]
+    said = {"a": one_wrong, "b": right, "c": all_wrong}
+    scores = {name: score(labels, rows) for name, rows in said.items()}
+    text = as_markdown(compare(labels, said, Standing(scores, scores, {})))
+    (row,) = [line for line in text.splitlines() if line.startswith("| a | 99.96% (99.8% – 99.99%)")]
+    assert " | 0.9996 (0.998 – 0.9999) | " in row
+    assert " | -0.04 points, p = 1.000 | -0.0004, p = " in text
+    assert " | -100.0 points, p < 0.001 | -1.000, p < 0.001 | " in text
+
+
+@pytest.mark.parametrize(
+    ("validation", "test", "told"),
+    [
+        (["", ""], ["", ""], []),
+        (["", ""], ["g", "g"], ["the 2 test images are of 1 group:"]),
+        (
+            ["h", "h", ""],
+            ["g", "", "g", ""],
+            ["the 3 validation images are of 2 groups and the 4 test images are of 3"],
+        ),
+        (["g"], ["", "h"], []),
+    ],
+    ids=str,
+)
+def test_images_of_groups_are_told_beside_intervals(validation: list[str], test: list[str], told: list[str]) -> None:
+    images = [
+        Row(f"{split}/{place}", "oak", split, "", group)
+        for split, groups in (("train", ["t", "t"]), ("validation", validation), ("test", test))
+        for place, group in enumerate(groups)
+    ]
+    found = of_groups(images)
+    assert len(found) == len(told)
+    assert all(one in str(block) for one, block in zip(told, found, strict=True))
 
 
 def test_what_is_not_markup_is_escaped() -> None:

@@ -87,6 +87,21 @@ def test_the_solution_is_the_optimum(
         assert solved.scores(features, labels) == (solved.loss, solved.accuracy)
 
 
+@pytest.mark.parametrize("scale", [1e-42, 1e-34, 1.0, 1e30], ids=str)
+def test_a_feature_that_varies_by_no_more_than_its_rounding_has_no_weight(scale: float) -> None:
+    features, labels = clusters(3, 40, seed=1)
+    features[:, 2] = scale
+    # As an engine computes it that sums in another order in other batches; it tells the classes apart.
+    features[labels > 0, 2] = np.nextafter(np.float32(scale), np.float32(np.inf))
+    (found,) = solve_path("fit.C", features, labels, np.arange(len(labels)), [10.0])
+    constant(features)
+    assert (found.weights[2] == 0).all()
+    assert objective(features, labels, 10.0, found.weights, found.bias) == pytest.approx(
+        best_possible(features, labels, 10.0), abs=2e-6
+    )
+    assert found.converged
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_c_is_chosen_as_scikit_learn_does_on_the_same_folds(classes: int) -> None:
     features, labels = clusters(classes, 60, seed=1, features=20)

@@ -82,6 +82,39 @@ def test_scores_are_inside_their_intervals_also_where_nothing_is_wrong() -> None
     assert alike.log_loss_low == alike.log_loss == alike.log_loss_high
 
 
+@pytest.mark.parametrize(("images", "mistakes"), [(20, 2), (269, 1), (1000, 3)])
+def test_a_few_bad_mistakes_among_sure_answers_leave_the_log_loss_bounds(images: int, mistakes: int) -> None:
+    """Many resamples have none of them, and then no spread by which one could say how far off they are."""
+    labels, own = np.arange(images) % 2, np.where(np.arange(images) < mistakes, 0.01, 1.0)
+    probabilities = np.where(np.eye(2)[labels] == 1, own[:, None], 1 - own[:, None]).astype(np.float32)
+    found = scoring.score(labels, probabilities)
+    assert 0 < found.log_loss_low < found.log_loss < found.log_loss_high
+    most = -np.log(np.finfo(float).eps)
+    assert found.log_loss_high < most * (mistakes + 5) / images
+
+
+@pytest.mark.parametrize("images", [5, 10, 33])
+def test_losses_that_differ_by_rounding_only_are_alike(images: int) -> None:
+    labels, sevenths = np.arange(images) % 7, np.eye(7)[np.arange(images) % 7]
+    one, other = (np.where(sevenths > 0, share, (1 - share) / 6) for share in (0.9, 0.8))
+    found = scoring.score(labels, one)
+    assert found.log_loss_low == pytest.approx(found.log_loss) == found.log_loss_high
+    (pair,) = significance.paired_tests(labels, {"a": one, "b": other}, [("a", "b")])
+    assert pair.log_loss.p == pytest.approx(2 * 0.5**images)
+
+
+@pytest.mark.parametrize(
+    "row", [[1 / 3, 1 / 3, 1 / 3], [0.5, 0, 0.5], [0, 0, 1], [0.2, 0.4, 0.4], [0.25, 0.5, 0.25]], ids=str
+)
+def test_of_equally_likely_classes_the_first_are_the_likeliest_as_for_accuracy(row: list[float]) -> None:
+    probabilities, labels = np.tile(np.float32(row), (3, 1)), np.arange(3)
+    order = sorted(range(3), key=lambda number: (-row[number], number))
+    assert int(probabilities[0].argmax()) == order[0]
+    for label in labels:
+        right = [scoring.top_k_accuracy(labels[label : label + 1], probabilities[:1], k) for k in (1, 2, 3)]
+        assert right == [float(label in order[:k]) for k in (1, 2, 3)]
+
+
 def test_a_resamples_macro_f1_is_that_of_its_images() -> None:
     labels, (probabilities,) = simulated(40, 1.2, 0)
     predicted = probabilities.argmax(axis=1)

@@ -205,6 +205,20 @@ def test_labels_are_smoothed_as_their_loss_is_defined() -> None:
     assert curve["loss"] == [pytest.approx(-(targets * np.log(probabilities)).sum(axis=1).mean(), rel=1e-4)]
 
 
+@pytest.mark.parametrize("gamma", [None, 2.0], ids=["binary", "focal"])
+def test_a_binary_loss_is_that_of_the_probabilities_and_not_of_their_logits(gamma: float | None) -> None:
+    """Keras on TensorFlow would take each of the softmax's logits for one of a sigmoid."""
+    rows = noise(10)  # so that the last batch is a short one
+    model = small_network()
+    freeze(model, None, "frozen")
+    shares = model.predict(rows.values, verbose=0).astype(np.float64)
+    loss = {"BinaryFocalCrossentropy": {"gamma": gamma}} if gamma else "BinaryCrossentropy"
+    curve = fitted(model, rows, batch_size=4, loss=loss, optimizer={"SGD": {"learning_rate": 1e-9}})
+    of_right = np.where(np.eye(3)[rows.labels] == 1, shares, 1 - shares)
+    expected = -((1 - of_right) ** (gamma or 0) * np.log(of_right)).mean()
+    assert [*curve["loss"], *curve["val_loss"]] == [pytest.approx(expected, rel=1e-4)] * 2
+
+
 @pytest.mark.parametrize(
     "layer", [{"MixUp": {"alpha": 0.4}}, {"MixUp": {"alpha": 1e-3}}, {"CutMix": {"factor": [0, 1]}}]
 )
@@ -681,7 +695,7 @@ def test_accuracy_has_wilsons_interval(correct: int, images: int, low: float, hi
 def test_scores_of_a_small_example_by_hand() -> None:
     labels = np.array([0, 0, 0, 1, 2, 2])
     probabilities = np.array(
-        [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.5, 0.1, 0.4]]
+        [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.7, 0.2], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.5, 0.1, 0.4]]
     )
     found = scoring.score(labels, probabilities)
     assert found.accuracy == pytest.approx(4 / 6)

@@ -8,6 +8,8 @@ RESAMPLES = 10_000
 SEED = 0
 INDICES_AT_A_TIME = 2**18
 """Indices that are drawn at a time, so that they stay in the processor's cache."""
+ROUNDING = 1e-12
+"""By how much values can differ, in relation to the greatest, only because each was computed by itself."""
 
 
 def draws(images: int) -> Iterator[np.ndarray]:
@@ -61,6 +63,16 @@ def _counts(values: np.ndarray, kinds: int) -> np.ndarray:
     """Return how often each of 0, 1, … `kinds` − 1 stands in each row, ints (rows, kinds)."""
     rows = len(values)
     return np.bincount((values + np.arange(rows)[:, None] * kinds).ravel(), minlength=rows * kinds).reshape(rows, kinds)
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Return the standard error of values' mean; 0 where they differ by rounding only.
+
+    >>> standard_error(np.array([1.0, 3.0])), standard_error(np.array([0.1 + 0.2, 0.3]))
+    (0.7071067811865475, 0.0)
+    """
+    spread = values.std()
+    return float(spread / np.sqrt(len(values))) if spread > ROUNDING * np.abs(values).max() else 0.0
 
 
 def resampled_t(values: np.ndarray) -> np.ndarray:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
-from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score, top_k_accuracy_score
+from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score
 
-from thaw.scoring.bootstrap import resampled_macro_f1, resampled_t
+from thaw.scoring.bootstrap import resampled_macro_f1, resampled_t, standard_error
 
 CONFIDENCE = 0.95
 LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -54,7 +54,9 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
     - macro-F1: Wilson's at the number of images that would make a proportion vary as macro-F1 does between
       bootstrap resamples (Kott 2017, Survey Methodology 43). Percentiles of the resamples are too narrow
       where mistakes are few, and have no width at all where there is none;
-    - log loss: bootstrap-t (Efron and Tibshirani 1993, chapter 12.5), since a few bad mistakes make its tail long.
+    - log loss: bootstrap-t (Efron and Tibshirani 1993, chapter 12.5), since a few bad mistakes make its tail long; but
+      no wider than Wilson's if each image had either no loss or the greatest, which varies the most. Where all answers
+      are right and sure but for one to three, many resamples have none of these, and bootstrap-t no bounds.
 
     Args:
         labels: true classes, ints (images,).
@@ -129,13 +131,13 @@ def _effective_images(score: float, resampled: np.ndarray, images: int) -> float
 
 
 def _bootstrap_t(values: np.ndarray) -> tuple[float, float]:
-    error = values.std() / np.sqrt(len(values))
+    error, mean = standard_error(values), float(values.mean())
     if error == 0:
-        return float(values[0]), float(values[0])
-    outside = (1 - CONFIDENCE) / 2
+        return mean, mean
+    outside, greatest = (1 - CONFIDENCE) / 2, -float(np.log(LEAST_PROBABILITY))
     least, most = np.quantile(resampled_t(values), [outside, 1 - outside], method="inverted_cdf")
-    low, high = values.mean() - most * error, values.mean() - least * error
-    return max(0.0, float(low)), min(-float(np.log(LEAST_PROBABILITY)), float(high))
+    low, high = wilson(mean / greatest, len(values))
+    return max(low * greatest, float(mean - most * error)), min(high * greatest, float(mean - least * error))
 
 
 def reliability_bins(labels: np.ndarray, probabilities: np.ndarray) -> list[Bin]:
@@ -164,16 +166,15 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
     """Return the share of images with the true class among the k likeliest; 1 if there are no more classes.
 
+    Of classes that are equally likely, the first come first, as in the predicted class.
+
     >>> probabilities = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     >>> top_k_accuracy(np.array([1, 2]), probabilities, k=2)
     0.5
     """
-    classes = probabilities.shape[1]
-    if k >= classes:
-        return 1.0
-    if classes == 2:
-        return float((probabilities.argmax(axis=1) == labels).mean())
-    return float(top_k_accuracy_score(labels, probabilities, k=k, labels=np.arange(classes)))
+    own = probabilities[np.arange(len(labels)), labels][:, None]
+    comes_first = (probabilities == own) & (np.arange(probabilities.shape[1]) < labels[:, None])
+    return float((((probabilities > own) | comes_first).sum(axis=1) < k).mean())
 
 
 def per_class(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[int, float, float, float]]:

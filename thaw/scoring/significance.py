@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binomtest, t
 
-from thaw.scoring.bootstrap import RESAMPLES, resampled_macro_f1, resampled_t
+from thaw.scoring.bootstrap import RESAMPLES, resampled_macro_f1, resampled_t, standard_error
 from thaw.scoring.scoring import CONFIDENCE, losses, macro_f1
 from thaw.threads import on_all_cores
 
@@ -21,6 +21,15 @@ class Difference:
     @property
     def is_noise(self) -> bool:
         return self.p > 1 - CONFIDENCE
+
+    @property
+    def shown_p(self) -> str:
+        """How `p` relates to a number with three decimal places: it is never 0.
+
+        >>> Difference(0.1, 0.0412).shown_p, Difference(0.1, 0.0001).shown_p
+        ('= 0.041', '< 0.001')
+        """
+        return "< 0.001" if self.p < 0.0005 else f"= {self.p:.3f}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,7 @@ def _p_of_score(change: float, resampled: np.ndarray, images: int) -> float:
 
 
 def _p_of_mean(changes: np.ndarray) -> float:
-    error = changes.std() / np.sqrt(len(changes))
+    error = standard_error(changes)
     if error == 0:
         return _p_without_spread(float(changes.mean()), len(changes))
     as_great = np.abs(resampled_t(changes)) >= abs(changes.mean()) / error

@@ -45,6 +45,8 @@ BLOCK = 2048
 """Rows for each product of matrices: sums over blocks are added in their order, however many threads there are."""
 LOGITS = 512
 """Logits for each row that are computed side by side, at most, unless there are more classes."""
+LEAST_DEVIATION = 1e-32
+"""Of a feature that is standardized: what varies less needs weights that float32 does not have."""
 FLATTEST = 1e-6
 """Of the means of p (1 - p) by which directions are scaled: where all rows are told apart, they come to 0."""
 
@@ -225,7 +227,10 @@ class _Rotated:
         mean = first + total / count
         (squares,) = _sums(lambda part: (((features[part] - mean) ** 2).sum(axis=0),), count)
         deviation = np.sqrt(squares / count)
-        deviation[deviation == 0] = 1.0
+        rounding = np.finfo(np.float32).eps * np.abs(mean[0])
+        is_told = deviation > np.maximum(rounding, LEAST_DEVIATION)
+        # What varies by no more than its rounding would else count for as much as the others: its weights become 0.
+        deviation = np.where(is_told, deviation, np.where(deviation == 0, 1.0, np.inf))
         self._mean, self._deviation = mean[0], deviation
 
         def standardized(part: slice) -> np.ndarray:

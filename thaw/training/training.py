@@ -116,7 +116,7 @@ def train(
         UserError: what `fit` says does not go with the model or its classes.
     """
     classes = model.output.shape[-1]
-    loss = keras_object(fit.loss, "losses")
+    loss = _of_probabilities(keras_object(fit.loss, "losses"))
     whole = _up_to_logits(model) if getattr(loss, "from_logits", False) else model
     in_float32 = whole if boundary is None else tail(whole, boundary)
     in_its_precision = in_bfloat16(in_float32) if fit.precision == "bfloat16" else in_float32
@@ -152,6 +152,21 @@ def train(
     if in_its_precision is not in_float32:
         in_float32.set_weights(in_its_precision.get_weights())
     return _columns(history)
+
+
+def _of_probabilities(loss: keras.losses.Loss) -> keras.losses.Loss:
+    """Return a loss that takes probabilities for what they are.
+
+    With TensorFlow, Keras remembers the logits of a softmax, and a binary loss takes each for one of a sigmoid.
+    """
+    if not isinstance(loss, keras.losses.BinaryCrossentropy | keras.losses.BinaryFocalCrossentropy):
+        return loss
+
+    class OfProbabilities(type(loss)):  # type: ignore[misc]
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return super().call(y_true, keras.ops.copy(y_pred))  # of which nothing is remembered
+
+    return OfProbabilities.from_config(loss.get_config())
 
 
 def _behind_augmentation(model: keras.Model, augmentation: list[KerasSpec]) -> keras.Model:
