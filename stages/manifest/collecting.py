@@ -42,6 +42,8 @@ class Collection:
     """Lines about what else was found."""
     used_bits: list[int]
     """How many of their bits a channel those images use that have 16, in any order."""
+    brightest: int
+    """The highest level of any image's thumbnail, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class _Read:
     thumbnail: bytes = b""
     used_bits: int | None = None
     """How many of 16 bits a channel it uses; None if it has fewer."""
+    brightest: int = 0
+    """The highest level of its thumbnail."""
 
 
 def collect(folder: Path, dataset: Dataset, thumbnails: ThumbnailWriter) -> Collection:
@@ -100,9 +104,16 @@ def collect(folder: Path, dataset: Dataset, thumbnails: ThumbnailWriter) -> Coll
     usable = sorted((one for digest, one in first.items() if digest not in contradicted), key=lambda one: one.file.path)
     if dataset.split.method == "given":
         require_whole_groups(folder, ((group, one.file) for one in usable for group in groups.get(one.digest, ())))
-    rows, pairs = _split(usable, groups, listed.classes, dataset)
+    try:
+        rows, pairs = _split(usable, groups, listed.classes, dataset)
+    except UserError as error:
+        if not (without := bad + repeated):
+            raise
+        shown = f"{found_at(folder, without[0].path)}: {without[0].reason}"
+        raise UserError(f"{error}\nfiles that are left out: {len(without)}, such as {shown}") from None
     bits = [one.used_bits for one in usable if one.used_bits is not None]
-    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs, listed.notes, bits)
+    brightest = max(one.brightest for one in usable)
+    return Collection(rows, sorted(bad + repeated, key=lambda one: one.path), pairs, listed.notes, bits, brightest)
 
 
 def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
@@ -113,7 +124,8 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
             digest, source = read_image(folder, file.path)
             with decoding(source, least=2 * THUMBNAIL_SIDE) as image:
                 looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
-                return _Read(file, digest, "", looks, thumbnail(image), used_bits(source, image))
+                jpeg = thumbnail(image)  # which makes the image small
+                return _Read(file, digest, "", looks, jpeg, used_bits(source, image), int(np.max(image.getextrema())))
         except OSError as error:
             if is_of_machine(error):  # the file may be sound: to leave it out would be another data set
                 raise UserError(f"{found_at(folder, file.path)}: cannot be read: {reasons(error)}") from None

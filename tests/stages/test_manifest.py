@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from stages.manifest import collecting as module
+from stages.manifest.__main__ import main
 from stages.manifest.layouts import Labelled, Skipped
 from stages.manifest.splits import Member, assign
 from tests.conftest import ROOT, named
@@ -511,6 +512,19 @@ def test_folders_of_the_same_names_in_every_class_are_worth_a_line(folder):
         (note,) = module.collect(folder.parent / "sites", FAIL, thumbnails).notes
         assert note.startswith("warning: the classes are 2023, 2024, and each holds the folders north, south")
         assert module.collect(folder, FAIL, thumbnails).notes == []
+
+
+@pytest.mark.parametrize(("brightest", "is_told"), [(1, True), (16, True), (63, True), (64, False), (255, False)])
+def test_images_that_are_nearly_black_are_told(folder, tmp_path, brightest, is_told, capsys):
+    for number, path in enumerate(sorted(folder.glob("*/*.png"))):
+        levels = np.random.default_rng(number).integers(0, brightest + 1, (6, 8), np.uint8)
+        levels[0] = brightest
+        Image.fromarray(levels).save(path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    written = ("manifest.csv", "skipped.csv", "near.csv", "classes.csv", "samples.jpg", "thumbnails.zip")
+    main(tmp_path / "params.yaml", "dataset", folder, *(tmp_path / name for name in written))
+    expected = f"warning: all images are nearly black, with no level above {brightest} of 255 in their thumbnails"
+    assert (expected in capsys.readouterr().out) == is_told
 
 
 @pytest.mark.parametrize(("file_format", "name"), [("PNG", "0.jpg"), ("JPEG", "0.txt"), ("TIFF", "0")])
