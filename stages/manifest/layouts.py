@@ -14,9 +14,10 @@ from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS
 from thaw.images.decoding import UnreadableImageError
 from thaw.images.reading import ROW_MARK, Contents, contents, found_at, open_array, read_file
-from thaw.images.reading.archives import is_archive
+from thaw.images.reading.archives import is_archive, is_hidden
 from thaw.params.dataset import Dataset
 from thaw.params.labels import alike, is_formula, unreadable
+from thaw.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -80,11 +81,18 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     classes = {image.label for image in images}
     if len(classes) < 2:
         found = f"only {classes.pop()!r}" if classes else "none"
-        raise UserError(f"{folder}: expected images of two classes or more, found {found}")
+        left = f"; {_count_of(beside)} left out, such as {beside[0].path!r}: {beside[0].reason}" if beside else ""
+        raise UserError(f"{folder}: expected images of two classes or more, found {found}{left}")
     _require_listed(folder, classes, dataset.classes or [])
     if dataset.split.method == "given":
         _require_splits(folder, images, dataset)
-    notes = [*_doubtful(images)] if dataset.layout == "class_folders" and dataset.split.folders is None else []
+    notes = [*_joined(classes), *_doubtful_groups(images)]
+    if dataset.layout == "class_folders" and dataset.split.folders is None:
+        notes += _doubtful(images)
+    if dataset.layout == "csv" and dataset.split.method != "given" and images[0].split:
+        notes.append(
+            f"the column split of {LABELS_CSV} is not used: dataset.split.method is {dataset.split.method}, not given"
+        )
     if inside.archives:
         count = f"{len(inside.archives)} archive{'s' * (len(inside.archives) != 1)}"
         notes.append(
@@ -147,6 +155,29 @@ def _doubtful(images: list[Labelled]) -> Iterator[str]:
         yield (
             f"warning: the classes are {outer}, and each holds the folders {inner}; if these are the classes, put them "
             "outside, or name the others in dataset.split.folders"
+        )
+
+
+def _joined(classes: set[str]) -> Iterator[str]:
+    """Yield a line if a class is several others in one, as tables have it where an image has several labels."""
+    for label in sorted(classes):
+        parts = {part.strip("[]'\"") for part in re.split(r"[\s|;,+&/]+", label)}
+        if len(parts) > 1 and parts <= classes:
+            yield (
+                f"warning: the class {label!r} seems to be {' and '.join(map(repr, sorted(parts)))} in one, and is "
+                "learnt as a class of its own: an image cannot have several classes here"
+            )
+            return
+
+
+def _doubtful_groups(images: list[Labelled]) -> Iterator[str]:
+    """Yield a line if groups look the same: they may come into different splits."""
+    same = alike(sorted({image.group for image in images}))
+    if same:
+        more = f", and {len(same) - 1} more" if len(same) > 1 else ""
+        yield (
+            f"warning: these groups look the same, but are different ones: {' and '.join(map(repr, same[0]))}{more}; "
+            "write them in one way, or images that belong together may come into different splits"
         )
 
 
@@ -236,7 +267,10 @@ def _folders(inside: Contents, dataset: Dataset) -> tuple[list[Labelled], list[S
         _refuse_splits(inside)
     for name, split in parts.items():
         if not inside.is_folder(name):
-            raise UserError(f"{folder / name}: no such folder; dataset.split.folders names it")
+            hint = did_you_mean(name, [one for one, is_folder in inside.entries("").items() if is_folder])
+            raise UserError(f"{folder / name}: no such folder; dataset.split.folders names it{hint}")
+        if name and is_hidden(PurePosixPath(name).as_posix()):
+            raise UserError(f"{folder / name}: hidden, or named as what other programs leave behind: rename it")
         found, others = (
             _class_folders(inside, name, split)
             if dataset.classes is None
@@ -351,7 +385,7 @@ def _prefixed(
     images, beside = [], []
     for one, is_folder in inside.entries(name).items():
         path = _below(name, one)
-        number = re.match(r"(\d{1,9})_", one)
+        number = re.match(r"([0-9]{1,9})_", one)
         if is_folder:
             beside.append(Skipped(path, "a folder, where files named <class number>_... are expected"))
         elif number is None:
@@ -379,11 +413,16 @@ def _labels_csv(inside: Contents) -> tuple[list[Labelled], list[Skipped]]:
     _require(path, table, table["first"] == table["line"], "{path!r} is there twice, before in line {first}")
     is_listed = table["name"].isin(files)
     beside = []
+    gone = []
     for line, name in table.loc[~is_listed, ["line", "name"]].itertuples(index=False):
         if not inside.is_file(name):
-            raise UserError(f"{path}:{line}: {folder / name}: no such file{_respelled(inside, name)}")
+            gone.append((line, name))
         reason = "names it, but it is hidden, or left behind by other programs"
         beside.append(Skipped(name, f"line {line} of {LABELS_CSV} {reason}"))
+    if gone:
+        line, name = gone[0]
+        more = f"; so it is with {len(gone) - 1} more of {len(table)} rows" if len(gone) > 1 else ""
+        raise UserError(f"{path}:{line}: {folder / name}: no such file{_respelled(inside, name)}{more}")
     listed = table[is_listed]
     images = list(map(Labelled, listed["name"], listed["label"], listed["split"], listed["group"].map(_composed)))
     _require_text(folder, images, beside)
@@ -400,8 +439,9 @@ def _read_table(inside: Contents) -> "DataFrame":
     try:
         return read_table(path, read_file(inside.folder, LABELS_CSV))
     except FileNotFoundError:
-        tables = [one for one in inside.files if one.lower().endswith((".csv", ".tsv")) and "/" not in one]
-        hint = f"; {tables[0]} would have to be named so" if tables else ""
+        tables = [one for one in inside.files if one.lower().endswith((".csv", ".tsv"))]
+        tables.sort(key=lambda one: one.count("/"))
+        hint = f"; {tables[0]} would have to be {'there' if '/' in tables[0] else 'named so'}" if tables else ""
         raise UserError(f"{path}: no such file; the layout csv reads paths and labels from it{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
@@ -438,9 +478,25 @@ def _composed(text: str) -> str:
 
 
 def _respelled(inside: Contents, name: str) -> str:
-    """Return how a path has to be written that has a slash of Windows or spaces around it."""
-    respelled = name.strip().replace("\\", "/")
-    return f"; write {respelled!r}" if respelled != name and inside.is_file(respelled) else ""
+    """Return how a path probably has to be written of which there is no file.
+
+    It may have a slash of Windows, spaces around it, or folders in front that are those of the data set, too; or it may
+    lack folders, or differ in capital letters or in its ending.
+    """
+    parts = name.strip().replace("\\", "/").split("/")
+    tails = ["/".join(parts[first:]) for first in range(len(parts))]
+    respelled = [one for one in tails if inside.is_file(one)][:1]
+    if not respelled:
+        respelled = [one for one in inside.files if _spellings(one) & _spellings("/".join(parts))]
+    if not respelled:
+        last = _spellings(parts[-1])
+        respelled = [one for one in inside.files if _spellings(one.rpartition("/")[2]) & last]
+    return f"; write {respelled[0]!r}" if len(respelled) == 1 else ""
+
+
+def _spellings(path: str) -> set[str]:
+    """Return a path without capital letters, with its ending and without."""
+    return {path.lower(), posixpath.splitext(path.lower())[0]}
 
 
 def _arrays(inside: Contents, dataset: Dataset) -> list[Labelled]:
@@ -481,9 +537,11 @@ def _label_numbers(folder: Path, of_labels: str, of_images: str) -> np.ndarray:
     if not is_grey and not (pixels.ndim == 4 and pixels.shape[3] == 3):
         raise UserError(
             f"{images}: expected images of shape (n, height, width, 3) or (n, height, width), got {pixels.shape}"
+            + "; save images.transpose(0, 2, 3, 1)" * (pixels.ndim == 4 and pixels.shape[1] in (1, 3))
         )
     if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
-        raise UserError(f"{images}: expected pixels 0-255 as uint8, got {pixels.dtype}")
+        mend = "images * np.uint8(255)" if pixels.dtype.kind == "b" else "images.astype(np.uint8), scaled to 0-255"
+        raise UserError(f"{images}: expected pixels 0-255 as uint8, got {pixels.dtype}; save {mend}")
     if len(numbers) != len(pixels):
         raise UserError(f"{labels}: {len(numbers)} labels for {len(pixels)} images")
     return np.asarray(numbers).reshape(-1)

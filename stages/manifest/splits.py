@@ -10,6 +10,7 @@ from sklearn.model_selection import train_test_split
 from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS
 from thaw.params.dataset import Split
+from thaw.suggestions import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,10 @@ def assign(members: list[Member], classes: set[str], split: Split) -> list[str]:
     trained = {member.label for member, one in zip(members, assigned, strict=True) if one == "train"}
     for label in sorted(classes - trained):
         where = sorted({one for member, one in zip(members, assigned, strict=True) if member.label == label})
+        mend = "" if split.method in ("given", "stratified") else ", or set dataset.split.method: stratified"
         raise UserError(
             f"class {label!r} has images for {' and '.join(where)}, but none for training: "
-            "add some, or remove the class"
+            f"add some, or remove the class{mend}{did_you_mean(label, trained)}"
         )
     for one in SPLITS:
         if one not in assigned:
@@ -148,8 +150,11 @@ def _shuffled(members: list[Member], split: Split) -> list[str]:
             rest, test = train_test_split(np.arange(len(members)), test_size=split.test or 0.0, random_state=split.seed)
             count = max(1, round(len(members) * (split.validation or 0.0)))
             _, validation = train_test_split(rest, test_size=count, random_state=split.seed)
-        except ValueError as error:
-            raise UserError(f"dataset.split: {len(members)} images cannot be divided so: {error}") from None
+        except ValueError:
+            raise UserError(
+                f"dataset.split: {len(members)} images cannot be divided so that each split has one: add images, or "
+                "make test and validation smaller"
+            ) from None
         assigned[validation], assigned[test] = "validation", "test"
     return [str(one) for one in assigned]
 

@@ -1,8 +1,9 @@
 """Reading what lies in a data set's folder: files, members of archives, and rows of arrays."""
 
+import errno
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -40,11 +41,11 @@ class Contents:
 
     def is_file(self, path: str) -> bool:
         """Say whether a file is there, hidden or not."""
-        return self.held.get(path) is not None or (self.folder / path).is_file()
+        return self.held.get(path) is not None or _is_so((self.folder / path).is_file)
 
     def is_folder(self, path: str) -> bool:
         """Say whether a folder is there."""
-        return (self.folder / path).is_dir() or any(one.startswith(f"{_plain(path)}/") for one in self.held)
+        return _is_so((self.folder / path).is_dir) or any(one.startswith(f"{_plain(path)}/") for one in self.held)
 
     def hidden(self) -> set[str]:
         """Return the files and folders in archives that `is_ignored` names."""
@@ -73,6 +74,16 @@ class Contents:
                 if not is_ignored(name):
                     found[name] = found.get(name, False) or more != "" or member is None
         return dict(sorted(found.items()))
+
+
+def _is_so(look: Callable[[], bool]) -> bool:
+    """Return what is seen of a path, such as a table has them: one that is too long for any file is none."""
+    try:
+        return look()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def contents(folder: Path) -> Contents:
@@ -134,7 +145,7 @@ def read_image(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
         OSError: it cannot be read.
     """
     name, _, row = path.rpartition(ROW_MARK)
-    if name.endswith(".npy") and row.isdigit():
+    if name.endswith(".npy") and row.isdigit() and not (folder / path).exists():
         return _row(open_array(folder, name)[int(row)])
     data = read_file(folder, path)
     return hashlib.sha256(data).hexdigest(), data
@@ -180,9 +191,11 @@ def _row(values: np.ndarray) -> tuple[str, np.ndarray]:
     if values.ndim < 2 or values.shape[2:] not in ((), (1,), (3,)):
         raise UnreadableImageError(f"an image has the shape (height, width) or (height, width, 3), not {values.shape}")
     require_pixels(*values.shape[:2])
-    pixels = values.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # of what is no number, too, the error tells
+        pixels = values.astype(np.uint8)
     if values.dtype != np.uint8 and not np.array_equal(pixels, values):
-        raise UnreadableImageError("its values are not whole numbers from 0 to 255")
+        hint = "; of values from 0 to 1, save (images * 255).round().astype(np.uint8)" * bool(np.all(values <= 1))
+        raise UnreadableImageError(f"its values are not whole numbers from 0 to 255{hint}")
     if pixels.shape[-1] == 1 and pixels.ndim == 3:
         pixels = pixels[..., 0]
     return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest(), pixels
