@@ -326,7 +326,7 @@ def _class_folders(inside: Contents, name: str, split: str | None) -> tuple[list
     ]
     if not classes:
         raise UserError(
-            f"{inside.folder / name}: expected a folder for each class, found none{_other_layout([*entries])}"
+            f"{inside.folder / name}: expected a folder for each class, found none{_other_layout(inside, [*entries])}"
         )
     of_class: dict[str, list[str]] = {label: [] for label in classes}
     above = _below(name, "x").removesuffix("x")
@@ -367,7 +367,7 @@ def _require_images(
         raise UserError(f"{folder / name}: the only folder is {label!r}, and classes seem to be in there: {mend}")
 
 
-def _other_layout(names: list[str]) -> str:
+def _other_layout(inside: Contents, names: list[str]) -> str:
     """Return what to do where there are files instead of class folders."""
     if LABELS_CSV in names:
         return f"; to read {LABELS_CSV}, set dataset.layout: csv"
@@ -375,6 +375,8 @@ def _other_layout(names: list[str]) -> str:
         return "; to read arrays, set dataset.layout: npy"
     if names and all(re.match(r"\d+_", name) for name in names):
         return "; if the names of files begin with the number of their class, set dataset.layout: label_prefix"
+    if inside.archives:
+        return "; archives are read as if unpacked where they lie: put each into the folder of its class"
     return "; if this is the folder of one class, dataset.path is the folder that it is in" if names else ""
 
 
@@ -470,7 +472,7 @@ def _require(path: Path, table: "DataFrame", is_right: "Series", told: str, **mo
 
 
 def _is_below(path: str) -> bool:
-    return not PurePosixPath(posixpath.normpath(path)).is_absolute() and ".." not in PurePosixPath(path).parts
+    return not path.startswith("/") and ".." not in path.split("/")
 
 
 def _composed(text: str) -> str:

@@ -43,7 +43,7 @@ def read_table(path: Path, content: bytes) -> pandas.DataFrame:
             rows.append([reader.line_num, *row])
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: no CSV: {error}") from None
-    table = pandas.DataFrame(rows, columns=["line", *names], dtype=object)
+    table = pandas.DataFrame(rows, columns=["line", *names], dtype=object).astype({"line": int})
     return table.assign(**{name: value for name, value in OPTIONAL.items() if name not in table})
 
 
