@@ -168,7 +168,16 @@ def _split(
         Member(one.file.path, one.file.label, one.digest, str(number), one.file.split)
         for one, number in zip(usable, component, strict=True)
     ]
-    assigned = assign(members, {*classes}, dataset.split)
+    try:
+        assigned = assign(members, {*classes}, dataset.split)
+    except UserError as error:
+        if not len(first):
+            raise
+        most = np.bincount(component).max()
+        raise UserError(
+            f"{error}\nimages that look alike stay together, {most} of {len(usable)} in one unit; lower "
+            "dataset.near_duplicates, or leave it out"
+        ) from None
     numbers = {label: number for number, label in enumerate(classes)}
     rows = [
         Row(

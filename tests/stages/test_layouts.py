@@ -769,6 +769,9 @@ def test_near_duplicates_are_found_and_kept_in_one_split(folder: Path, seed: int
     assert all(pair.first.split == pair.second.split and pair.distance <= 3 for pair in found.near_duplicates)
     assert all(pair.first.group == pair.second.group != "" for pair in found.near_duplicates)
     assert collect(folder, split=STRATIFIED | {"seed": seed}).near_duplicates == []
+    for method in ("stratified", "shuffled"):
+        told = refused(folder, near_duplicates=32, split=STRATIFIED | {"method": method, "seed": seed})
+        assert "stay together, 30 of 30 in one unit; lower dataset.near_duplicates, or leave it out" in told
 
 
 def run_manifest(folder: Path, params: str, out: Path) -> subprocess.CompletedProcess[str]:

@@ -166,6 +166,7 @@ LEFT_BEHIND = [
     *("0.png:Zone.Identifier", "0.png\uf03aZone.Identifier", "0.png~", ".gitignore", "0.png.dvc", "0.dvc"),
     *("@eaDir/0.png/SYNOPHOTO_THUMB_M.png", "#recycle/0.png", "$RECYCLE.BIN/0.png", "System Volume Information/0.png"),
     *("__MACOSX/._0.png", "lost+found/0.png", "@Recycle/0.png", ".@__thumb/0.png", "@tmp/0.png", "#snapshot/0.png"),
+    *("~snapshot/0.png", "Thumbs.db:encryptable", "0.png@SynoResource", "0.png@SynoEAStream"),
     *(".ipynb_checkpoints/0.png", "__pycache__/0.png", ".git/HEAD", ".Trash-1000/0.png", "Network Trash Folder/0.png"),
 ]
 
@@ -216,6 +217,7 @@ def test_a_dvc_project_inside_a_data_set_is_refused(folder):
         "e\u0301.png",
         "'quoted' \"twice\".png",
         "no ending",
+        "photo.npy#3",
     ],
     ids=ascii,
 )

@@ -107,7 +107,11 @@ def contents(folder: Path) -> Contents:
             other = held.get(path)
             if member and (other or path in there):
                 place = other.archive if other else folder / path
-                raise UserError(f"{archive}: {inside!r} is also {'in ' * bool(other)}{place}: remove one of them")
+                apart = ", or put each archive into a folder of its own, as it is read as if unpacked where it lies"
+                raise UserError(
+                    f"{archive}: {inside!r} is also {'in ' * bool(other)}{place}: remove one of them"
+                    + apart * (other is not None and other.archive != archive)
+                )
             held[path] = member or other
     names += [path for path, member in held.items() if member and not is_hidden(path)]
     _held[folder] = held
