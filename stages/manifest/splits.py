@@ -62,14 +62,16 @@ def assign(members: list[Member], classes: set[str], split: Split) -> list[str]:
     trained = {member.label for member, one in zip(members, assigned, strict=True) if one == "train"}
     for label in sorted(classes - trained):
         where = sorted({one for member, one in zip(members, assigned, strict=True) if member.label == label})
-        mend = "" if split.method in ("given", "stratified") else ", or set dataset.split.method: stratified"
+        other = "seed to another number" if split.method == "stratified" else "method: stratified"
+        mend = "" if split.method == "given" else f", or set dataset.split.{other}"
         raise UserError(
             f"class {label!r} has images for {' and '.join(where)}, but none for training: "
             f"add some, or remove the class{mend}{did_you_mean(label, trained)}"
         )
     for one in SPLITS:
         if one not in assigned:
-            raise UserError(f"no image falls to the split {one!r}: add images, or enlarge its share in dataset.split")
+            more = ", or enlarge its share in dataset.split" if getattr(split, one) is not None else ""
+            raise UserError(f"no image falls to the split {one!r}: add images{more}")
     return assigned
 
 

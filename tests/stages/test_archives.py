@@ -64,6 +64,7 @@ def trees(folder: Path) -> None:
     for label in ("oak", "silver birch", "Bäume"):
         for number in range(5):
             draw(folder / label / ("long " * 30 if number == 3 else "") / f"{number}.png", f"{label} {number}")
+    draw(folder / "oak" / "photo.npy#3", "no row of an array")
     (folder / "oak" / "again.png").write_bytes((folder / "oak" / "1.png").read_bytes())
     (folder / "oak" / "bad.png").write_bytes(b"no image")
 

@@ -149,10 +149,15 @@ def read_image(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
         OSError: it cannot be read.
     """
     name, _, row = path.rpartition(ROW_MARK)
-    if name.endswith(".npy") and row.isdigit() and not (folder / path).exists():
+    if name.endswith(".npy") and row.isdigit() and not _is_named_so(folder, path, name):
         return _row(open_array(folder, name)[int(row)])
     data = read_file(folder, path)
     return hashlib.sha256(data).hexdigest(), data
+
+
+def _is_named_so(folder: Path, path: str, array: str) -> bool:
+    """Say whether a file, there or in an archive, has the name of a row of an array."""
+    return (folder / path).exists() or (not (folder / array).exists() and _member(folder, path) is not None)
 
 
 def read_file(folder: Path, path: str) -> bytes:
