@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.manifest.splits import others
 from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS
 from thaw.images.decoding import UnreadableImageError
@@ -334,6 +335,9 @@ def _class_folders(inside: Contents, name: str, split: str | None) -> tuple[list
         label, _, image = path[len(above) :].partition("/") if path.startswith(above) else ("", "", "")
         if image:
             of_class[label].append(path[len(above) :])
+    if empty := [label for label, found in of_class.items() if not found]:
+        place = inside.folder / name / empty[0]
+        raise UserError(f"{place}: no images in this class; add some or remove the folder{others(empty)}")
     for label, found in of_class.items():
         _require_images(inside.folder, name, label, split, found, len(classes) == 1)
     return [Labelled(above + one, label, split) for label, found in of_class.items() for one in found], beside
@@ -354,8 +358,6 @@ def _require_images(
     """
     place = folder / name / label
     folders = {one.split("/")[1] for one in found if one.count("/") > 1}
-    if not found:
-        raise UserError(f"{place}: no images in this class; add some or remove the folder")
     if len({SPLIT_WORDS[one.lower()] for one in folders if one.lower() in SPLIT_WORDS}) > 1:
         raise UserError(
             f"{place}: the folders in this class are those of splits, which would be mixed; put them outside, "
@@ -417,9 +419,13 @@ def _labels_csv(inside: Contents) -> tuple[list[Labelled], list[Skipped]]:
     beside = []
     gone = []
     for line, name in table.loc[~is_listed, ["line", "name"]].itertuples(index=False):
-        if not inside.is_file(name):
+        if is_hidden(name) and inside.is_file(name):
+            reason = "names it, but it is hidden, or left behind by other programs"
+        elif is_archive(name) and inside.is_file(name):
+            reason = "names it, but it is an archive: name the files in it"
+        else:  # on some disks, it is there in other capital letters
             gone.append((line, name))
-        reason = "names it, but it is hidden, or left behind by other programs"
+            continue
         beside.append(Skipped(name, f"line {line} of {LABELS_CSV} {reason}"))
     if gone:
         line, name = gone[0]

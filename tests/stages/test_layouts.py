@@ -100,7 +100,7 @@ def test_where_a_split_lacks_images_those_that_are_left_out_are_told(folder: Pat
     shutil.rmtree(folder / "Test")
     shutil.copytree(folder / "Train", folder / "Test")
     assert refused(folder, split=GIVEN).endswith(
-        f"none for training: add some, or remove the class\nfiles that are left out: 16, such as "
+        f"none for training: add some, or remove the class; so with 'red'\nfiles that are left out: 16, such as "
         f"{folder / 'Train/green/0.png'}: the same bytes as Test/green/0.png"
     )
 
@@ -537,6 +537,13 @@ def test_a_row_that_names_what_is_ignored_is_a_bad_file(folder: Path, name: str)
     assert [(one.path, one.reason) for one in found.skipped] == [(name, reason)]
 
 
+def test_a_row_that_names_an_archive_is_a_bad_file(folder: Path) -> None:
+    table(folder, [*lines(), "more.zip,elm"])
+    with zipfile.ZipFile(folder / "more.zip", "w") as archive:
+        archive.writestr("photos/new.png", b"")
+    assert "line 12 of labels.csv names it, but it is an archive: name the files in it" in refused(folder, **TABLE)
+
+
 def test_a_table_of_another_name_is_named(folder: Path) -> None:
     table(folder, lines())
     (folder / "labels.csv").rename(folder / "train.csv")
@@ -693,7 +700,9 @@ def test_shuffling_that_leaves_a_split_or_a_class_empty_is_named() -> None:
     with pytest.raises(UserError, match=r"^dataset.split: 3 images cannot be divided so that each split has one: add"):
         assign(members(3), {"ash", "elm"}, split("shuffled", test=0.5, validation=0.4))
     units = [Member(f"{n}.png", "ash" if n % 2 else "elm", f"{n:064x}", str(n % 2)) for n in range(8)]
-    with pytest.raises(UserError, match="none for training: add some, .* or set dataset.split.method: stratified$"):
+    with pytest.raises(
+        UserError, match="none for training: add some, .* or set dataset.split.method: stratified; so with 'elm'$"
+    ):
         assign(units, {"ash", "elm"}, split("shuffled"))
 
 

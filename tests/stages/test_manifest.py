@@ -109,7 +109,12 @@ def test_one_class_is_too_few(tmp_path):
 def test_an_empty_class_is_named(folder, dataset):
     (folder / "birch" / "nested").mkdir(parents=True)
     (folder / "birch" / ".hidden").touch()
-    assert message(folder, dataset).startswith(f"{folder / 'birch'}: no images in this class")
+    assert message(folder, dataset) == f"{folder / 'birch'}: no images in this class; add some or remove the folder"
+    for number in range(12):
+        (folder / f"empty {number:02}").mkdir()
+    assert message(folder, dataset).endswith(
+        "; so with " + "".join(f"'empty {n:02}', " for n in range(10))[:-2] + " and 2 more"
+    )
 
 
 @pytest.mark.parametrize("dataset", [FAIL, SKIP], ids=["fail", "skip"])
@@ -117,7 +122,9 @@ def test_an_empty_class_is_named(folder, dataset):
 def test_a_class_with_too_few_images_for_three_splits_is_named(folder, dataset, count, words):
     for number in range(count):
         draw(folder / "birch" / f"{number}.png", number)
-    assert message(folder, dataset).startswith(f"class 'birch' has {words}")
+        draw(folder / "ash" / f"{number}.png", f"ash {number}")
+    assert message(folder, dataset).startswith(f"class 'ash' has {words}")
+    assert message(folder, dataset).endswith("add images or remove the class; so with 'birch'")
 
 
 def test_images_that_are_skipped_do_not_count_for_a_class(folder):
