@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from errno import ENOENT
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from thaw.params.dataset import Dataset
 from thaw.progress import progress
 from thaw.threads import on_all_cores
 
+LFS_POINTER = b"version https://git-lfs"
 PREFERRED = ("test", "validation", "train", None)
 
 
@@ -122,6 +124,8 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
     def read_one(file: Labelled) -> _Read:
         try:
             digest, source = read_image(folder, file.path)
+            if isinstance(source, bytes) and source.startswith(LFS_POINTER):
+                return _Read(file, reason="a pointer of Git LFS, which has the image: `git lfs pull` gets it")
             with decoding(source, least=2 * THUMBNAIL_SIDE) as image:
                 looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
                 jpeg = thumbnail(image)  # which makes the image small
@@ -129,7 +133,8 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
         except OSError as error:
             if is_of_machine(error):  # the file may be sound: to leave it out would be another data set
                 raise UserError(f"{found_at(folder, file.path)}: cannot be read: {reasons(error)}") from None
-            return _Read(file, reason=f"cannot be read: {error.strerror}")
+            leads = "; it is a link that leads nowhere" * (error.errno == ENOENT and (folder / file.path).is_symlink())
+            return _Read(file, reason=f"cannot be read: {error.strerror}{leads}")
         except MemoryError:
             raise MemoryError(
                 f"{found_at(folder, file.path)} does not fit; let fewer processes run at a time"

@@ -73,7 +73,11 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
         UserError: nothing is where the layout says, or there are labels, splits or names that cannot be.
     """
     if not folder.is_dir():
-        found = "an archive, no folder" if folder.exists() and is_archive(folder.name) else "no such folder"
+        found = "no such folder"
+        if folder.exists():
+            found = "an archive, no folder" if is_archive(folder.name) else "a file, no folder"
+        elif folder.is_symlink():
+            found = "a link that leads nowhere"
         raise UserError(f"{folder}: {found}; dataset.path in params.yaml names the folder that holds the images")
     inside = contents(folder)
     _require_tracked(inside.ignored)
@@ -321,7 +325,12 @@ def _class_folders(inside: Contents, name: str, split: str | None) -> tuple[list
     entries = inside.entries(name)
     classes = [one for one, is_folder in entries.items() if is_folder]
     beside = [
-        Skipped(_below(name, one), "it lies beside the class folders, so it has no class")
+        Skipped(
+            path := _below(name, one),
+            "a link that leads nowhere"
+            if (inside.folder / path).is_symlink() and not (inside.folder / path).exists()
+            else "it lies beside the class folders, so it has no class",
+        )
         for one, is_folder in entries.items()
         if not is_folder
     ]

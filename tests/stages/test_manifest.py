@@ -256,6 +256,7 @@ BAD = {
     "empty.jpg": (b"", "the file has no bytes"),
     "notes.txt": (b"birches by the lake\n", "not an image in one of the formats"),
     "damaged.bmp": (b"BM" + b"\0" * 50, "damaged"),
+    "pointer.png": (b"version https://git-lfs.github.com/spec/v1\noid sha256:", "`git lfs pull` gets it"),
 }
 
 
@@ -301,8 +302,13 @@ def test_a_file_beside_the_class_folders_is_a_bad_file(folder):
 
 def test_a_link_to_nowhere_is_a_bad_file(folder):
     (folder / "oak" / "link.png").symlink_to(folder / "gone.png")
-    assert f"{folder / 'oak' / 'link.png'}: cannot be read: No such file or directory" in message(folder)
+    told = "cannot be read: No such file or directory; it is a link that leads nowhere"
+    assert f"{folder / 'oak' / 'link.png'}: {told}" in message(folder)
     assert [one.path for one in collect(folder, SKIP)[1]] == ["oak/link.png"]
+    (folder / "birch").symlink_to(folder / "gone")
+    assert f"{folder / 'birch'}: a link that leads nowhere" in message(folder)
+    assert message(folder / "birch").startswith(f"{folder / 'birch'}: a link that leads nowhere; dataset.path")
+    assert message(folder / "oak" / "0.png").startswith(f"{folder / 'oak' / '0.png'}: a file, no folder; dataset.path")
 
 
 def test_a_file_without_permission_is_a_bad_file(folder, monkeypatch):
