@@ -67,6 +67,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     # dataset
     "dataset.pth": [(1, ": unknown key; did you mean 'path'?")],
     "dataset.split.sed": [(1, ": unknown key; did you mean 'seed'?")],
+    "dataset.split.val": [(0.2, ": unknown key; did you mean 'validation'?")],
     "dataset.split.test": [
         (GONE, ": this key is missing"),
         ("15%", ': expected a number, got "15%"'),
