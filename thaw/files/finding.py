@@ -11,17 +11,8 @@ from thaw.errors import UserError
 IGNORED = {
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "system volume information"),
     *("__macosx", "icon\r", "network trash folder", "temporary items", "lost+found"),
-    *(
-        "@eadir",
-        "#recycle",
-        "#snapshot",
-        "~snapshot",
-        "@recycle",
-        "@recently-snapshot",
-        "@sharebin",
-        "@tmp",
-        "__pycache__",
-    ),
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@sharebin", "@tmp", "__pycache__"),
+    "~snapshot",
 }
 # Copies that editors keep, what DVC says of data beside them, what Windows and Macs say of a file beside it: where a
 # download is from, also as WSL writes it, that thumbnails may be encrypted, and what a Synology has of a Mac.
