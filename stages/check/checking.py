@@ -199,7 +199,9 @@ def _in_words(address: str, detail: ErrorDetails, schema: type[BaseModel]) -> Pr
             problem = f"expected 64 hexadecimal digits, 0-9 and a-f, got {shown(value)}"
         case "string_pattern_mismatch":
             problem = f"""expected text without " $ ` \\ and line breaks, nor - at its start, got {shown(value)}"""
-        case "string_type" if isinstance(value, int | float) and not isinstance(value, bool):
+        case "string_type" if isinstance(value, bool | None):
+            problem = f"expected text, got {shown(value)}; if that is a name, put it between quotes"
+        case "string_type" if isinstance(value, int | float):
             problem = f"expected text, got the number {shown(value)}; put it between quotes"
         case kind:
             problem = f"expected {EXPECTED[kind].format(**context)}, got {shown(value)}"

@@ -17,6 +17,8 @@ MISSED = 5
 """The most classes that a warning names."""
 FEW_BITS = 14
 """The most bits of 16 that look too dark: what uses no more is shown at a fourth of its brightness, or less."""
+DARK = 64
+"""Where no image has so high a level, all are shown at a fourth of their brightness, or less."""
 
 
 def main(
@@ -77,10 +79,15 @@ def main(
             f"warning: {len(dark)} of {len(found.used_bits)} images with 16 bits a channel use no more than "
             f"{max(dark)} of them, and are shown at {share} of their brightness: save them scaled to 16 bits"
         )
-    if found.black:
+    elif found.black:
         announce(
             f"warning: {found.black} of {len(rows)} images have the levels 0 and 1 only, of 255, and look black: "
             "save white as 255"
+        )
+    elif found.brightest < DARK:
+        announce(
+            f"warning: all images are nearly black, with no level above {found.brightest} of 255 in their thumbnails: "
+            "save them scaled to 0-255"
         )
     leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
     if leaks:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from errno import ENOENT
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,10 @@ class Collection:
     """Lines about what else was found."""
     used_bits: list[int]
     """How many of their bits a channel those images use that have 16, in any order."""
-    black: int = 0
+    black: int
     """Images that have the levels 0 and 1 only."""
+    brightest: int
+    """The highest level of any image's thumbnail, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class _Read:
     """How many of 16 bits a channel it uses; None if it has fewer."""
     is_black: bool = False
     """Whether it has the levels 0 and 1 only."""
+    brightest: int = 0
+    """The highest level of its thumbnail."""
 
 
 def collect(folder: Path, dataset: Dataset, thumbnails: ThumbnailWriter) -> Collection:
@@ -104,10 +109,16 @@ def collect(folder: Path, dataset: Dataset, thumbnails: ThumbnailWriter) -> Coll
     usable = sorted((one for digest, one in first.items() if digest not in contradicted), key=lambda one: one.file.path)
     if dataset.split.method == "given":
         require_whole_groups(folder, ((group, one.file) for one in usable for group in groups.get(one.digest, ())))
-    rows, pairs = _split(usable, groups, listed.classes, dataset)
+    try:
+        rows, pairs = _split(usable, groups, listed.classes, dataset)
+    except UserError as error:
+        if not (without := bad + repeated):
+            raise
+        shown = f"{found_at(folder, without[0].path)}: {without[0].reason}"
+        raise UserError(f"{error}\nfiles that are left out: {len(without)}, such as {shown}") from None
     bits = [one.used_bits for one in usable if one.used_bits is not None]
-    left_out, black = sorted(bad + repeated, key=lambda one: one.path), sum(one.is_black for one in usable)
-    return Collection(rows, left_out, pairs, listed.notes, bits, black)
+    left_out, brightest = sorted(bad + repeated, key=lambda one: one.path), max(one.brightest for one in usable)
+    return Collection(rows, left_out, pairs, listed.notes, bits, sum(one.is_black for one in usable), brightest)
 
 
 def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
@@ -120,11 +131,14 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
                 looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
                 # Before the image becomes as small as its thumbnail.
                 bits, is_black = used_bits(source, image), has_ones_for_white(image)
-                return _Read(file, digest, "", looks, thumbnail(image), bits, is_black)
+                jpeg = thumbnail(image)
+                brightest = int(np.max(image.getextrema()))
+                return _Read(file, digest, "", looks, jpeg, bits, is_black, brightest)
         except OSError as error:
             if is_of_machine(error):  # the file may be sound: to leave it out would be another data set
                 raise UserError(f"{found_at(folder, file.path)}: cannot be read: {reasons(error)}") from None
-            return _Read(file, reason=f"cannot be read: {error.strerror}")
+            leads = "; it is a link that leads nowhere" * (error.errno == ENOENT and (folder / file.path).is_symlink())
+            return _Read(file, reason=f"cannot be read: {error.strerror}{leads}")
         except MemoryError:
             raise MemoryError(
                 f"{found_at(folder, file.path)} does not fit; let fewer processes run at a time"
@@ -163,7 +177,16 @@ def _split(
         Member(one.file.path, one.file.label, one.digest, str(number), one.file.split)
         for one, number in zip(usable, component, strict=True)
     ]
-    assigned = assign(members, {*classes}, dataset.split)
+    try:
+        assigned = assign(members, {*classes}, dataset.split)
+    except UserError as error:
+        if not len(first):
+            raise
+        most = np.bincount(component).max()
+        raise UserError(
+            f"{error}\nimages that look alike stay together, {most} of {len(usable)} in one unit; lower "
+            "dataset.near_duplicates, or leave it out"
+        ) from None
     numbers = {label: number for number, label in enumerate(classes)}
     rows = [
         Row(

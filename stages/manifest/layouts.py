@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.manifest.splits import others
 from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS
 from thaw.images.decoding import UnreadableImageError
 from thaw.images.reading import ROW_MARK, Contents, contents, found_at, open_array, read_file
-from thaw.images.reading.archives import is_archive
+from thaw.images.reading.archives import is_archive, is_hidden
 from thaw.params.dataset import Dataset
 from thaw.params.labels import alike, is_formula, unreadable
+from thaw.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -71,7 +73,11 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
         UserError: nothing is where the layout says, or there are labels, splits or names that cannot be.
     """
     if not folder.is_dir():
-        found = "an archive, no folder" if folder.exists() and is_archive(folder.name) else "no such folder"
+        found = "no such folder"
+        if folder.exists():
+            found = "an archive, no folder" if is_archive(folder.name) else "a file, no folder"
+        elif folder.is_symlink():
+            found = "a link that leads nowhere"
         raise UserError(f"{folder}: {found}; dataset.path in params.yaml names the folder that holds the images")
     inside = contents(folder)
     _require_tracked(inside.ignored)
@@ -80,11 +86,18 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     classes = {image.label for image in images}
     if len(classes) < 2:
         found = f"only {classes.pop()!r}" if classes else "none"
-        raise UserError(f"{folder}: expected images of two classes or more, found {found}")
+        left = f"; {_count_of(beside)} left out, such as {beside[0].path!r}: {beside[0].reason}" if beside else ""
+        raise UserError(f"{folder}: expected images of two classes or more, found {found}{left}")
     _require_listed(folder, classes, dataset.classes or [])
     if dataset.split.method == "given":
         _require_splits(folder, images, dataset)
-    notes = [*_doubtful(images)] if dataset.layout == "class_folders" and dataset.split.folders is None else []
+    notes = [*_joined(classes), *_doubtful_groups(images)]
+    if dataset.layout == "class_folders" and dataset.split.folders is None:
+        notes += _doubtful(images)
+    if dataset.layout == "csv" and dataset.split.method != "given" and images[0].split:
+        notes.append(
+            f"the column split of {LABELS_CSV} is not used: dataset.split.method is {dataset.split.method}, not given"
+        )
     if inside.archives:
         count = f"{len(inside.archives)} archive{'s' * (len(inside.archives) != 1)}"
         notes.append(
@@ -147,6 +160,29 @@ def _doubtful(images: list[Labelled]) -> Iterator[str]:
         yield (
             f"warning: the classes are {outer}, and each holds the folders {inner}; if these are the classes, put them "
             "outside, or name the others in dataset.split.folders"
+        )
+
+
+def _joined(classes: set[str]) -> Iterator[str]:
+    """Yield a line if a class is several others in one, as tables have it where an image has several labels."""
+    for label in sorted(classes):
+        parts = {part.strip("[]'\"") for part in re.split(r"[\s|;,+&/]+", label)}
+        if len(parts) > 1 and parts <= classes:
+            yield (
+                f"warning: the class {label!r} seems to be {' and '.join(map(repr, sorted(parts)))} in one, and is "
+                "learnt as a class of its own: an image cannot have several classes here"
+            )
+            return
+
+
+def _doubtful_groups(images: list[Labelled]) -> Iterator[str]:
+    """Yield a line if groups look the same: they may come into different splits."""
+    same = alike(sorted({image.group for image in images}))
+    if same:
+        more = f", and {len(same) - 1} more" if len(same) > 1 else ""
+        yield (
+            f"warning: these groups look the same, but are different ones: {' and '.join(map(repr, same[0]))}{more}; "
+            "write them in one way, or images that belong together may come into different splits"
         )
 
 
@@ -236,7 +272,10 @@ def _folders(inside: Contents, dataset: Dataset) -> tuple[list[Labelled], list[S
         _refuse_splits(inside)
     for name, split in parts.items():
         if not inside.is_folder(name):
-            raise UserError(f"{folder / name}: no such folder; dataset.split.folders names it")
+            hint = did_you_mean(name, [one for one, is_folder in inside.entries("").items() if is_folder])
+            raise UserError(f"{folder / name}: no such folder; dataset.split.folders names it{hint}")
+        if name and is_hidden(PurePosixPath(name).as_posix()):
+            raise UserError(f"{folder / name}: hidden, or named as what other programs leave behind: rename it")
         found, others = (
             _class_folders(inside, name, split)
             if dataset.classes is None
@@ -286,13 +325,18 @@ def _class_folders(inside: Contents, name: str, split: str | None) -> tuple[list
     entries = inside.entries(name)
     classes = [one for one, is_folder in entries.items() if is_folder]
     beside = [
-        Skipped(_below(name, one), "it lies beside the class folders, so it has no class")
+        Skipped(
+            path := _below(name, one),
+            "a link that leads nowhere"
+            if (inside.folder / path).is_symlink() and not (inside.folder / path).exists()
+            else "it lies beside the class folders, so it has no class",
+        )
         for one, is_folder in entries.items()
         if not is_folder
     ]
     if not classes:
         raise UserError(
-            f"{inside.folder / name}: expected a folder for each class, found none{_other_layout([*entries])}"
+            f"{inside.folder / name}: expected a folder for each class, found none{_other_layout(inside, [*entries])}"
         )
     of_class: dict[str, list[str]] = {label: [] for label in classes}
     above = _below(name, "x").removesuffix("x")
@@ -300,6 +344,9 @@ def _class_folders(inside: Contents, name: str, split: str | None) -> tuple[list
         label, _, image = path[len(above) :].partition("/") if path.startswith(above) else ("", "", "")
         if image:
             of_class[label].append(path[len(above) :])
+    if empty := [label for label, found in of_class.items() if not found]:
+        place = inside.folder / name / empty[0]
+        raise UserError(f"{place}: no images in this class; add some or remove the folder{others(empty)}")
     for label, found in of_class.items():
         _require_images(inside.folder, name, label, split, found, len(classes) == 1)
     return [Labelled(above + one, label, split) for label, found in of_class.items() for one in found], beside
@@ -320,8 +367,6 @@ def _require_images(
     """
     place = folder / name / label
     folders = {one.split("/")[1] for one in found if one.count("/") > 1}
-    if not found:
-        raise UserError(f"{place}: no images in this class; add some or remove the folder")
     if len({SPLIT_WORDS[one.lower()] for one in folders if one.lower() in SPLIT_WORDS}) > 1:
         raise UserError(
             f"{place}: the folders in this class are those of splits, which would be mixed; put them outside, "
@@ -333,7 +378,7 @@ def _require_images(
         raise UserError(f"{folder / name}: the only folder is {label!r}, and classes seem to be in there: {mend}")
 
 
-def _other_layout(names: list[str]) -> str:
+def _other_layout(inside: Contents, names: list[str]) -> str:
     """Return what to do where there are files instead of class folders."""
     if LABELS_CSV in names:
         return f"; to read {LABELS_CSV}, set dataset.layout: csv"
@@ -341,6 +386,8 @@ def _other_layout(names: list[str]) -> str:
         return "; to read arrays, set dataset.layout: npy"
     if names and all(re.match(r"\d+_", name) for name in names):
         return "; if the names of files begin with the number of their class, set dataset.layout: label_prefix"
+    if inside.archives:
+        return "; archives are read as if unpacked where they lie: put each into the folder of its class"
     return "; if this is the folder of one class, dataset.path is the folder that it is in" if names else ""
 
 
@@ -351,7 +398,7 @@ def _prefixed(
     images, beside = [], []
     for one, is_folder in inside.entries(name).items():
         path = _below(name, one)
-        number = re.match(r"(\d{1,9})_", one)
+        number = re.match(r"([0-9]{1,9})_", one)
         if is_folder:
             beside.append(Skipped(path, "a folder, where files named <class number>_... are expected"))
         elif number is None:
@@ -379,11 +426,20 @@ def _labels_csv(inside: Contents) -> tuple[list[Labelled], list[Skipped]]:
     _require(path, table, table["first"] == table["line"], "{path!r} is there twice, before in line {first}")
     is_listed = table["name"].isin(files)
     beside = []
+    gone = []
     for line, name in table.loc[~is_listed, ["line", "name"]].itertuples(index=False):
-        if not inside.is_file(name):
-            raise UserError(f"{path}:{line}: {folder / name}: no such file{_respelled(inside, name)}")
-        reason = "names it, but it is hidden, or left behind by other programs"
+        if is_hidden(name) and inside.is_file(name):
+            reason = "names it, but it is hidden, or left behind by other programs"
+        elif is_archive(name) and inside.is_file(name):
+            reason = "names it, but it is an archive: name the files in it"
+        else:  # on some disks, it is there in other capital letters
+            gone.append((line, name))
+            continue
         beside.append(Skipped(name, f"line {line} of {LABELS_CSV} {reason}"))
+    if gone:
+        line, name = gone[0]
+        more = f"; so it is with {len(gone) - 1} more of {len(table)} rows" if len(gone) > 1 else ""
+        raise UserError(f"{path}:{line}: {folder / name}: no such file{_respelled(inside, name)}{more}")
     listed = table[is_listed]
     images = list(map(Labelled, listed["name"], listed["label"], listed["split"], listed["group"].map(_composed)))
     _require_text(folder, images, beside)
@@ -400,8 +456,9 @@ def _read_table(inside: Contents) -> "DataFrame":
     try:
         return read_table(path, read_file(inside.folder, LABELS_CSV))
     except FileNotFoundError:
-        tables = [one for one in inside.files if one.lower().endswith((".csv", ".tsv")) and "/" not in one]
-        hint = f"; {tables[0]} would have to be named so" if tables else ""
+        tables = [one for one in inside.files if one.lower().endswith((".csv", ".tsv"))]
+        tables.sort(key=lambda one: one.count("/"))
+        hint = f"; {tables[0]} would have to be {'there' if '/' in tables[0] else 'named so'}" if tables else ""
         raise UserError(f"{path}: no such file; the layout csv reads paths and labels from it{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
@@ -430,7 +487,7 @@ def _require(path: Path, table: "DataFrame", is_right: "Series", told: str, **mo
 
 
 def _is_below(path: str) -> bool:
-    return not PurePosixPath(posixpath.normpath(path)).is_absolute() and ".." not in PurePosixPath(path).parts
+    return not path.startswith("/") and ".." not in path.split("/")
 
 
 def _composed(text: str) -> str:
@@ -438,9 +495,25 @@ def _composed(text: str) -> str:
 
 
 def _respelled(inside: Contents, name: str) -> str:
-    """Return how a path has to be written that has a slash of Windows or spaces around it."""
-    respelled = name.strip().replace("\\", "/")
-    return f"; write {respelled!r}" if respelled != name and inside.is_file(respelled) else ""
+    """Return how a path probably has to be written of which there is no file.
+
+    It may have a slash of Windows, spaces around it, or folders in front that are those of the data set, too; or it may
+    lack folders, or differ in capital letters or in its ending.
+    """
+    parts = name.strip().replace("\\", "/").split("/")
+    tails = ["/".join(parts[first:]) for first in range(len(parts))]
+    respelled = [one for one in tails if inside.is_file(one)][:1]
+    if not respelled:
+        respelled = [one for one in inside.files if _spellings(one) & _spellings("/".join(parts))]
+    if not respelled:
+        last = _spellings(parts[-1])
+        respelled = [one for one in inside.files if _spellings(one.rpartition("/")[2]) & last]
+    return f"; write {respelled[0]!r}" if len(respelled) == 1 else ""
+
+
+def _spellings(path: str) -> set[str]:
+    """Return a path without capital letters, with its ending and without."""
+    return {path.lower(), posixpath.splitext(path.lower())[0]}
 
 
 def _arrays(inside: Contents, dataset: Dataset) -> list[Labelled]:

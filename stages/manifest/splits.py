@@ -10,6 +10,10 @@ from sklearn.model_selection import train_test_split
 from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS
 from thaw.params.dataset import Split
+from thaw.suggestions import did_you_mean
+
+MOST_NAMED = 10
+"""Classes in one message, besides the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,8 @@ def assign(members: list[Member], classes: set[str], split: Split) -> list[str]:
     Counter({'train': 14, 'test': 4, 'validation': 2})
     """
     counts = Counter(member.label for member in members)
-    for label in sorted(classes):
-        if not counts[label]:
-            raise UserError(f"class {label!r} has 0 usable images; add images or remove the class")
+    if gone := sorted(classes - counts.keys()):
+        raise UserError(f"class {gone[0]!r} has 0 usable images; add images or remove the class{others(gone)}")
     match split.method:
         case "stratified":
             assigned = _stratified(members, classes, split)
@@ -59,16 +62,26 @@ def assign(members: list[Member], classes: set[str], split: Split) -> list[str]:
         case "given":
             assigned = _given(members, split)
     trained = {member.label for member, one in zip(members, assigned, strict=True) if one == "train"}
-    for label in sorted(classes - trained):
+    if untrained := sorted(classes - trained):
+        label = untrained[0]
         where = sorted({one for member, one in zip(members, assigned, strict=True) if member.label == label})
+        other = "seed to another number" if split.method == "stratified" else "method: stratified"
+        mend = "" if split.method == "given" else f", or set dataset.split.{other}"
         raise UserError(
             f"class {label!r} has images for {' and '.join(where)}, but none for training: "
-            "add some, or remove the class"
+            f"add some, or remove the class{mend}{did_you_mean(label, trained)}{others(untrained)}"
         )
     for one in SPLITS:
         if one not in assigned:
-            raise UserError(f"no image falls to the split {one!r}: add images, or enlarge its share in dataset.split")
+            more = ", or enlarge its share in dataset.split" if getattr(split, one) is not None else ""
+            raise UserError(f"no image falls to the split {one!r}: add images{more}")
     return assigned
+
+
+def others(classes: list[str]) -> str:
+    """Return which classes share the fault of the first of them, so that all can be mended at once."""
+    more = f" and {len(classes) - 1 - MOST_NAMED} more" if len(classes) - 1 > MOST_NAMED else ""
+    return f"; so with {', '.join(map(repr, classes[1 : 1 + MOST_NAMED]))}{more}" if len(classes) > 1 else ""
 
 
 def _units(members: list[Member]) -> dict[str, list[int]]:
@@ -88,14 +101,14 @@ def _stratified(members: list[Member], classes: set[str], split: Split) -> list[
     assigned = [""] * len(members)
     units = list(_units(members).values())
     has = Counter(label for label, _ in {(member.label, member.unit) for member in members})
-    for label in sorted(classes):
-        if has[label] < 3:
-            count = sum(member.label == label for member in members)
-            apart = "" if count == has[label] else f", which belong together in {has[label]}"
-            raise UserError(
-                f"class {label!r} has {count} usable image{'s' * (count != 1)}{apart}; training, validation and test "
-                "need one each: add images or remove the class"
-            )
+    if small := [label for label in sorted(classes) if has[label] < 3]:
+        label = small[0]
+        count = sum(member.label == label for member in members)
+        apart = "" if count == has[label] else f", which belong together in {has[label]}"
+        raise UserError(
+            f"class {label!r} has {count} usable image{'s' * (count != 1)}{apart}; training, validation and test "
+            f"need one each: add images or remove the class{others(small)}"
+        )
     by_class = _by_class(members, units)
     for number, label in enumerate(sorted(classes)):
         mine = by_class.get(label, [])
@@ -148,8 +161,11 @@ def _shuffled(members: list[Member], split: Split) -> list[str]:
             rest, test = train_test_split(np.arange(len(members)), test_size=split.test or 0.0, random_state=split.seed)
             count = max(1, round(len(members) * (split.validation or 0.0)))
             _, validation = train_test_split(rest, test_size=count, random_state=split.seed)
-        except ValueError as error:
-            raise UserError(f"dataset.split: {len(members)} images cannot be divided so: {error}") from None
+        except ValueError:
+            raise UserError(
+                f"dataset.split: {len(members)} images cannot be divided so that each split has one: add images, or "
+                "make test and validation smaller"
+            ) from None
         assigned[validation], assigned[test] = "validation", "test"
     return [str(one) for one in assigned]
 

@@ -31,26 +31,39 @@ def read_table(path: Path, content: bytes) -> pandas.DataFrame:
     >>> read_table(Path("labels.csv"), b"path;label\n1.png;NA\n2.png;007\n")[["line", "label"]].values.tolist()
     [[2, 'NA'], [3, '007']]
     """
-    encoding = "UTF-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "UTF-8"
+    text = _decoded(path, content)
     try:
-        text = content.decode(encoding).removeprefix("\ufeff")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
-        names = next(reader, [])
+        names = next(filter(None, reader), [])
         _require_columns(path, names)
         rows = []
         for row in filter(None, reader):
             if len(row) != len(names):
                 raise UserError(f"{path}:{reader.line_num}: expected {len(names)} values, as the first line has")
             rows.append([reader.line_num, *row])
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: no CSV in {encoding}: {error}") from None
-    table = pandas.DataFrame(rows, columns=["line", *names], dtype=object)
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: no CSV: {error}") from None
+    table = pandas.DataFrame(rows, columns=["line", *names], dtype=object).astype({"line": int})
     return table.assign(**{name: value for name, value in OPTIONAL.items() if name not in table})
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    """Return a table's text, without a byte order mark."""
+    encoding = "UTF-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "UTF-8"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        text = content[: error.start].decode(encoding) + "\0"
+    wrong = text.find("\0")  # UTF-16 and UTF-32 without a mark have it, workbooks, and what is compressed
+    if wrong < 0:
+        return text.removeprefix("\ufeff")
+    line = 1 + io.StringIO(text[:wrong], newline=None).read().count("\n")
+    raise UserError(f"{path}:{line}: no text in {encoding}; save the table as CSV in UTF-8")
 
 
 def _separator(text: str) -> str:
     """Return what stands between the names of the columns; a comma if they are others."""
-    line = next(iter(text.splitlines()), "")
+    line = next((one for one in io.StringIO(text, newline=None) if one != "\n"), "").rstrip("\n")
     return next((one for one in SEPARATORS if {*_plain(line.replace('"', "").split(one))} >= NEEDED), ",")
 
 
@@ -66,5 +79,9 @@ def _require_columns(path: Path, found: list[str]) -> None:
         return
     elif NEEDED <= {*_plain(found)} <= {*NEEDED, *OPTIONAL}:
         hint = "; write the names without spaces and capital letters"
+    elif {*_plain(found)} >= NEEDED:
+        hint = "; leave out the others"
+    elif found[:1] and found[0].startswith("sep="):
+        hint = "; remove that line, the separator is found without it"
     shown = ", ".join(one if one.isprintable() and one == one.strip() else repr(one) for one in found) or "none"
     raise UserError(f"{path}: expected the columns path, label and perhaps split, group; got {shown}{hint}")

@@ -67,6 +67,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     # dataset
     "dataset.pth": [(1, ": unknown key; did you mean 'path'?")],
     "dataset.split.sed": [(1, ": unknown key; did you mean 'seed'?")],
+    "dataset.split.val": [(0.2, ": unknown key; did you mean 'validation'?")],
     "dataset.split.test": [
         (GONE, ": this key is missing"),
         ("15%", ': expected a number, got "15%"'),
@@ -75,7 +76,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         (float("nan"), ": expected a finite number, got NaN"),
     ],
     "dataset.path": [
-        (True, ": expected text, got true"),
+        (True, ": expected text, got true; if that is a name, put it between quotes"),
         ("$HOME/photos", ': expected text without " $ ` \\ and line breaks, nor - at its start, got "$HOME/photos"'),
         ("-photos", ': expected text without " $ ` \\ and line breaks, nor - at its start, got "-photos"'),
         ("~/photos", ": ~ is not replaced by your home folder: write that out"),
@@ -176,7 +177,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     # backbones
     f"{BACKBONE}.wights": [(1, ": unknown key; did you mean 'weights'?")],
     f"{BACKBONE}.weights": [
-        (None, ": expected text, got null"),
+        (None, ": expected text, got null; if that is a name, put it between quotes"),
         ("imagenet", ": EfficientNetLite0 has no weights 'imagenet'; did you mean 'package'?"),
     ],
     f"{BACKBONE}.include_top": [(1, ": expected true or false, got 1")],

@@ -64,6 +64,7 @@ def trees(folder: Path) -> None:
     for label in ("oak", "silver birch", "Bäume"):
         for number in range(5):
             draw(folder / label / ("long " * 30 if number == 3 else "") / f"{number}.png", f"{label} {number}")
+    draw(folder / "oak" / "photo.npy#3", "no row of an array")
     (folder / "oak" / "again.png").write_bytes((folder / "oak" / "1.png").read_bytes())
     (folder / "oak" / "bad.png").write_bytes(b"no image")
 
@@ -167,7 +168,8 @@ def test_a_path_that_is_there_twice_is_an_error_that_names_both_places(folder: P
         "`thaw pack`",
     }.get(
         where,
-        f"{b}: {'1.png' if where == 'folder' else 'oak/1.png'!r} is also in {folder / 'a.zip'}: remove one of them",
+        f"{b}: {'1.png' if where == 'folder' else 'oak/1.png'!r} is also in {folder / 'a.zip'}: remove one of them, or "
+        "put each archive into a folder of its own, as it is read as if unpacked where it lies",
     )
 
 
@@ -310,6 +312,12 @@ def test_an_archive_is_no_data_set_but_a_folder_that_holds_it_is(folder: Path) -
     assert refused(folder).endswith(
         "the only folder is 'photos', and classes seem to be in there: unpack it, and pack that folder by `thaw pack`"
     )
+
+
+def test_archives_that_are_classes_belong_into_folders_of_their_own(folder: Path) -> None:
+    for number, label in enumerate(("oak", "elm")):
+        pack(folder / f"{label}.zip", {f"{number}.png": b""})
+    assert "archives are read as if unpacked where they lie: put each into the folder of its class" in refused(folder)
 
 
 def test_an_archive_that_changes_under_way_is_a_bad_file(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The layouts of a data set, the ways to split it, and what looks alike in it."""
 
 import csv
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -90,13 +91,44 @@ def test_a_class_that_is_only_tested_is_named(folder: Path) -> None:
     lights(folder)
     draw(folder / "Test" / "amber" / "0.png", "amber")
     assert refused(folder, split=GIVEN).startswith("class 'amber' has images for test, but none for training")
+    (folder / "Test" / "amber").rename(folder / "Test" / "greens")
+    assert refused(folder, split=GIVEN).endswith("add some, or remove the class; did you mean 'green'?")
+
+
+def test_where_a_split_lacks_images_those_that_are_left_out_are_told(folder: Path) -> None:
+    lights(folder)
+    shutil.rmtree(folder / "Test")
+    shutil.copytree(folder / "Train", folder / "Test")
+    assert refused(folder, split=GIVEN).endswith(
+        f"none for training: add some, or remove the class; so with 'red'\nfiles that are left out: 16, such as "
+        f"{folder / 'Train/green/0.png'}: the same bytes as Test/green/0.png"
+    )
 
 
 def test_a_folder_of_a_split_that_is_missing_is_named(folder: Path) -> None:
     lights(folder)
     assert refused(folder, split=GIVEN | {"folders": {"train": "Train", "test": "Tset"}}) == (
-        f"{folder / 'Tset'}: no such folder; dataset.split.folders names it"
+        f"{folder / 'Tset'}: no such folder; dataset.split.folders names it; did you mean 'Test'?"
     )
+    assert refused(folder, split=GIVEN | {"folders": {"train": "Train", "test": "t" * 300}}).endswith("names it")
+    (folder / "Test").rename(folder / ".test")
+    assert refused(folder, split=GIVEN | {"folders": {"train": "Train", "test": "./.test"}}).startswith(
+        f"{folder / '.test'}: hidden, or named as what other programs leave behind"
+    )
+
+
+@pytest.mark.parametrize("layout", ["label_prefix", "csv"])
+def test_where_no_class_is_found_the_reason_is_named(folder: Path, layout: str) -> None:
+    for number in range(6):
+        draw(folder / f".photo-{number}.png" if layout == "csv" else folder / f"{number % 2}-{number}.png", number)
+    rows = "".join(f".photo-{number}.png,{number % 2}\n" for number in range(6))
+    (folder / "labels.csv").write_text("path,label\n" + rows)
+    reason = {
+        "csv": "6 files left out, such as '.photo-0.png': line 2 of labels.csv names it, but it is hidden",
+        "label_prefix": "7 files left out, such as '0-0.png': its name does not begin with a class's number and _",
+    }[layout]
+    wanted = TABLE if layout == "csv" else {"layout": layout, "classes": ["Bread", "Egg"]}
+    assert f"expected images of two classes or more, found none; {reason}" in refused(folder, **wanted)
 
 
 def test_an_image_of_two_splits_stays_where_it_is_scored(folder: Path) -> None:
@@ -306,6 +338,13 @@ def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path
         ("path,label", "photos//2.png,elm", "labels.csv:12: 'photos//2.png' is there twice, before in line 4"),
         ("path,label", "photos\\new.png,elm", "no such file; write 'photos/new.png'"),
         ("path,label", " photos/new.png,elm", "no such file; write 'photos/new.png'"),
+        ("path,label", "data\\raw\\x\\photos\\new.png,elm", "no such file; write 'photos/new.png'"),
+        ("path,label", "https://x.org/photos/new.png,elm", "no such file; write 'photos/new.png'"),
+        ("path,label", "new,elm", "no such file; write 'photos/new.png'"),
+        ("path,label", "Photos/New.PNG,elm", "no such file; write 'photos/new.png'"),
+        ("path,label", "photos/new.jpg,elm", "no such file; write 'photos/new.png'"),
+        ("path,label", "a.png,elm\nb.png,elm\nc.png,ash", "a.png: no such file; so it is with 2 more of 13 rows"),
+        ("path,label", "x" * 300 + ",elm", "labels.csv:12: {folder}/" + "x" * 300 + ": no such file"),
         ("path,label", "photos/new.png,Elm", "these classes look the same: 'elm' (line 2), 'Elm' (line 12); write"),
         ("path,label", "photos/new.png,elm ", "these classes look the same: 'elm' (line 2), 'elm ' (line 12); write"),
         ("path,label", "photos/new.png, oak", "the class ' oak' (line 12) begins or ends with a space"),
@@ -315,8 +354,11 @@ def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path
         ("path,label,path", "photos/new.png,a,b", "a column is there twice"),
         ("path/label", "photos/new.png/a", "expected the columns path, label and perhaps split, group; got path/label"),
         ("path;label", "photos/new.png,a", "labels.csv:2: expected 2 values, as the first line has"),
-        ("path,label", '"photos/new.png"x,elm', "labels.csv: no CSV in UTF-8: ',' expected after '\"'"),
-        ("path,label", '"photos/new.png,elm', "labels.csv: no CSV in UTF-8: unexpected end of data"),
+        ("path,label", '"photos/new.png"x,elm', "labels.csv:12: no CSV: ',' expected after '\"'"),
+        ("path,label", '"photos/new.png,elm', "labels.csv:12: no CSV: unexpected end of data"),
+        ("path,label,", "photos/new.png,a,", "got path, label, ; leave out the others"),
+        ("Unnamed: 0,path,label", "0,photos/new.png,a", "got Unnamed: 0, path, label; leave out the others"),
+        ("sep=;\npath;label", "photos/new.png;a", "got sep=;; remove that line, the separator is found without it"),
         ("Path, label", "photos/new.png,a", "got Path, ' label'; write the names without spaces and capital letters"),
         ("Path;Label", "photos/new.png;a", "got Path, Label; write the names without spaces and capital letters"),
         (
@@ -341,6 +383,7 @@ def test_a_table_is_read_whatever_program_wrote_it(folder: Path, encoding: str, 
         draw(folder / "photos" / f"{number}, é.png", number)
     (folder / "photos" / "4, é.png").rename(folder / "photos" / "4; é.png")
     with (folder / "labels.csv").open("w", encoding=encoding, newline="") as file:
+        file.write(end if separator == "|" else "")
         writer = csv.writer(file, delimiter=separator, lineterminator=end, quoting=csv.QUOTE_ALL if end == "\r" else 0)
         writer.writerow(["label", "group", "path"])
         writer.writerows(
@@ -362,11 +405,46 @@ def test_a_line_is_counted_as_editors_do(folder: Path) -> None:
     assert r"labels.csv:15: the group 'a\nb' has control characters" in refused(folder, **TABLE)
 
 
-def test_a_table_in_another_encoding_is_refused(folder: Path) -> None:
-    table(folder, [*lines(), "photos/bäume.png,elm"])
-    text = (folder / "labels.csv").read_text(encoding="utf-8")
-    (folder / "labels.csv").write_text(text, encoding="latin-1")
-    assert "labels.csv: no CSV in UTF-8: 'utf-8' codec can't decode byte 0xe4" in refused(folder, **TABLE)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("encoding", "line"), [("latin-1", 12), ("mac-roman", 12), ("utf-16-le", 1), ("utf-16-be", 1), ("utf-32", 1)]
+)
+def test_a_table_in_another_encoding_is_refused(folder: Path, encoding: str, line: int, end: str) -> None:
+    text = end.join(["path,label", *lines(), "photos/bäume.png,elm"])
+    (folder / "labels.csv").write_text(text, encoding=encoding, newline="")
+    assert f"labels.csv:{line}: no text in UTF-" in (told := refused(folder, **TABLE))
+    assert told.endswith("; save the table as CSV in UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "words"),
+    [
+        ("label", ["elm", "ash"], []),
+        ("label", ["elm", "ash", "silver ash"], []),
+        ("label", ["elm", "ash", "elm|ash"], ["warning: the class 'elm|ash' seems to be 'ash' and 'elm' in one"]),
+        ("label", ["elm", "ash", "elm ash"], ["warning: the class 'elm ash' seems to be"]),
+        ("label", ["elm", "ash", "\"['ash', 'elm']\""], ["warning: the class \"['ash', 'elm']\" seems to be"]),
+        (
+            "label,split",
+            ["elm,train", "ash,test"],
+            ["the column split of labels.csv is not used: dataset.split.method"],
+        ),
+        ("label,group", ["elm,a", "elm,b", "elm,", "ash,", "ash,A", "ash,"], []),
+        (
+            "label,group",
+            ["elm,1", "elm,01", "elm,", "ash,", "ash,1.0", "ash,tree 1", "elm,Tree 1"],
+            ["warning: these groups look the same, but are different ones: '01' and '1' and '1.0', and 1 more; write"],
+        ),
+    ],
+)
+def test_what_is_doubtful_in_a_table_is_told(folder: Path, columns: str, cells: list[str], words: list[str]) -> None:
+    for number in range(28):
+        draw(folder / "photos" / f"{number}.png", number)
+    rows = [f"photos/{number}.png,{cells[number % len(cells)]}\n" for number in range(28)]
+    (folder / "labels.csv").write_text(f"path,{columns}\n{''.join(rows)}", encoding="utf-8")
+    notes = [one for one in collect(folder, **TABLE).notes if "does not name them" not in one]
+    assert len(notes) == len(words)
+    assert all(word in note for word, note in zip(words, notes, strict=True))
 
 
 WORDS = (
@@ -457,6 +535,13 @@ def test_a_row_that_names_what_is_ignored_is_a_bad_file(folder: Path, name: str)
     assert f"{folder / name}: {reason}" in refused(folder, **TABLE)
     found = collect(folder, **TABLE, on_bad_image="skip")
     assert [(one.path, one.reason) for one in found.skipped] == [(name, reason)]
+
+
+def test_a_row_that_names_an_archive_is_a_bad_file(folder: Path) -> None:
+    table(folder, [*lines(), "more.zip,elm"])
+    with zipfile.ZipFile(folder / "more.zip", "w") as archive:
+        archive.writestr("photos/new.png", b"")
+    assert "line 12 of labels.csv names it, but it is an archive: name the files in it" in refused(folder, **TABLE)
 
 
 def test_a_table_of_another_name_is_named(folder: Path) -> None:
@@ -620,6 +705,16 @@ def split(kind: str, seed: int = 0, **changes: Any) -> Any:
     return Dataset(path="x", layout="class_folders", split={"method": kind, **shares}).split
 
 
+def test_shuffling_that_leaves_a_split_or_a_class_empty_is_named() -> None:
+    with pytest.raises(UserError, match=r"^dataset.split: 3 images cannot be divided so that each split has one: add"):
+        assign(members(3), {"ash", "elm"}, split("shuffled", test=0.5, validation=0.4))
+    units = [Member(f"{n}.png", "ash" if n % 2 else "elm", f"{n:064x}", str(n % 2)) for n in range(8)]
+    with pytest.raises(
+        UserError, match="none for training: add some, .* or set dataset.split.method: stratified; so with 'elm'$"
+    ):
+        assign(units, {"ash", "elm"}, split("shuffled"))
+
+
 def test_shuffled_tests_what_scikit_learn_would() -> None:
     found = members(240)
     assigned = assign(found, {"ash", "elm"}, split("shuffled", seed=42))
@@ -692,6 +787,9 @@ def test_near_duplicates_are_found_and_kept_in_one_split(folder: Path, seed: int
     assert all(pair.first.split == pair.second.split and pair.distance <= 3 for pair in found.near_duplicates)
     assert all(pair.first.group == pair.second.group != "" for pair in found.near_duplicates)
     assert collect(folder, split=STRATIFIED | {"seed": seed}).near_duplicates == []
+    for method in ("stratified", "shuffled"):
+        told = refused(folder, near_duplicates=32, split=STRATIFIED | {"method": method, "seed": seed})
+        assert "stay together, 30 of 30 in one unit; lower dataset.near_duplicates, or leave it out" in told
 
 
 def run_manifest(folder: Path, params: str, out: Path) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from stages.manifest import collecting as module
+from stages.manifest.__main__ import main
 from stages.manifest.layouts import Labelled, Skipped
 from stages.manifest.splits import Member, assign
 from tests.conftest import ROOT, named
@@ -108,7 +109,12 @@ def test_one_class_is_too_few(tmp_path):
 def test_an_empty_class_is_named(folder, dataset):
     (folder / "birch" / "nested").mkdir(parents=True)
     (folder / "birch" / ".hidden").touch()
-    assert message(folder, dataset).startswith(f"{folder / 'birch'}: no images in this class")
+    assert message(folder, dataset) == f"{folder / 'birch'}: no images in this class; add some or remove the folder"
+    for number in range(12):
+        (folder / f"empty {number:02}").mkdir()
+    assert message(folder, dataset).endswith(
+        "; so with " + "".join(f"'empty {n:02}', " for n in range(10))[:-2] + " and 2 more"
+    )
 
 
 @pytest.mark.parametrize("dataset", [FAIL, SKIP], ids=["fail", "skip"])
@@ -116,7 +122,9 @@ def test_an_empty_class_is_named(folder, dataset):
 def test_a_class_with_too_few_images_for_three_splits_is_named(folder, dataset, count, words):
     for number in range(count):
         draw(folder / "birch" / f"{number}.png", number)
-    assert message(folder, dataset).startswith(f"class 'birch' has {words}")
+        draw(folder / "ash" / f"{number}.png", f"ash {number}")
+    assert message(folder, dataset).startswith(f"class 'ash' has {words}")
+    assert message(folder, dataset).endswith("add images or remove the class; so with 'birch'")
 
 
 def test_images_that_are_skipped_do_not_count_for_a_class(folder):
@@ -165,6 +173,7 @@ LEFT_BEHIND = [
     *("0.png:Zone.Identifier", "0.png\uf03aZone.Identifier", "0.png~", ".gitignore", "0.png.dvc", "0.dvc"),
     *("@eaDir/0.png/SYNOPHOTO_THUMB_M.png", "#recycle/0.png", "$RECYCLE.BIN/0.png", "System Volume Information/0.png"),
     *("__MACOSX/._0.png", "lost+found/0.png", "@Recycle/0.png", ".@__thumb/0.png", "@tmp/0.png", "#snapshot/0.png"),
+    *("~snapshot/0.png", "Thumbs.db:encryptable", "0.png@SynoResource", "0.png@SynoEAStream"),
     *(".ipynb_checkpoints/0.png", "__pycache__/0.png", ".git/HEAD", ".Trash-1000/0.png", "Network Trash Folder/0.png"),
 ]
 
@@ -215,6 +224,7 @@ def test_a_dvc_project_inside_a_data_set_is_refused(folder):
         "e\u0301.png",
         "'quoted' \"twice\".png",
         "no ending",
+        "photo.npy#3",
     ],
     ids=ascii,
 )
@@ -246,6 +256,7 @@ BAD = {
     "empty.jpg": (b"", "the file has no bytes"),
     "notes.txt": (b"birches by the lake\n", "not an image in one of the formats"),
     "damaged.bmp": (b"BM" + b"\0" * 50, "damaged"),
+    "pointer.png": (b"version https://git-lfs.github.com/spec/v1\noid sha256:", "`git lfs pull` fetches it"),
 }
 
 
@@ -291,8 +302,13 @@ def test_a_file_beside_the_class_folders_is_a_bad_file(folder):
 
 def test_a_link_to_nowhere_is_a_bad_file(folder):
     (folder / "oak" / "link.png").symlink_to(folder / "gone.png")
-    assert f"{folder / 'oak' / 'link.png'}: cannot be read: No such file or directory" in message(folder)
+    told = "cannot be read: No such file or directory; it is a link that leads nowhere"
+    assert f"{folder / 'oak' / 'link.png'}: {told}" in message(folder)
     assert [one.path for one in collect(folder, SKIP)[1]] == ["oak/link.png"]
+    (folder / "birch").symlink_to(folder / "gone")
+    assert f"{folder / 'birch'}: a link that leads nowhere" in message(folder)
+    assert message(folder / "birch").startswith(f"{folder / 'birch'}: a link that leads nowhere; dataset.path")
+    assert message(folder / "oak" / "0.png").startswith(f"{folder / 'oak' / '0.png'}: a file, no folder; dataset.path")
 
 
 def test_a_file_without_permission_is_a_bad_file(folder, monkeypatch):
@@ -511,6 +527,19 @@ def test_folders_of_the_same_names_in_every_class_are_worth_a_line(folder):
         (note,) = module.collect(folder.parent / "sites", FAIL, thumbnails).notes
         assert note.startswith("warning: the classes are 2023, 2024, and each holds the folders north, south")
         assert module.collect(folder, FAIL, thumbnails).notes == []
+
+
+@pytest.mark.parametrize(("brightest", "is_told"), [(1, True), (16, True), (63, True), (64, False), (255, False)])
+def test_images_that_are_nearly_black_are_told(folder, tmp_path, brightest, is_told, capsys):
+    for number, path in enumerate(sorted(folder.glob("*/*.png"))):
+        levels = np.random.default_rng(number).integers(0, brightest + 1, (6, 8), np.uint8)
+        levels[0] = brightest
+        Image.fromarray(levels).save(path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    written = ("manifest.csv", "skipped.csv", "near.csv", "classes.csv", "samples.jpg", "thumbnails.zip")
+    main(tmp_path / "params.yaml", "dataset", folder, *(tmp_path / name for name in written))
+    expected = f"warning: all images are nearly black, with no level above {brightest} of 255 in their thumbnails"
+    assert (expected in capsys.readouterr().out) == is_told
 
 
 @pytest.mark.parametrize(("file_format", "name"), [("PNG", "0.jpg"), ("JPEG", "0.txt"), ("TIFF", "0")])

@@ -52,6 +52,7 @@ def test_a_name_stays_below_its_own_image(name: str, tmp_path: Path) -> None:
 def test_what_is_too_long_is_cut_in_the_middle(tmp_path: Path) -> None:
     one, other = (drawn(tmp_path, [f"a very long name of a class {end}"], []) for end in ("(97%)", "(12%)"))
     assert not np.array_equal(one, other)
+    assert np.array_equal(*(drawn(tmp_path, [f"{'a' * count} (97%)"], []) for count in (99, 100_000)))  # at once
 
 
 def test_a_picture_with_numbers_says_what_they_are(tmp_path: Path) -> None:

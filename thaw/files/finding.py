@@ -12,9 +12,14 @@ IGNORED = {
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "system volume information"),
     *("__macosx", "icon\r", "network trash folder", "temporary items", "lost+found"),
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@sharebin", "@tmp", "__pycache__"),
+    "~snapshot",
 }
-# Copies that editors keep, what DVC says of data beside them, where Windows has a download from: also as WSL writes it.
-IGNORED_ENDS = ("~", ".dvc", ":zone.identifier", "\uf03azone.identifier")
+# Copies that editors keep, what DVC says of data beside them, what Windows and Macs say of a file beside it: where a
+# download is from, also as WSL writes it, that thumbnails may be encrypted, and what a Synology has of a Mac.
+IGNORED_ENDS = (
+    *("~", ".dvc", ":zone.identifier", "\uf03azone.identifier", ":encryptable"),
+    *("@synoresource", "@synoeastream"),
+)
 
 
 def files_below(folder: Path) -> tuple[list[Path], list[Path]]:

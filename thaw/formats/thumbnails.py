@@ -198,7 +198,8 @@ def _draw_text(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, mos
     font = ImageFont.load_default(12) if text.isascii() else _font()
     lines = []
     for line in text.splitlines():
-        kept, shown = len(line), line
+        # No character is narrower than a pixel: of a text of thousands, not every length is tried.
+        kept, shown = min(len(line), most + 1), line[: most + 1]
         while kept and font.getlength(shown) > most:
             kept -= 1
             shown = f"{line[: kept - kept // 2]}…{line[len(line) - kept // 2 :]}"

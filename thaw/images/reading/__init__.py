@@ -1,8 +1,9 @@
 """Reading what lies in a data set's folder: files, members of archives, and rows of arrays."""
 
+import errno
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -40,11 +41,11 @@ class Contents:
 
     def is_file(self, path: str) -> bool:
         """Say whether a file is there, hidden or not."""
-        return self.held.get(path) is not None or (self.folder / path).is_file()
+        return self.held.get(path) is not None or _is_so((self.folder / path).is_file)
 
     def is_folder(self, path: str) -> bool:
         """Say whether a folder is there."""
-        return (self.folder / path).is_dir() or any(one.startswith(f"{_plain(path)}/") for one in self.held)
+        return _is_so((self.folder / path).is_dir) or any(one.startswith(f"{_plain(path)}/") for one in self.held)
 
     def hidden(self) -> set[str]:
         """Return the files and folders in archives that `is_ignored` names."""
@@ -75,6 +76,16 @@ class Contents:
         return dict(sorted(found.items()))
 
 
+def _is_so(look: Callable[[], bool]) -> bool:
+    """Return what is seen of a path, such as a table has them: one that is too long for any file is none."""
+    try:
+        return look()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
 def contents(folder: Path) -> Contents:
     """List a data set's folder.
 
@@ -96,7 +107,11 @@ def contents(folder: Path) -> Contents:
             other = held.get(path)
             if member and (other or path in there):
                 place = other.archive if other else folder / path
-                raise UserError(f"{archive}: {inside!r} is also {'in ' * bool(other)}{place}: remove one of them")
+                apart = ", or put each archive into a folder of its own, as it is read as if unpacked where it lies"
+                raise UserError(
+                    f"{archive}: {inside!r} is also {'in ' * bool(other)}{place}: remove one of them"
+                    + apart * (other is not None and other.archive != archive)
+                )
             held[path] = member or other
     names += [path for path, member in held.items() if member and not is_hidden(path)]
     _held[folder] = held
@@ -134,10 +149,15 @@ def read_image(folder: Path, path: str) -> tuple[str, bytes | np.ndarray]:
         OSError: it cannot be read.
     """
     name, _, row = path.rpartition(ROW_MARK)
-    if name.endswith(".npy") and row.isdigit():
+    if name.endswith(".npy") and row.isdigit() and not _is_named_so(folder, path, name):
         return _row(open_array(folder, name)[int(row)])
     data = read_file(folder, path)
     return hashlib.sha256(data).hexdigest(), data
+
+
+def _is_named_so(folder: Path, path: str, array: str) -> bool:
+    """Say whether a file, there or in an archive, has the name of a row of an array."""
+    return (folder / path).exists() or (not (folder / array).exists() and _member(folder, path) is not None)
 
 
 def read_file(folder: Path, path: str) -> bytes:
