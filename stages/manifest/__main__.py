@@ -79,15 +79,15 @@ def main(
             f"warning: {len(dark)} of {len(found.used_bits)} images with 16 bits a channel use no more than "
             f"{max(dark)} of them, and are shown at {share} of their brightness: save them scaled to 16 bits"
         )
-    elif found.black:
-        announce(
-            f"warning: {found.black} of {len(rows)} images have the levels 0 and 1 only, of 255, and look black: "
-            "save white as 255"
-        )
     elif found.brightest < DARK:
         announce(
             f"warning: all images are nearly black, with no level above {found.brightest} of 255 in their thumbnails: "
             "save them scaled to 0-255"
+        )
+    elif found.black:
+        announce(
+            f"warning: {found.black} of {len(rows)} images have the levels 0 and 1 only, of 255, and look black: "
+            "save white as 255"
         )
     leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
     if leaks:
