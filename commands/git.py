@@ -1,5 +1,6 @@
 """Files as they are in a commit, and whether they are."""
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -57,4 +58,9 @@ def _git(*arguments: str) -> bytes | None:
         done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     except FileNotFoundError:
         raise UserError("git: no such program; install it") from None
+    if b"safe.directory" in done.stderr:
+        raise UserError(
+            "git: takes nothing from a folder of another user, as this one is, unless it is told to: "
+            f"`git config --global --add safe.directory {shlex.quote(str(Path.cwd()))}`"
+        )
     return done.stdout if done.returncode == 0 else None

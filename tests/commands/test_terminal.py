@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from commands import doctor, lock, plan, repro, review
+from commands import doctor, lock, plan, repro, review, start
 from commands.__main__ import COMMANDS
 from tests.conftest import PARAMS, ROOT, Project
 from tests.toy import dvc, git
@@ -449,6 +449,17 @@ def test_outside_of_git_every_command_says_what_to_do(command: str, project: Pro
     git(project.folder, "init", "--quiet")
     dvc(project, "config", "--local", "--unset", "core.no_scm")
     look_at_pipeline()
+
+
+@pytest.mark.parametrize("call", [lambda: review.main("HEAD"), lambda: start.main("food11")], ids=["review", "start"])
+def test_where_git_trusts_no_folder_of_another_user_its_remedy_is_told(
+    call: Callable[[], None], project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose user has not made the project's folder."""
+    shutil.copytree(ROOT / "recipes", "recipes")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UserError, match=r"^git: .*`git config --global --add safe\.directory '/.*a project'`$"):
+        call()
 
 
 def test_a_plan_is_printed_in_a_terminal_of_any_encoding(project: Project) -> None:

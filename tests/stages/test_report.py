@@ -180,7 +180,6 @@ def tree(html: str) -> Element:
         (points, 0.0, "+0.0 points"),
         (points, -1.0, "-100.0 points"),
     ],
-    ids=repr,
 )
 def test_only_none_and_all_are_written_as_that(write: Callable[[float], str], value: float, text: str) -> None:
     assert write(value) == text
