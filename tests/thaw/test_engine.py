@@ -136,7 +136,7 @@ def test_the_part_behind_a_boundary_takes_its_activations(model: keras.Model) ->
 def test_the_bits_do_not_depend_on_the_number_of_cores(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for cores in (1, 2, 5):
-        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr("thaw.threads.cores", lambda cores=cores: cores)
         results.append(MAKE["OpenVINO"](model)(PIXELS))
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])

@@ -1,6 +1,5 @@
 """The linear head's solver and its choice of C, against scikit-learn in float64."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -170,7 +169,7 @@ def test_the_bytes_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> 
     features, labels = clusters(3, 100, seed=1, features=8)
     units, found = np.arange(300), set()
     for cores in (1, 2, 5):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr("thaw.threads.cores", lambda cores=cores: cores)
         with threadpool_limits(cores):
             path = solve_path("fit.C", features, labels, units, [0.01, 1.0])
             (out,) = out_of_fold(features.copy(), labels, folds_of(labels, units), [1.0])
