@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import functools
 import gc
 import math
 import os
@@ -100,10 +101,20 @@ def _keep_compiled() -> None:
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
+def _remember_attributes() -> None:
+    """Have Keras keep which of a layer's attributes hold no weights.
+
+    It looks for what it kept under another name, and so makes a layer to see them for each that it saves or loads.
+    """
+    library = keras.src.saving.saving_lib
+    library.get_attr_skipset = functools.cache(library.get_attr_skipset)
+
+
 with quiet(), uncollected():
     with _without_configuration():
         import keras as keras
 
+    _remember_attributes()
     _GPUS: list[str] = []
     _BACKEND = keras.backend.backend()
     if _BACKEND == "jax":
