@@ -248,7 +248,7 @@ def measure_files(count: int) -> dict[str, float]:
         Seconds of a processor that it takes to list the images (listing), and to look whether a file has changed
         (look), as each stage that reads them does before and after; megabytes that the listing takes (peak).
     """
-    from stages.manifest.layouts import listing
+    from stages.manifest.listing import listing
     from thaw.files.watching import unchanged
     from thaw.params.dataset import Dataset, Split
 

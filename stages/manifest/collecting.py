@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.manifest.layouts import SHOWN, Labelled, Skipped, listing, require_whole_groups
+from stages.manifest.labelled import SHOWN, Labelled, Skipped
+from stages.manifest.listing import listing, require_whole_groups
 from stages.manifest.near_duplicates import components, perceptual_hash, similar_pairs
 from stages.manifest.splits import Member, assign
 from thaw.errors import UserError, reasons

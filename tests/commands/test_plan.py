@@ -15,7 +15,7 @@ import pytest
 
 from commands import plan
 from commands.plan.steps import Action, Kind
-from stages.manifest.layouts import listing
+from stages.manifest.listing import listing
 from tests.conftest import ROOT, Project
 from tests.planned import plan_in, repro_as_planned
 from tests.stages.test_manifest import draw

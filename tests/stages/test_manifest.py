@@ -15,7 +15,7 @@ from PIL import Image
 
 from stages.manifest import collecting as module
 from stages.manifest.__main__ import main
-from stages.manifest.layouts import Labelled, Skipped
+from stages.manifest.labelled import Labelled, Skipped
 from stages.manifest.splits import Member, assign
 from tests.conftest import ROOT, named
 from thaw.errors import UserError

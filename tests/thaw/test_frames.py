@@ -110,7 +110,7 @@ def test_nobody_waits_for_packages_that_others_would_only_recognize() -> None:
     code = """
 import sys, thaw.networks.backend
 assert not {"jax", "matplotlib", "pandas", "sklearn"} & sys.modules.keys()
-import thaw.scoring.scoring, stages.manifest.layouts
+import thaw.scoring.scoring, stages.manifest.listing
 assert "pandas" not in sys.modules
 import jax, matplotlib.pyplot, pandas
 from sklearn.preprocessing import StandardScaler
