@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from stages.check.rules import Entries, Problem, relations
+from stages.check.problems import Entries, Problem
+from stages.check.rules import relations
 from stages.check.trials import tried
 from thaw.errors import UserError
 from thaw.params.backbones import Backbone

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from stages.check.architectures import pretrained_with
-from stages.check.rules import Problem
+from stages.check.problems import Problem
 from thaw.backbones.building import build_backbone
 from thaw.errors import UserError
 from thaw.images.normalization import Normalization

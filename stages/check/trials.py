@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.check.keras_names import is_settled
-from stages.check.rules import Entries, Problem
+from stages.check.problems import Entries, Problem
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
 from thaw.params.variants import Training, Variant
