@@ -26,6 +26,8 @@ from thaw.training import calibration
 from thaw.training.batches import Rows
 from thaw.training.calibration import best_temperature, calibrate
 
+pytestmark = pytest.mark.slow
+
 SOFTMAX = [{"Dense": {"units": "classes", "activation": "softmax"}}]
 HEADS: dict[str, list[Any]] = {
     "softmax": SOFTMAX,

@@ -39,6 +39,8 @@ from thaw.training.batches import Batches, Rows, ValidationBatches, rows_of
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.training import _factors, _mixed, _with_factors, add_head, freeze, optimizer_of, solve, train
 
+pytestmark = pytest.mark.slow
+
 FOOD_HEAD = [
     "GlobalAveragePooling2D",
     {"Dropout": {"rate": 0.2}},
