@@ -63,8 +63,10 @@ def run(stage: Callable[..., None]) -> None:
 
 def _code() -> list[Path]:
     """Return the files of the project's modules that are loaded."""
-    found = [(name.partition(".")[0], getattr(module, "__file__", None)) for name, module in [*sys.modules.items()]]
-    return [Path(os.path.relpath(file)) for room, file in found if file and room in ("stages", "thaw", "__main__")]
+    ours = [
+        module for name, module in [*sys.modules.items()] if name.partition(".")[0] in ("stages", "thaw", "__main__")
+    ]
+    return [Path(os.path.relpath(file)) for module in ours if (file := getattr(module, "__file__", None))]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 import marshal
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import CodeType
@@ -41,12 +42,20 @@ def imports(module: str) -> dict[str, Path]:
         if len(tree.body) > (ast.get_docstring(tree) is not None):
             found[name] = path
         left.append(name.rpartition(".")[0])
-        for node in ast.walk(tree):
+        for node in _statements(tree):
             if isinstance(node, ast.Import):
                 left += [one.name for one in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 left += [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
     return found
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements inside of a node: of ten nodes, nine are expressions, which import nothing."""
+    for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for one in getattr(node, part, ()):
+            yield one
+            yield from _statements(one)
 
 
 @cache
