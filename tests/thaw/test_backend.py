@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ruamel.yaml import YAML
+from tensorflow.python import pywrap_tfe
 
 from stages.train import __main__ as train_stage
 from tests.conftest import PARAMS, ROOT, draw_trees, named, without
@@ -297,6 +298,44 @@ def test_python_collects_no_garbage_among_what_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1000
+
+
+def test_variables_share_kernels_whatever_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    execute, attributes = pywrap_tfe.TFE_Py_FastPathExecute, []
+
+    def noted(context: Any, operation: str, name: str | None, *arguments: Any) -> Any:
+        if operation == "VarHandleOp":
+            attributes.append(dict(zip(arguments[::2], map(str, arguments[1::2]), strict=True)))
+        return execute(context, operation, name, *arguments)
+
+    monkeypatch.setattr(pywrap_tfe, "TFE_Py_FastPathExecute", noted)
+    variables = [keras.Variable([1.0, 2.0], name=f"kernel_{number}") for number in range(3)]
+    assert [variable.path for variable in variables] == ["kernel_0", "kernel_1", "kernel_2"]
+    assert len(attributes) == 3
+    assert all(one == attributes[0] for one in attributes)
+
+
+def test_no_layers_are_made_beside_those_of_a_model_that_is_saved_or_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = x = keras.Input((3,))
+    for _ in range(20):
+        x = keras.layers.Dense(3)(x)
+    model, record = keras.Model(inputs, x), BackboneRecord({})
+    models.save(model, tmp_path / "first.keras", record)  # which looks for attributes
+    made: list[type] = []
+    initialize = keras.layers.Layer.__init__
+
+    def counted(layer: Any, **options: Any) -> None:
+        made.append(type(layer))
+        initialize(layer, **options)
+
+    monkeypatch.setattr(keras.layers.Layer, "__init__", counted)
+    models.save(model, tmp_path / "again.keras", record)
+    assert made == []
+    models.load(tmp_path / "again.keras")
+    assert made.count(keras.layers.Dense) == 20
+    assert keras.layers.Layer not in made
 
 
 def test_a_function_for_inference_holds_no_copy_of_large_weights() -> None:
