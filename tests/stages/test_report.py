@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_curve
 
+from stages.report import learning_curves
 from stages.report.answered import answered, at, by_percent
 from stages.report.charts import Axis
 from stages.report.comparison import CHOSEN_ON_TEST, Standing, as_markdown, compare, decimal, of_groups, percent, points
@@ -416,6 +417,16 @@ def test_curves_without_any_room_are_drawn(history: dict[str, list[float]], tmp_
     tree = Tree(written(replace(found, histories={SOLVED: history}), tmp_path)).root
     numbers = [value or "" for svg in tree.all("svg") for one in svg for value in one.attributes.values()]
     assert not [value for value in numbers if re.search(r"\b(nan|inf)\b", value)]
+
+
+def test_no_two_of_many_learning_curves_look_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(learning_curves.pyplot, "close", figures.append)
+    curve = {name: [0.5, 0.6] for name in ("step", "loss", "val_loss", "accuracy", "val_accuracy")}
+    histories = {f"variant_{number}": curve for number in range(25)}
+    learning_curves.draw_learning_curves(tmp_path / "curves.svg", histories)
+    looks = [(line.get_color(), line.get_marker()) for line in figures[0].axes[0].get_legend().get_lines()]
+    assert len({*looks}) == len(histories)
 
 
 def test_a_variant_without_mistakes(tmp_path: Path) -> None:
