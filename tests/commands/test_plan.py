@@ -57,6 +57,24 @@ stages:
     deps: [small.h5, code]
     outs: [features.h5]
 """
+OF_A_USERS_OWN = """
+  halves:
+    cmd:
+    - mkdir -p halves  # don't fail where it is there
+    - cp data/letters halves/one && echo 2 > halves/two
+    deps: [data/letters]
+    outs: [halves]
+  first: {cmd: cat halves/one prepared/text > first, deps: [halves/one, prepared/text], outs: [first]}
+  second: {cmd: cp halves/two second, deps: [halves/two], outs: [second]}
+  within: {cmd: cp letters ../within, wdir: data, deps: [letters], outs: [../within]}
+  of_a_file: {cmd: cp other.json of_a_file, params: [other.json: , more.yaml: [width]], outs: [of_a_file]}
+  always: {cmd: echo > always, always_changed: true, outs: [always]}
+  frozen: {cmd: cp other.json frozen, frozen: true, deps: [other.json], outs: [frozen]}
+"""
+OTHER_PIPELINES = """
+stages:
+  text: {cmd: echo > text, deps: [../raw/text], outs: [text]}
+"""
 PARAMS = {"width": 1, "orders": {"up": {"how": ""}, "down": {"how": "-r"}}}
 
 
@@ -127,6 +145,24 @@ def empty_the_cache(project: Project) -> None:
     shutil.rmtree(project.folder / ".dvc" / "cache")
 
 
+def add_stages(project: Project) -> None:
+    """Add stages as users write them, some in files of their own, of which the pipeline needs one; run them."""
+    for name in ("prepared", "alone"):
+        (project.folder / name).mkdir()
+        (project.folder / name / "dvc.yaml").write_text(OTHER_PIPELINES)
+    (project.folder / "dvc.yaml").write_text(PIPELINE + OF_A_USERS_OWN)
+    (project.folder / "other.json").write_text('{"a": 1}')
+    (project.folder / "more.yaml").write_text("width: 3")
+    (project.folder / "frozen").touch()
+    dvc(project, "repro")
+    plan.main(check=True)
+    assert actions() == {"always": "runs"}
+
+
+def put(path: str, text: str) -> Callable[[Project], None]:
+    return lambda project: (project.folder / path).write_text(text) and None
+
+
 SORTED = ["sorted@up", "sorted@down"]
 ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
     "outputs are gone or were changed by hand, the cache has them, except what git keeps": (
@@ -150,6 +186,14 @@ ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
             write("sort.txt"),
         ],
         [*SORTED, "sorted@random", "all"],
+    ),
+    "a file of which a user's own stage has all for parameters": (
+        [add_stages, put("other.json", '{"a": 2}')],
+        ["of_a_file", "always"],
+    ),
+    "what another pipeline reads, which this one needs": (
+        [add_stages, put("raw/text", "bone\nash\nbeech\nc")],
+        ["prepared/dvc.yaml:text", "letters", *SORTED, "all", "halves", "first", "within", "always"],
     ),
 }
 
