@@ -128,22 +128,25 @@ def is_entry(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
         return False
     files = [one for kind in ("deps", "outs") for one in entry.get(kind) or []]
-    are_files = all(
-        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("path", "md5")) for one in files
-    )
+    are_files = all(isinstance(one, dict) and isinstance(one.get("path"), str) and _hash(one) for one in files)
     params = entry.get("params") or {}
     return are_files and isinstance(params, dict) and all(isinstance(one, dict) for one in params.values())
 
 
 def hashes(entry: dict[str, Any], kind: str, folder: str = "") -> dict[str, str]:
-    """Return the MD5 of a stage's `deps` or `outs` by path, as `spelled` does it.
+    """Return the hashes of a stage's `deps` or `outs` by path, as `spelled` does it.
 
     Args:
         entry: of dvc.lock.
         kind: `deps` or `outs`.
         folder: in which the stage's command runs, if that is not the project's.
     """
-    return {spelled(str(Path(folder, one["path"]))): one["md5"] for one in entry.get(kind, [])}
+    return {spelled(str(Path(folder, one["path"]))): _hash(one) for one in entry.get(kind, [])}
+
+
+def _hash(one: dict[str, Any]) -> str:
+    """Return the hash that dvc.lock has of a file, or of what is read from the web or a storage; none if it has none."""
+    return next((one[key] for key in ("md5", "etag", "checksum") if isinstance(one.get(key), str)), "")
 
 
 def spelled(path: str) -> str:

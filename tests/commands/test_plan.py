@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from commands import plan
+from commands import lock, plan
 from commands.plan.steps import Action, Kind
 from stages.manifest.layouts import listing
 from tests.conftest import ROOT, Project
@@ -293,6 +296,21 @@ def test_a_result_of_the_run_cache_may_have_to_be_pulled(project: Project, tmp_p
     assert actions()["letters"] == "from the remote"
 
 
+def test_what_is_read_from_the_web_is_a_dependency_as_others(project: Project) -> None:
+    served = Path("raw", "text")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(served.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/text"
+        Path("dvc.yaml").write_text(f"stages:\n  kept: {{cmd: echo > kept, deps: ['{address}'], outs: [kept]}}\n")
+        dvc(project, "repro")
+        assert "md5" not in lock.stages_now()["kept"]["deps"][0]
+        assert actions() == {}
+        served.write_text("another text")
+        assert actions() == {"kept": "runs"}
+        server.shutdown()
+
+
 def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.write_params({"width": 2, "orders": {"up": {"how": "-f"}, "new": {"how": ""}}})
     plan.main()
@@ -359,8 +377,8 @@ def test_a_stages_time_is_not_longer_than_it_took(tmp_path: Path) -> None:
 def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="nowhere: no such commit"):
         plan.main("nowhere")
-    lock = Path("dvc.lock").read_text()
-    Path("dvc.lock").write_text(f"<<<<<<< HEAD\n{lock}=======\n{lock}>>>>>>> theirs\n")
+    text = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> theirs\n")
     with pytest.raises(UserError, match=r"dvc\.lock"):
         plan.main()
 
