@@ -145,7 +145,7 @@ def hashes(entry: dict[str, Any], kind: str, folder: str = "") -> dict[str, str]
 
 
 def _hash(one: dict[str, Any]) -> str:
-    """Return the hash that dvc.lock has of a file, or of what is read from the web or a storage; none if it has none."""
+    """Return the hash that dvc.lock has of a file, or of what lies on the web or in a storage; none without one."""
     return next((one[key] for key in ("md5", "etag", "checksum") if isinstance(one.get(key), str)), "")
 
 
