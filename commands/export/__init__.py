@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
     from commands.classifier import Classifier
 
 ENDINGS = {"keras": ".keras", "onnx": ".onnx", "openvino": ".xml", "saved_model": "", "tflite": ".tflite"}
+OF_KERAS = ("keras", "saved_model")
+"""Formats whose runtimes are those that Keras trains by."""
 NEEDS = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "openvino": ("openvino",), "tflite": ("ai_edge_litert",)}
 INSTALL_EXPORT = "python -m pip install --constraint constraints.txt --editable '.[export]'"
+UNKNOWN = (
+    "rule found for operations: (.*)",  # OpenVINO
+    r'In Node, \("[^"]*", (\w+)',  # ONNX Runtime
+    r"Node number \d+ \((?:Flex)?(\w+)\)",  # LiteRT
+)
+"""How converters and runtimes tell of an operation that they do not have."""
 MOST_IMAGES = 64
 PROBABILITY_TOLERANCE = 1e-4
 """The largest difference of a probability; other runtimes add in another order, which makes some 1e-6."""
@@ -70,8 +79,8 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
             except OSError:
                 raise
             except Exception as error:  # converters raise nearly everything
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-                raise UserError(f"{model}: cannot be converted to {format}: {reason}") from error
+                remedy = "" if format in OF_KERAS else f"; {' and '.join(OF_KERAS)} have all that Keras has"
+                raise UserError(f"{model}: cannot be converted to {format}{_reason(error)}{remedy}") from error
             classifier.require_same_file()  # which the format keras copies
             difference = float(np.abs(found - expected).max())
             if not difference <= PROBABILITY_TOLERANCE:
@@ -98,6 +107,13 @@ def _require(format: str, out: Path) -> None:
         raise UserError(f"{out}: the name of a file of the format {format} ends in {ENDINGS[format]}")
     if out.is_dir() if ENDINGS[format] else out.exists() and not (out / "saved_model.pb").exists():
         raise UserError(f"{out}: there is something else of that name; give --out another one")
+
+
+def _reason(error: Exception) -> str:
+    """Return why a model cannot be converted: an operation that a format does not have, or what is said first."""
+    found = next(filter(None, (re.search(pattern, str(error)) for pattern in UNKNOWN)), None)
+    told = next(iter(str(error).splitlines()), type(error).__name__)
+    return f", which does not have {found[1]}" if found else f": {told}"
 
 
 def _pixels_of(classifier: "Classifier", files: list[Path | Member]) -> np.ndarray:

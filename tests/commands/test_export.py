@@ -80,11 +80,15 @@ RANDOM: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_random_layers_do_not_hinder_it(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_layers_that_converters_do_not_know_do_not_hinder_it(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     network = lite.build_lite("EfficientNetLite0", include_top=True)
     body = models.assemble(prefix(network, "block_0"), 48, 40, Normalization.of("lite"), None)
-    swish = {"Activation": {"activation": "swish"}}  # whose custom gradient leaves behind what no output needs
-    head = [*({name: arguments} for name, arguments in RANDOM.items()), swish, "GlobalAveragePooling2D", FINAL]
+    odd = [{"Activation": {"activation": name}} for name in ("celu", "gelu")]
+    odd.append({"Activation": {"activation": "swish"}})  # whose custom gradient leaves behind what no output needs
+    odd.append({"Conv2D": {"filters": 32, "kernel_size": 3, "groups": 16, "activation": "relu"}})
+    head = [*({name: arguments} for name, arguments in RANDOM.items()), *odd, "GlobalAveragePooling2D", FINAL]
     tensors = {key: value for key, value in ABOUT.items() if key != "classes"}
     path = tmp_path / "random.keras"
     models.save(add_head(body, head, len(CLASSES)), path, record(ABOUT["classes"], tensors))
@@ -93,6 +97,19 @@ def test_random_layers_do_not_hinder_it(format: str, tmp_path: Path, capsys: pyt
     assert "differs from" in capsys.readouterr().out
     if format == "openvino":
         assert len(openvino.Core().read_model(out).outputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Check failed\n-- No conversion rule found for operations: A, B\nTo", ", which does not have A, B"),
+        ('INVALID_GRAPH : In Node, ("head/Erfc", Erfc, "", -1) : (', ", which does not have Erfc"),
+        ("Select op(s)\nNode number 5 (FlexResizeBicubic) failed", ", which does not have ResizeBicubic"),
+        ("some reason\nmore of it", ": some reason"),
+    ],
+)
+def test_what_a_format_does_not_have_is_named(said: str, told: str) -> None:
+    assert export._reason(RuntimeError(said)) == told
 
 
 def test_what_differs_is_not_written_and_what_was_there_stays(
