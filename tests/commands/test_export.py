@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,21 @@ def test_it_is_checked_on_the_images_that_are_given(
     assert "on 3 images" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("place", ["exports", "{}/tmp123"])
+def test_a_full_disk_is_not_said_to_be_the_models_fault(
+    place: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place.format(tempfile.gettempdir())
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError(f"{{{{function_node}}}} {place}/part-0.tempstate; No space left on device [Op:SaveV2]")
+
+    monkeypatch.setattr(exporting, "export_model", fail)
+    note = f"in {tempfile.gettempdir()}, the folder for temporary files; TMPDIR can name another one; "
+    told = f"cannot be written: No space left on device; {note * ('tmp' in place)}make room there, then run it again"
+    assert wrong(model, "tflite", tmp_path / "m.tflite") == f"{tmp_path / 'm.tflite'}: {told}"
+
+
 def wrong(model: Path, format: str, out: Path, *images: Path) -> str:
     with pytest.raises(UserError) as caught:
         export.main(model, format, out, list(images))
@@ -156,6 +172,13 @@ def test_what_cannot_be_used_is_named(model: Path, tmp_path: Path, monkeypatch: 
     )
     assert "there is something else of that name" in wrong(model, "saved_model", folder)
     assert "there is something else of that name" in wrong(model, "saved_model", note)
+    for name, content in (("m.json", '{"mine": 1}'), ("m.xml.json", "[]"), ("n.json/", ""), ("m.bin/", "")):
+        theirs = tmp_path / name
+        theirs.mkdir() if name.endswith("/") else theirs.write_text(content)
+        out = tmp_path / name.replace(".json", "").replace(".bin/", ".xml").rstrip("/")
+        told = wrong(model, "openvino" if out.suffix else "saved_model", out)
+        assert told == f"{theirs}: there is something else of that name; give --out another one"
+        theirs.rmdir() if name.endswith("/") else theirs.unlink()
     assert wrong(model, "keras", note / "m.keras").endswith("m.keras: cannot be written: File exists")
     assert f"{note}: not an image" in wrong(model, "keras", tmp_path / "m.keras", note)
     assert "none.keras: no such file" in wrong(tmp_path / "none.keras", "keras", tmp_path / "m.keras")
