@@ -16,6 +16,7 @@ from thaw.errors import REMEDIES, UserError, reasons
 from thaw.files.writing import unfinished, write_text
 from thaw.images.reading import images_at
 from thaw.images.reading.archives import Member
+from thaw.machine import backend
 
 if TYPE_CHECKING:
     from commands.classifier import Classifier
@@ -106,6 +107,8 @@ def _require(format: str, out: Path) -> None:
     missing = [name for name in NEEDS.get(format, ()) if not importlib.util.find_spec(name)]
     if missing:
         raise UserError(f"the format {format} needs {', '.join(missing)}: {INSTALL_EXPORT}")
+    if format != "keras" and backend() != "tensorflow":
+        raise UserError(f"the format {format} is written by TensorFlow: set KERAS_BACKEND=tensorflow where that is")
     if ENDINGS[format] and out.suffix != ENDINGS[format]:
         raise UserError(f"{out}: the name of a file of the format {format} ends in {ENDINGS[format]}")
     is_another = out.is_dir() if ENDINGS[format] else out.exists() and not (out / "saved_model.pb").exists()

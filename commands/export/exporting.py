@@ -10,8 +10,8 @@ from thaw.engines.converting import converted
 from thaw.networks.backend import inference, keras, quiet
 from thaw.networks.models import without_random_layers
 
-NAMES = {"onnx": "onnx", "openvino": "openvino", "saved_model": "tf_saved_model", "tflite": "litert"}
-"""Keras's names of the formats."""
+NAMES = {"onnx": "onnx", "saved_model": "tf_saved_model", "tflite": "litert"}
+"""Keras's names of the formats that it writes."""
 
 
 def export_model(model: keras.Model, source: Path, format: str, path: Path) -> None:
@@ -20,14 +20,14 @@ def export_model(model: keras.Model, source: Path, format: str, path: Path) -> N
     Args:
         model: what `source` holds.
         source: its `.keras` file.
-        format: one of `NAMES`, or `keras`.
+        format: one of `NAMES`, `keras` or `openvino`.
         path: a file with the format's ending, or a folder; with `openvino`, a `.bin` comes beside it.
     """
     if format == "keras":
         shutil.copyfile(source, path)
         return
     deployed = without_random_layers(model)
-    if format == "openvino" and keras.backend.backend() == "tensorflow":
+    if format == "openvino":
         with quiet():
             graph = converted(inference(deployed))
         for content, ending in zip(graph, (".xml", ".bin"), strict=True):
@@ -35,8 +35,7 @@ def export_model(model: keras.Model, source: Path, format: str, path: Path) -> N
         return
     if format == "onnx":
         deployed = _for_tf2onnx(deployed)
-        if keras.backend.backend() == "tensorflow":
-            _teach_tf2onnx()
+        _teach_tf2onnx()
     deployed(np.zeros((1, *model.input.shape[1:]), np.float32))  # Keras exports nothing that was never called
     with quiet():
         deployed.export(str(path), format=NAMES[format], verbose=False)

@@ -187,5 +187,9 @@ def test_what_cannot_be_used_is_named(model: Path, tmp_path: Path, monkeypatch: 
     assert missing == (
         "the format onnx needs tf2onnx: python -m pip install --constraint constraints.txt --editable '.[export]'"
     )
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert wrong(model, "saved_model", tmp_path / "m") == (
+        "the format saved_model is written by TensorFlow: set KERAS_BACKEND=tensorflow where that is"
+    )
     shutil.rmtree(folder)
     assert {one.name for one in tmp_path.iterdir()} == {"note.txt"}
