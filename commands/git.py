@@ -40,7 +40,12 @@ def is_tracked(path: str) -> bool:
 
 def is_saved(path: str) -> bool:
     """Say whether the last commit has a file as it is here; one that is not here cannot be lost."""
-    return not Path(path).exists() or (is_tracked(path) and _git("status", "--porcelain", "--", path) == b"")
+    if not Path(path).exists():
+        return True
+    if not is_tracked(path) or _git("status", "--porcelain", "--", path) != b"":
+        return False
+    is_looked_at = (_git("ls-files", "-v", "--", path) or b"").startswith(b"H")  # not so by --assume-unchanged
+    return is_looked_at or _git("hash-object", "--", path) == _git("rev-parse", f"HEAD:./{path}")
 
 
 def remove(paths: list[str]) -> None:

@@ -91,10 +91,9 @@ def complaining() -> Iterator[None]:
         raise UserError(f"{error.filename or 'DVC'}: {what}") from None
 
 
-def stages_now() -> dict[str, Any]:
-    """Return the entries of dvc.lock by stage; none if there is no such file."""
-    path = Path(LOCK)
-    return _entries_of(path.read_bytes(), LOCK) if path.exists() else {}
+def stages_now(path: Path = Path(LOCK)) -> dict[str, Any]:
+    """Return the entries of dvc.lock, or of another pipeline's, by stage; none if there is no such file."""
+    return _entries_of(path.read_bytes(), str(path)) if path.exists() else {}
 
 
 def stages_at(rev: str) -> dict[str, Any]:
@@ -129,23 +128,27 @@ def is_entry(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
         return False
     files = [one for kind in ("deps", "outs") for one in entry.get(kind) or []]
-    are_files = all(
-        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("path", "md5")) for one in files
-    )
+    are_files = all(isinstance(one, dict) and isinstance(one.get("path"), str) and _hash(one) for one in files)
     params = entry.get("params") or {}
     return are_files and isinstance(params, dict) and all(isinstance(one, dict) for one in params.values())
 
 
-def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:
-    """Return the MD5 of a stage's `deps` or `outs` by path, as `spelled` does it."""
-    return {spelled(one["path"]): one["md5"] for one in entry.get(kind, [])}
+def hashes(entry: dict[str, Any], kind: str, folder: str = "") -> dict[str, str]:
+    """Return the hashes of a stage's `deps` or `outs` by path, as `spelled` does it.
+
+    Args:
+        entry: of dvc.lock.
+        kind: `deps` or `outs`.
+        folder: in which the stage's command runs, if that is not the project's.
+    """
+    return {spelled(str(Path(folder, one["path"]))): _hash(one) for one in entry.get(kind, [])}
+
+
+def _hash(one: dict[str, Any]) -> str:
+    """Return the hash that dvc.lock has of a file, or of what lies on the web or in a storage; none without one."""
+    return next((one[key] for key in ("md5", "etag", "checksum") if isinstance(one.get(key), str)), "")
 
 
 def spelled(path: str) -> str:
     """Return a path as seen from the project's folder: without slashes at its end or twice, . and needless .. in it."""
     return Path(os.path.relpath(path)).as_posix()
-
-
-def params(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a stage, by address."""
-    return {address: value for file in entry.get("params", {}).values() for address, value in file.items()}

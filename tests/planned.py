@@ -29,6 +29,8 @@ def repro_as_planned(project: Project, planned: Plan, *arguments: str) -> Outcom
 
 
 def results(folder: Path) -> dict[str, str]:
-    """Return the hashes of all that stages wrote, by path."""
+    """Return the hashes of all that stages wrote, by path, and the contents of what lies in folders of theirs."""
     with contextlib.chdir(folder):
-        return {path: md5 for entry in lock.stages_now().values() for path, md5 in lock.hashes(entry, "outs").items()}
+        found = {path: md5 for entry in lock.stages_now().values() for path, md5 in lock.hashes(entry, "outs").items()}
+        inside = {file for path in found for file in Path(path).rglob("*") if file.is_file()}
+        return found | {str(file): str(file.read_bytes()) for file in inside}

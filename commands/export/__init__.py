@@ -3,6 +3,8 @@
 import argparse
 import importlib.util
 import json
+import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,17 +12,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thaw.errors import UserError, reasons
+from thaw.errors import REMEDIES, UserError, reasons
 from thaw.files.writing import unfinished, write_text
 from thaw.images.reading import images_at
 from thaw.images.reading.archives import Member
+from thaw.machine import backend
 
 if TYPE_CHECKING:
     from commands.classifier import Classifier
 
 ENDINGS = {"keras": ".keras", "onnx": ".onnx", "openvino": ".xml", "saved_model": "", "tflite": ".tflite"}
+OF_KERAS = ("keras", "saved_model")
+"""Formats whose runtimes are those that Keras trains by."""
 NEEDS = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "openvino": ("openvino",), "tflite": ("ai_edge_litert",)}
 INSTALL_EXPORT = "python -m pip install --constraint constraints.txt --editable '.[export]'"
+UNKNOWN = (
+    "rule found for operations: (.*)",  # OpenVINO
+    r'In Node, \("[^"]*", (\w+)',  # ONNX Runtime
+    r"Node number \d+ \((?:Flex)?(\w+)\)",  # LiteRT
+)
+"""How converters and runtimes tell of an operation that they do not have."""
 MOST_IMAGES = 64
 PROBABILITY_TOLERANCE = 1e-4
 """The largest difference of a probability; other runtimes add in another order, which makes some 1e-6."""
@@ -70,8 +81,10 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
             except OSError:
                 raise
             except Exception as error:  # converters raise nearly everything
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-                raise UserError(f"{model}: cannot be converted to {format}: {reason}") from error
+                if refused := _of_the_system(error):
+                    raise refused from None
+                remedy = "" if format in OF_KERAS else f"; {' and '.join(OF_KERAS)} have all that Keras has"
+                raise UserError(f"{model}: cannot be converted to {format}{_reason(error)}{remedy}") from error
             classifier.require_same_file()  # which the format keras copies
             difference = float(np.abs(found - expected).max())
             if not difference <= PROBABILITY_TOLERANCE:
@@ -79,7 +92,7 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
                     f"{out}: not written, for it would give other probabilities than {model}: "
                     f"they differ by up to {difference:.1e} on {len(pixels)} images"
                 )
-            write_text(written.with_name(f"{out.name}.json"), json.dumps(classifier.usage, indent=1) + "\n")
+            write_text(_beside(written), json.dumps(classifier.usage, indent=1) + "\n")
             if out.is_dir():
                 shutil.rmtree(out)
             for one in sorted(Path(folder).iterdir(), key=lambda one: one == written):  # the model comes last
@@ -94,10 +107,46 @@ def _require(format: str, out: Path) -> None:
     missing = [name for name in NEEDS.get(format, ()) if not importlib.util.find_spec(name)]
     if missing:
         raise UserError(f"the format {format} needs {', '.join(missing)}: {INSTALL_EXPORT}")
+    if format != "keras" and backend() != "tensorflow":
+        raise UserError(f"the format {format} is written by TensorFlow: set KERAS_BACKEND=tensorflow where that is")
     if ENDINGS[format] and out.suffix != ENDINGS[format]:
         raise UserError(f"{out}: the name of a file of the format {format} ends in {ENDINGS[format]}")
-    if out.is_dir() if ENDINGS[format] else out.exists() and not (out / "saved_model.pb").exists():
-        raise UserError(f"{out}: there is something else of that name; give --out another one")
+    is_another = out.is_dir() if ENDINGS[format] else out.exists() and not (out / "saved_model.pb").exists()
+    about = _beside(out)
+    weights = [out.with_suffix(".bin")] * (format == "openvino")
+    for one in [*[out] * is_another, *[about] * (not _is_ours(about)), *(path for path in weights if path.is_dir())]:
+        raise UserError(f"{one}: there is something else of that name; give --out another one")
+
+
+def _beside(out: Path) -> Path:
+    """Return where the names of classes are written, and how images have to be resized."""
+    return out.with_name(f"{out.name}.json")
+
+
+def _is_ours(about: Path) -> bool:
+    """Say whether a file is one that an export wrote beside a model, or is not there."""
+    try:
+        return not about.exists() or {"classes", "pixels"} <= json.loads(about.read_bytes()).keys()
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _of_the_system(error: Exception) -> OSError | None:
+    """Return what the system refused, such as to write on a full disk, as TensorFlow tells it; None if it did not."""
+    found = next((number for number in REMEDIES if os.strerror(number) in str(error)), None)
+    if found is None:
+        return None
+    refused = OSError(found, os.strerror(found))
+    if tempfile.gettempdir() in str(error):
+        refused.add_note(f"in {tempfile.gettempdir()}, the folder for temporary files; TMPDIR can name another one")
+    return refused
+
+
+def _reason(error: Exception) -> str:
+    """Return why a model cannot be converted: an operation that a format does not have, or what is said first."""
+    found = next(filter(None, (re.search(pattern, str(error)) for pattern in UNKNOWN)), None)
+    told = next(iter(str(error).splitlines()), type(error).__name__)
+    return f", which does not have {found[1]}" if found else f": {told}"
 
 
 def _pixels_of(classifier: "Classifier", files: list[Path | Member]) -> np.ndarray:

@@ -107,6 +107,8 @@ def says_why(reason: Reason) -> str:
             return f"if {reason.name} changes (by {reason.stage})"
         case Kind.OUTPUT:
             return f"{reason.name} is gone, or not what the stage wrote"
+        case Kind.ALWAYS:
+            return "runs each time"
 
 
 def times(steps: list[Step], seconds: dict[str, float | None]) -> list[str]:

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from graphlib import TopologicalSorter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
 from dvc.stage.cache import _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
@@ -55,6 +56,8 @@ class Kind(StrEnum):
     """Another stage's, which is not known before that one has run."""
     OUTPUT = "output"
     """The stage's own, which is not what it wrote, or is gone."""
+    ALWAYS = "always"
+    """Nothing: it is one that runs whatever has changed."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,15 @@ def outdated(found: Plan) -> list[str]:
 
 class _Planning:
     def __init__(self, repo: Repo, base: dict[str, Any] | None, obtainable: bool):
-        self._repo = repo
+        self._repo, self._obtainable = repo, obtainable
+        wanted = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, [str(lock.PIPELINE)]))
+        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in wanted}
         self._now = lock.stages_now()
+        for other in {stage.relpath for stage in wanted if stage.cmd} - {str(lock.PIPELINE)}:
+            entries = lock.stages_now(Path(other).with_suffix(".lock"))
+            self._now |= {f"{other}:{name}": entry for name, entry in entries.items()}
         self._base = self._now if base is None else base
         self._remote = obtainable or bool(repo.config["core"].get("remote"))
-        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in repo.index.stages}
         self._writers = {self._path(out): name for name, stage in self._stages.items() for out in stage.outs}
         self._outputs = {self._path(out): out for stage in self._stages.values() for out in stage.outs}
         self._results: dict[str, str | None] = {}
@@ -158,7 +165,9 @@ class _Planning:
             self._actions[name] = Action.NOTHING
             return
         entry = self._now.get(name, {})
-        reasons = [*self._changes(stage, entry), *self._lost(stage, entry)]
+        reasons = [] if stage.frozen else [*self._changes(stage, entry), *self._lost(stage, entry)]
+        if not stage.frozen and (stage.always_changed or stage.is_callback) and not self._obtainable:
+            reasons.append(Reason(Kind.ALWAYS, name))
         action, outs = self._action(stage, entry, reasons)
         for out in stage.outs:
             path = self._path(out)
@@ -167,17 +176,19 @@ class _Planning:
         if self._base is not self._now:
             reasons = self._changes(stage, self._base.get(name, {})) or reasons
         commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
-        yield Step(name, action, reasons, [tuple(shlex.split(command)) for command in commands])
+        yield Step(name, action, reasons, [_words(command) for command in commands])
 
     def _action(
         self, stage: Stage, entry: dict[str, Any], reasons: list[Reason]
     ) -> tuple[Action, dict[str, str] | None]:
         """Return what becomes of a stage, and the hashes of its outputs where they are known."""
-        if not reasons or stage.frozen:
-            return Action.NOTHING, lock.hashes(entry, "outs")
+        if not reasons:
+            return Action.NOTHING, lock.hashes(entry, "outs", stage.wdir)
         awaited = [reason.name for reason in reasons if reason.kind is Kind.AWAITED]
         if len(awaited) == len(reasons):
             return Action.MAY_RUN, None
+        if any(reason.kind is Kind.ALWAYS for reason in reasons):
+            return Action.RUN, None
         # An awaited result may turn out as it was.
         cached = self._run_cache(stage, entry)
         if cached is None:
@@ -185,9 +196,9 @@ class _Planning:
         if awaited:
             return Action.MAY_RUN, None
         if self._repo.stage_cache._create_stage(cached, wdir=stage.wdir).outs_cached():
-            return Action.CACHE, lock.hashes(cached, "outs")
+            return Action.CACHE, lock.hashes(cached, "outs", stage.wdir)
         if self._remote and all(out.use_cache for out in stage.outs):
-            return Action.REMOTE, lock.hashes(cached, "outs")
+            return Action.REMOTE, lock.hashes(cached, "outs", stage.wdir)
         return Action.RUN, None
 
     def _changes(self, stage: Stage, entry: dict[str, Any]) -> list[Reason]:
@@ -199,26 +210,26 @@ class _Planning:
             found.append(Reason(Kind.COMMAND, stage.addressing, entry["cmd"], stage.cmd))
         for address, old, new in self._changed_params(stage, entry):
             found.append(Reason(Kind.PARAMETER, address, old, new))
-        locked = lock.hashes(entry, "deps")
+        locked = lock.hashes(entry, "deps", stage.wdir)
         for dep in stage.deps:
             if isinstance(dep, ParamsDependency):
                 continue
-            path, written = self._path(dep), self._written(self._path(dep))
+            path, around = self._path(dep), self._around(self._path(dep))
+            written = self._written(path)
             awaited = [out for out in written if self._results[out] is None]
             if awaited:
-                found += [Reason(Kind.AWAITED, out, stage=self._writers[out]) for out in awaited]
+                found += [Reason(Kind.AWAITED, path if around else out, stage=self._writers[out]) for out in awaited]
             elif self._dependency(dep) not in (locked.get(path), None):
                 is_result = any(self._stages[self._writers[out]].cmd for out in written)
                 kind = Kind.RESULT if is_result else Kind.FILE
-                writer = self._writers.get(path) if is_result else None
+                writer = self._writers.get(around or "") if is_result else None
                 found.append(Reason(kind, path, locked.get(path), self._dependency(dep), writer))
         return found
 
     def _changed_params(self, stage: Stage, entry: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-        locked = lock.params(entry)
         for params in stage.params:
-            now = params.read_params()
-            for address in params.params:
+            locked, now = entry.get("params", {}).get(params.def_path, {}), params.read_params()
+            for address in params.params or {**locked, **now}:
                 old, new = _leaves(locked, address), _leaves(now, address)
                 for leaf in {**old, **new}:
                     if leaf not in old or leaf not in new or old[leaf] != new[leaf]:
@@ -226,7 +237,7 @@ class _Planning:
 
     def _lost(self, stage: Stage, entry: dict[str, Any]) -> list[Reason]:
         """Return which outputs are not what the stage wrote; those that can be pulled are only noted."""
-        locked = lock.hashes(entry, "outs")
+        locked = lock.hashes(entry, "outs", stage.wdir)
         found = []
         for out in stage.outs if entry else []:
             path = self._path(out)
@@ -240,7 +251,7 @@ class _Planning:
 
     def _run_cache(self, stage: Stage, entry: dict[str, Any]) -> dict[str, Any] | None:
         """Return the run cache's entry for a stage, its awaited dependencies taken to stay as they are."""
-        locked = lock.hashes(entry, "deps")
+        locked = lock.hashes(entry, "deps", stage.wdir)
         for dep in stage.deps:
             if isinstance(dep, ParamsDependency):
                 dep.fill_values(dep.read_params())
@@ -264,7 +275,23 @@ class _Planning:
             return self._file(path, dep)
         if any(self._results[out] is None for out in written):
             return None
-        return self._results[path] if written == [path] else self._folder(path, written)
+        if written == [path]:
+            return self._results[path]
+        return self._within(path, written[0], dep) if self._around(path) else self._folder(path, written)
+
+    def _within(self, path: str, folder: str, dep: Output) -> str | None:
+        """Return the hash of what lies in a folder that a stage writes; None if that is not known."""
+        value = self._results[folder]
+        if self._file(folder, self._outputs[folder]) == value:
+            return self._file(path, dep)
+        key, cache = tuple(path.removeprefix(f"{folder}/").split("/")), self._repo.cache.local
+        try:
+            tree = Tree.load(cache, HashInfo("md5", value))
+        except (FileNotFoundError, ObjectFormatError):
+            return None
+        _, info = tree.get(key) or (None, None)
+        found = info or getattr(tree.get_obj(cache, key), "hash_info", None)
+        return found and str(found.value)
 
     def _folder(self, path: str, written: list[str]) -> str | None:
         """Return the hash of a folder into which stages write, beside what else is in it; None if that is not known."""
@@ -299,13 +326,24 @@ class _Planning:
         return self._files[path]
 
     def _written(self, path: str) -> list[str]:
-        """Return the outputs that a dependency is, or holds."""
-        if path in self._writers:
-            return [path]
-        return sorted(out for out in self._writers if out.startswith(f"{path}/"))
+        """Return the outputs that a dependency is, lies in, or holds."""
+        around = self._around(path)
+        return [around] if around else sorted(out for out in self._writers if out.startswith(f"{path}/"))
+
+    def _around(self, path: str) -> str | None:
+        """Return the output that a path is, or lies in."""
+        return next((one for one in (path, *map(str, PurePosixPath(path).parents)) if one in self._writers), None)
 
     def _path(self, output: Output) -> str:
         return lock.spelled(output.fs_path)
+
+
+def _words(command: str) -> tuple[str, ...]:
+    """Return a command's words; all of it as one, where a shell alone finds them, such as beside a comment: # don't."""
+    try:
+        return tuple(shlex.split(command))
+    except ValueError:
+        return (command,)
 
 
 def _leaves(values: dict[str, Any], address: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,15 @@ RANDOM: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_random_layers_do_not_hinder_it(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_layers_that_converters_do_not_know_do_not_hinder_it(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     network = lite.build_lite("EfficientNetLite0", include_top=True)
     body = models.assemble(prefix(network, "block_0"), 48, 40, Normalization.of("lite"), None)
-    swish = {"Activation": {"activation": "swish"}}  # whose custom gradient leaves behind what no output needs
-    head = [*({name: arguments} for name, arguments in RANDOM.items()), swish, "GlobalAveragePooling2D", FINAL]
+    odd = [{"Activation": {"activation": name}} for name in ("celu", "gelu")]
+    odd.append({"Activation": {"activation": "swish"}})  # whose custom gradient leaves behind what no output needs
+    odd.append({"Conv2D": {"filters": 32, "kernel_size": 3, "groups": 16, "activation": "relu"}})
+    head = [*({name: arguments} for name, arguments in RANDOM.items()), *odd, "GlobalAveragePooling2D", FINAL]
     tensors = {key: value for key, value in ABOUT.items() if key != "classes"}
     path = tmp_path / "random.keras"
     models.save(add_head(body, head, len(CLASSES)), path, record(ABOUT["classes"], tensors))
@@ -93,6 +98,19 @@ def test_random_layers_do_not_hinder_it(format: str, tmp_path: Path, capsys: pyt
     assert "differs from" in capsys.readouterr().out
     if format == "openvino":
         assert len(openvino.Core().read_model(out).outputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Check failed\n-- No conversion rule found for operations: A, B\nTo", ", which does not have A, B"),
+        ('INVALID_GRAPH : In Node, ("head/Erfc", Erfc, "", -1) : (', ", which does not have Erfc"),
+        ("Select op(s)\nNode number 5 (FlexResizeBicubic) failed", ", which does not have ResizeBicubic"),
+        ("some reason\nmore of it", ": some reason"),
+    ],
+)
+def test_what_a_format_does_not_have_is_named(said: str, told: str) -> None:
+    assert export._reason(RuntimeError(said)) == told
 
 
 def test_what_differs_is_not_written_and_what_was_there_stays(
@@ -123,6 +141,21 @@ def test_it_is_checked_on_the_images_that_are_given(
     assert "on 3 images" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("place", ["exports", "{}/tmp123"])
+def test_a_full_disk_is_not_said_to_be_the_models_fault(
+    place: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place.format(tempfile.gettempdir())
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError(f"{{{{function_node}}}} {place}/part-0.tempstate; No space left on device [Op:SaveV2]")
+
+    monkeypatch.setattr(exporting, "export_model", fail)
+    note = f"in {tempfile.gettempdir()}, the folder for temporary files; TMPDIR can name another one; "
+    told = f"cannot be written: No space left on device; {note * ('tmp' in place)}make room there, then run it again"
+    assert wrong(model, "tflite", tmp_path / "m.tflite") == f"{tmp_path / 'm.tflite'}: {told}"
+
+
 def wrong(model: Path, format: str, out: Path, *images: Path) -> str:
     with pytest.raises(UserError) as caught:
         export.main(model, format, out, list(images))
@@ -139,6 +172,13 @@ def test_what_cannot_be_used_is_named(model: Path, tmp_path: Path, monkeypatch: 
     )
     assert "there is something else of that name" in wrong(model, "saved_model", folder)
     assert "there is something else of that name" in wrong(model, "saved_model", note)
+    for name, content in (("m.json", '{"mine": 1}'), ("m.xml.json", "[]"), ("n.json/", ""), ("m.bin/", "")):
+        theirs = tmp_path / name
+        theirs.mkdir() if name.endswith("/") else theirs.write_text(content)
+        out = tmp_path / name.replace(".json", "").replace(".bin/", ".xml").rstrip("/")
+        told = wrong(model, "openvino" if out.suffix else "saved_model", out)
+        assert told == f"{theirs}: there is something else of that name; give --out another one"
+        theirs.rmdir() if name.endswith("/") else theirs.unlink()
     assert wrong(model, "keras", note / "m.keras").endswith("m.keras: cannot be written: File exists")
     assert f"{note}: not an image" in wrong(model, "keras", tmp_path / "m.keras", note)
     assert "none.keras: no such file" in wrong(tmp_path / "none.keras", "keras", tmp_path / "m.keras")
@@ -146,6 +186,10 @@ def test_what_cannot_be_used_is_named(model: Path, tmp_path: Path, monkeypatch: 
     missing = wrong(model, "onnx", tmp_path / "m.onnx")
     assert missing == (
         "the format onnx needs tf2onnx: python -m pip install --constraint constraints.txt --editable '.[export]'"
+    )
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert wrong(model, "saved_model", tmp_path / "m") == (
+        "the format saved_model is written by TensorFlow: set KERAS_BACKEND=tensorflow where that is"
     )
     shutil.rmtree(folder)
     assert {one.name for one in tmp_path.iterdir()} == {"note.txt"}

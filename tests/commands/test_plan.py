@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from commands import plan
+from commands import lock, plan
 from commands.plan.steps import Action, Kind
 from stages.manifest.listing import listing
 from tests.conftest import ROOT, Project
@@ -56,6 +59,24 @@ stages:
     cmd: cat small.h5 code > features.h5
     deps: [small.h5, code]
     outs: [features.h5]
+"""
+OF_A_USERS_OWN = """
+  halves:
+    cmd:
+    - mkdir -p halves  # don't fail where it is there
+    - cp data/letters halves/one && echo 2 > halves/two
+    deps: [data/letters]
+    outs: [halves]
+  first: {cmd: cat halves/one prepared/text > first, deps: [halves/one, prepared/text], outs: [first]}
+  second: {cmd: cp halves/two second, deps: [halves/two], outs: [second]}
+  within: {cmd: cp letters ../within, wdir: data, deps: [letters], outs: [../within]}
+  of_a_file: {cmd: cp other.json of_a_file, params: [other.json: , more.yaml: [width]], outs: [of_a_file]}
+  always: {cmd: echo > always, always_changed: true, outs: [always]}
+  frozen: {cmd: cp other.json frozen, frozen: true, deps: [other.json], outs: [frozen]}
+"""
+OTHER_PIPELINES = """
+stages:
+  text: {cmd: echo > text, deps: [../raw/text], outs: [text]}
 """
 PARAMS = {"width": 1, "orders": {"up": {"how": ""}, "down": {"how": "-r"}}}
 
@@ -127,6 +148,24 @@ def empty_the_cache(project: Project) -> None:
     shutil.rmtree(project.folder / ".dvc" / "cache")
 
 
+def add_stages(project: Project) -> None:
+    """Add stages as users write them, some in files of their own, of which the pipeline needs one; run them."""
+    for name in ("prepared", "alone"):
+        (project.folder / name).mkdir()
+        (project.folder / name / "dvc.yaml").write_text(OTHER_PIPELINES)
+    (project.folder / "dvc.yaml").write_text(PIPELINE + OF_A_USERS_OWN)
+    (project.folder / "other.json").write_text('{"a": 1}')
+    (project.folder / "more.yaml").write_text("width: 3")
+    (project.folder / "frozen").touch()
+    dvc(project, "repro")
+    plan.main(check=True)
+    assert actions() == {"always": "runs"}
+
+
+def put(path: str, text: str) -> Callable[[Project], None]:
+    return lambda project: (project.folder / path).write_text(text) and None
+
+
 SORTED = ["sorted@up", "sorted@down"]
 ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
     "outputs are gone or were changed by hand, the cache has them, except what git keeps": (
@@ -150,6 +189,14 @@ ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
             write("sort.txt"),
         ],
         [*SORTED, "sorted@random", "all"],
+    ),
+    "a file of which a user's own stage has all for parameters": (
+        [add_stages, put("other.json", '{"a": 2}')],
+        ["of_a_file", "always"],
+    ),
+    "what another pipeline reads, which this one needs": (
+        [add_stages, put("raw/text", "bone\nash\nbeech\nc")],
+        ["prepared/dvc.yaml:text", "letters", *SORTED, "all", "halves", "first", "within", "always"],
     ),
 }
 
@@ -249,6 +296,21 @@ def test_a_result_of_the_run_cache_may_have_to_be_pulled(project: Project, tmp_p
     assert actions()["letters"] == "from the remote"
 
 
+def test_what_is_read_from_the_web_is_a_dependency_as_others(project: Project) -> None:
+    served = Path("raw", "text")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(served.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/text"
+        Path("dvc.yaml").write_text(f"stages:\n  kept: {{cmd: echo > kept, deps: ['{address}'], outs: [kept]}}\n")
+        dvc(project, "repro")
+        assert "md5" not in lock.stages_now()["kept"]["deps"][0]
+        assert actions() == {}
+        served.write_text("another text")
+        assert actions() == {"kept": "runs"}
+        server.shutdown()
+
+
 def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.write_params({"width": 2, "orders": {"up": {"how": "-f"}, "new": {"how": ""}}})
     plan.main()
@@ -315,8 +377,8 @@ def test_a_stages_time_is_not_longer_than_it_took(tmp_path: Path) -> None:
 def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="nowhere: no such commit"):
         plan.main("nowhere")
-    lock = Path("dvc.lock").read_text()
-    Path("dvc.lock").write_text(f"<<<<<<< HEAD\n{lock}=======\n{lock}>>>>>>> theirs\n")
+    text = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> theirs\n")
     with pytest.raises(UserError, match=r"dvc\.lock"):
         plan.main()
 

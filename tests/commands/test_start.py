@@ -140,6 +140,16 @@ def test_what_git_has_otherwise_is_not_replaced(project: Project, name: str) -> 
     start.main("trees")
 
 
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_what_git_is_told_not_to_look_at_is_not_replaced(project: Project, flag: str) -> None:
+    git(project.folder, "update-index", flag, "params.yaml")
+    with project.params.open("a") as file:
+        file.write("# mine\n")
+    assert refused("trees").startswith("params.yaml: not what the last commit has")
+    project.params.write_text(FORMER)
+    start.main("trees")
+
+
 @pytest.mark.parametrize("ignored", ["", "params.yaml\n"])
 def test_parameters_that_git_does_not_have_are_not_replaced(project: Project, ignored: str) -> None:
     git(project.folder, "rm", "--cached", "params.yaml")
