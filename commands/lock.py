@@ -10,7 +10,9 @@ from typing import Any
 from dvc.config import ConfigError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.scm import SCMError
+from dvc.stage import Stage
 from dvc.utils.serialize import ParseError, parse_yaml
 
 from commands import git
@@ -91,10 +93,19 @@ def complaining() -> Iterator[None]:
         raise UserError(f"{error.filename or 'DVC'}: {what}") from None
 
 
-def stages_now() -> dict[str, Any]:
-    """Return the entries of dvc.lock by stage; none if there is no such file."""
-    path = Path(LOCK)
-    return _entries_of(path.read_bytes(), LOCK) if path.exists() else {}
+def pipeline(repo: Repo) -> list[Stage]:
+    """Return the stages that `dvc repro` runs in the current folder, in its order.
+
+    Those are of the folder's dvc.yaml, and what they need; a repository may have other pipelines beside it.
+    """
+    plan: list[Stage] = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, [str(PIPELINE)]))
+    return plan
+
+
+def stages_now(folder: Path = Path()) -> dict[str, Any]:
+    """Return the entries of a folder's dvc.lock by stage; none if there is no such file."""
+    path = folder / LOCK
+    return _entries_of(path.read_bytes(), os.path.relpath(path)) if path.exists() else {}
 
 
 def stages_at(rev: str) -> dict[str, Any]:

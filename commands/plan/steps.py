@@ -5,6 +5,7 @@ through in order, each with what its dependencies will be by then: the results o
 from dvc.lock or the run cache, those of the others are not.
 """
 
+import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,9 +111,12 @@ class _Planning:
     def __init__(self, repo: Repo, base: dict[str, Any] | None, obtainable: bool):
         self._repo = repo
         self._now = lock.stages_now()
-        self._base = self._now if base is None else base
+        self._base = base
         self._remote = obtainable or bool(repo.config["core"].get("remote"))
-        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in repo.index.stages}
+        running = {stage.addressing for stage in lock.pipeline(repo)}
+        self._stages: dict[str, Stage] = {
+            stage.addressing: stage for stage in repo.index.stages if stage.addressing in running
+        }
         self._writers = {self._path(out): name for name, stage in self._stages.items() for out in stage.outs}
         self._outputs = {self._path(out): out for stage in self._stages.values() for out in stage.outs}
         self._results: dict[str, str | None] = {}
@@ -125,6 +129,8 @@ class _Planning:
     def plan(self) -> Plan:
         upstream = {
             name: [self._writers[path] for dep in stage.deps for path in self._written(self._path(dep))]
+            if stage.cmd  # what a `.dvc` file was imported from is elsewhere, perhaps of the same name
+            else []
             for name, stage in self._stages.items()
         }
         order = list(TopologicalSorter(upstream).static_order())
@@ -134,7 +140,8 @@ class _Planning:
         written = [out for path in read for out in self._written(path)]
         kept = [out for out in written if self._actions[self._writers[out]] is Action.NOTHING]
         unknown = [path for path in read if self._files.get(path, "") is None and not self._written(path)]
-        absent = bool(self._absent) or Action.REMOTE in self._actions.values()
+        gone = {path for path, value in self._files.items() if value is None}
+        absent = bool(self._absent or gone.difference(unknown)) or Action.REMOTE in self._actions.values()
         return Plan(steps, sorted({*kept} & self._absent), sorted(unknown), absent)
 
     def _read(self, stage: Stage) -> set[str]:
@@ -157,17 +164,23 @@ class _Planning:
                 self._results[path] = found or out.hash_info.value
             self._actions[name] = Action.NOTHING
             return
-        entry = self._now.get(name, {})
+        entry = self._entry(self._now, stage)
         reasons = [*self._changes(stage, entry), *self._lost(stage, entry)]
         action, outs = self._action(stage, entry, reasons)
         for out in stage.outs:
             path = self._path(out)
             self._results[path] = outs.get(path) if outs else None
         self._actions[name] = action
-        if self._base is not self._now:
-            reasons = self._changes(stage, self._base.get(name, {})) or reasons
+        if self._base is not None:
+            reasons = self._changes(stage, self._entry(self._base, stage)) or reasons
         commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
         yield Step(name, action, reasons, [tuple(shlex.split(command)) for command in commands])
+
+    def _entry(self, entries: dict[str, Any], stage: Stage) -> dict[str, Any]:
+        """Return a stage's entry of dvc.lock, with paths as seen from here; that of another dvc.yaml is beside that."""
+        if Path(stage.path) != lock.PIPELINE.absolute():
+            return _seen_from_here(lock.stages_now(Path(stage.path).parent).get(stage.name, {}), stage)
+        return _seen_from_here(entries.get(stage.name, {}), stage)
 
     def _action(
         self, stage: Stage, entry: dict[str, Any], reasons: list[Reason]
@@ -185,9 +198,9 @@ class _Planning:
         if awaited:
             return Action.MAY_RUN, None
         if self._repo.stage_cache._create_stage(cached, wdir=stage.wdir).outs_cached():
-            return Action.CACHE, lock.hashes(cached, "outs")
+            return Action.CACHE, lock.hashes(_seen_from_here(cached, stage), "outs")
         if self._remote and all(out.use_cache for out in stage.outs):
-            return Action.REMOTE, lock.hashes(cached, "outs")
+            return Action.REMOTE, lock.hashes(_seen_from_here(cached, stage), "outs")
         return Action.RUN, None
 
     def _changes(self, stage: Stage, entry: dict[str, Any]) -> list[Reason]:
@@ -306,6 +319,15 @@ class _Planning:
 
     def _path(self, output: Output) -> str:
         return lock.spelled(output.fs_path)
+
+
+def _seen_from_here(entry: dict[str, Any], stage: Stage) -> dict[str, Any]:
+    """Return an entry of dvc.lock with paths as seen from the current folder, not from where its stage runs."""
+    kinds = {kind: entry[kind] for kind in ("deps", "outs") if entry.get(kind)}
+    return entry | {
+        kind: [one | {"path": os.path.relpath(Path(stage.wdir, one["path"]))} for one in files]
+        for kind, files in kinds.items()
+    }
 
 
 def _leaves(values: dict[str, Any], address: str) -> dict[str, Any]:
