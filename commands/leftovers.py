@@ -20,7 +20,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from zc import lockfile
 
-from commands.lock import LOCK, complaining, require_valid_params
+from commands.lock import CACHE_IN, LOCK, complaining, require_plain, require_valid_params
 from thaw.stage import in_terminal
 
 RWLOCK, GUARD = "rwlock", "rwlock.lock"
@@ -45,6 +45,7 @@ def remove_leftovers() -> None:
                 part.unlink(missing_ok=True)
             print(f"{path}: removed; it was damaged, and DVC makes it anew", flush=True)
     with complaining(), Repo() as repo:
+        require_plain(repo.cache.local.path, CACHE_IN)
         temporary = _temporary(repo)
         locks = temporary / RWLOCK
         if _is_cut_off(locks):

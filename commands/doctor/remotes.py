@@ -24,6 +24,7 @@ from dvc_data.hashfile.transfer import transfer
 
 from commands import git
 from commands.doctor.findings import Finding, State, first_names
+from commands.lock import require_plain
 from thaw.errors import UserError
 from thaw.files.reading import DAMAGE
 
@@ -99,6 +100,7 @@ def check_remote(repo: Repo) -> Finding:
         text = f"{name} ({_url(repo)}): DVC's package for {kind} is not installed"
         return Finding("remote", State.ERROR, text, f"python -m pip install --constraint constraints.txt {extra}")
     where = f"{name} ({_url(repo)})"
+    require_plain(remote.path, f"dvc remote modify {name} url URL")
     try:
         within(ANSWERS_IN, lambda: _reach(remote))
     except UserError as error:
