@@ -6,6 +6,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # In another encoding, names of files would be other names.
 export PYTHONUTF8 := 1
+# DVC has stages run by the shell that SHELL names; that of a service may be one that runs nothing.
+export SHELL
 # Whom a container runs may be a number without a name, for which DVC asks.
 export LOGNAME ?= $(or $(USER),$(shell id -un 2>/dev/null || id -u))
 

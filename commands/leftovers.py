@@ -20,14 +20,12 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from zc import lockfile
 
-from commands.lock import LOCK, complaining, require_valid_params
+from commands.lock import CACHE_IN, LOCK, complaining, require_plain, require_valid_params
 from thaw.stage import in_terminal
 
-TEMPORARY = Path(".dvc/tmp")
-RWLOCK = TEMPORARY / "rwlock"
-"""Which files DVC's commands are reading and writing; who changes it holds `GUARD`."""
-GUARD = TEMPORARY / "rwlock.lock"
-KEPT = TEMPORARY / LOCK
+RWLOCK, GUARD = "rwlock", "rwlock.lock"
+"""Which files DVC's commands are reading and writing, in DVC's folder for temporary files; who changes it holds the
+second."""
 RUN = re.compile("[0-9a-f]{64}")
 """The name of a file in the run cache."""
 CONFLICT = "<<<<<<< "
@@ -47,24 +45,28 @@ def remove_leftovers() -> None:
                 part.unlink(missing_ok=True)
             print(f"{path}: removed; it was damaged, and DVC makes it anew", flush=True)
     with complaining(), Repo() as repo:
-        if _is_cut_off():
-            with suppress(lockfile.LockError), closing(lockfile.LockFile(str(GUARD))):
-                if _is_cut_off():
-                    RWLOCK.unlink()
-                    print(f"{RWLOCK}: removed; it was cut off by a command that was killed", flush=True)
+        require_plain(repo.cache.local.path, CACHE_IN)
+        temporary = _temporary(repo)
+        locks = temporary / RWLOCK
+        if _is_cut_off(locks):
+            with suppress(lockfile.LockError), closing(lockfile.LockFile(str(temporary / GUARD))):
+                if _is_cut_off(locks):
+                    locks.unlink()
+                    print(f"{locks}: removed; it was cut off by a command that was killed", flush=True)
         forget_index(repo)
         with suppress(LockError), repo.lock:  # who changes what follows holds that
             for path in [*_cut_off_results(), *_cut_off_runs(repo)]:
                 with suppress(OSError):
                     path.rmdir() if path.is_dir() else path.unlink()
             if _is_lock_damaged(repo):
-                Path(LOCK).replace(KEPT)
-                print(f"{LOCK}: cut off by a command that was killed; moved to {KEPT}, and written anew", flush=True)
+                kept = Path(LOCK).replace(temporary / LOCK)
+                print(f"{LOCK}: cut off by a command that was killed; moved to {kept}, and written anew", flush=True)
 
 
 def damaged(repo: Repo) -> list[str]:
     """Return the files that `remove_leftovers` would remove."""
-    files = [*([str(RWLOCK)] if _is_cut_off() else []), *([LOCK] if _is_lock_damaged(repo) else [])]
+    locks = _temporary(repo) / RWLOCK
+    files = [*([str(locks)] if _is_cut_off(locks) else []), *([LOCK] if _is_lock_damaged(repo) else [])]
     return [*files, *map(str, _damaged_databases()), *(os.path.relpath(path) for path in _cut_off_runs(repo))]
 
 
@@ -74,10 +76,15 @@ def forget_index(repo: Repo) -> None:
         repo.drop_data_index()
 
 
-def _is_cut_off() -> bool:
+def _temporary(repo: Repo) -> Path:
+    """Return DVC's folder for temporary files, which is above this one where several projects share a repository."""
+    return Path(os.path.relpath(repo.tmp_dir))
+
+
+def _is_cut_off(locks: Path) -> bool:
     """Say whether DVC's list of locks is there and cannot be read."""
     try:
-        content = json.loads(RWLOCK.read_bytes())
+        content = json.loads(locks.read_bytes())
     except FileNotFoundError:
         return False
     except ValueError:

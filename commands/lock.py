@@ -1,5 +1,6 @@
 """The project as DVC sees it; and dvc.lock: what every stage's last run read and wrote."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -7,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dvc import dirs
 from dvc.config import ConfigError
-from dvc.exceptions import DvcException
+from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.scm import SCMError
+from dvc.stage import Stage
 from dvc.utils.serialize import ParseError, parse_yaml
 
 from commands import git
@@ -22,6 +26,7 @@ from thaw.stage import refuse_special
 
 LOCK = "dvc.lock"
 PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
+CACHE_IN = "dvc config --local cache.dir FOLDER"
 CHECK = f"python -m stages.check --params {PARAMS}"
 
 
@@ -78,22 +83,51 @@ def complaining() -> Iterator[None]:
         raise UserError(
             f".dvc/config or .dvc/config.local: {error}; mend it, or `git checkout HEAD .dvc/config`"
         ) from None
+    except NotDvcRepoError as error:
+        raise UserError(f"{error}; `git checkout HEAD .dvc` restores its folder, `dvc init` makes a new one") from None
     except DvcException as error:
         raise UserError(str(error)) from None
+    except sqlite3.OperationalError as error:  # none is damaged, but it cannot be opened, locked or written
+        raise UserError(
+            f"DVC's databases of hashes cannot be used: {error}; they are in {dirs.site_cache_dir()}, or where "
+            "core.site_cache_dir says: give room and permission there, or have "
+            "`dvc config --local core.site_cache_dir FOLDER` name another folder"
+        ) from None
     except sqlite3.DatabaseError as error:
         raise UserError(
             f"DVC's databases of hashes cannot be read: {error}; `python -m commands.leftovers` removes damaged ones"
         ) from None
     except OSError as error:  # such as of a link that leads nowhere, which DVC follows
-        what = (
-            f"cannot be written: {reasons(error)}" if error.errno in OF_WRITING else f"cannot be read: {error.strerror}"
+        is_either = error.errno in (errno.EACCES, errno.EPERM)
+        what = "written" if error.errno in OF_WRITING else "read or written" if is_either else "read"
+        raise UserError(f"{error.filename or 'DVC'}: cannot be {what}: {reasons(error)}") from None
+
+
+def require_plain(path: str, command: str) -> None:
+    """Refuse a path of DVC's cache, or of a remote, with braces: DVC fails as it shows it (docs/upstream.md).
+
+    Raises:
+        UserError: it has some; the message says which command names another one.
+    """
+    if "{" in path or "}" in path:
+        raise UserError(
+            f"{path}: DVC fails at braces in such a path; rename the folder, or name another by `{command}`"
         )
-        raise UserError(f"{error.filename or 'DVC'}: {what}") from None
 
 
-def stages_now(path: Path = Path(LOCK)) -> dict[str, Any]:
-    """Return the entries of dvc.lock, or of another pipeline's, by stage; none if there is no such file."""
-    return _entries_of(path.read_bytes(), str(path)) if path.exists() else {}
+def pipeline(repo: Repo) -> list[Stage]:
+    """Return the stages that `dvc repro` runs in the current folder, in its order.
+
+    Those are of the folder's dvc.yaml, and what they need; a repository may have other pipelines beside it.
+    """
+    plan: list[Stage] = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, [str(PIPELINE)]))
+    return plan
+
+
+def stages_now(folder: Path = Path()) -> dict[str, Any]:
+    """Return the entries of a folder's dvc.lock by stage; none if there is no such file."""
+    path = folder / LOCK
+    return _entries_of(path.read_bytes(), os.path.relpath(path)) if path.exists() else {}
 
 
 def stages_at(rev: str) -> dict[str, Any]:
@@ -133,15 +167,9 @@ def is_entry(entry: Any) -> bool:
     return are_files and isinstance(params, dict) and all(isinstance(one, dict) for one in params.values())
 
 
-def hashes(entry: dict[str, Any], kind: str, folder: str = "") -> dict[str, str]:
-    """Return the hashes of a stage's `deps` or `outs` by path, as `spelled` does it.
-
-    Args:
-        entry: of dvc.lock.
-        kind: `deps` or `outs`.
-        folder: in which the stage's command runs, if that is not the project's.
-    """
-    return {spelled(str(Path(folder, one["path"]))): _hash(one) for one in entry.get(kind, [])}
+def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:
+    """Return the hashes of a stage's `deps` or `outs` by path, as `spelled` does it."""
+    return {spelled(one["path"]): _hash(one) for one in entry.get(kind, [])}
 
 
 def _hash(one: dict[str, Any]) -> str:

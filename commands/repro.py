@@ -16,13 +16,13 @@ from threading import Event, Lock
 
 from dvc.lock import LockError
 from dvc.repo import Repo
-from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.repo.reproduce import get_active_graph
 from dvc.stage import Stage
 from dvc.utils.serialize import modify_yaml
 
 from commands.launching import launched_by
 from commands.leftovers import remove_leftovers
-from commands.lock import LOCK, complaining, require_valid_params, stages_now
+from commands.lock import LOCK, complaining, pipeline, require_valid_params, stages_now
 from thaw.errors import UserError
 from thaw.files.reading import DAMAGE, require_regular
 from thaw.files.writing import replacing, write_text
@@ -94,12 +94,14 @@ def _stages() -> tuple[dict[str, set[str]], set[str], dict[str, int]]:
     """
     while True:
         try:
-            with Repo(_wait_for_lock=True) as repo:
+            with Repo(_wait_for_lock=True) as repo, repo.lock:
                 graph = get_active_graph(repo.index.graph)
-                plan = plan_repro(graph, collect_stages(repo, ["dvc.yaml"]))
+                plan = pipeline(repo)
                 needs = {stage.addressing: {one.addressing for one in graph.successors(stage)} for stage in plan}
                 devices = {stage.addressing: _devices(stage) for stage in plan}
-                return needs, set(repo.status()), devices
+                # Whether what was imported is another where it came from is no matter of a run, nor is it always there.
+                changed = {name for stage in plan for name in stage.status(check_updates=False)}
+                return needs, changed, devices
         except LockError as error:
             print(error, flush=True)
             time.sleep(PAUSE)

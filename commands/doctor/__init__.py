@@ -103,4 +103,4 @@ def check_pipeline(repo: Repo) -> Finding:
     """Find out whether params.yaml, dvc.lock and dvc.yaml can be read: nothing is known of the pipeline without."""
     check_params(lock.PARAMS)
     lock.stages_now()
-    return Finding("pipeline", State.OK, f"{len(repo.index.stages)} stages; {lock.PARAMS} has no errors")
+    return Finding("pipeline", State.OK, f"{len(lock.pipeline(repo))} stages; {lock.PARAMS} has no errors")

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from dvc.exceptions import DvcException
 
-from thaw.errors import UserError
+from thaw.errors import UserError, reasons
 
 INSTALL = "python -m pip install --constraint constraints.txt --editable ."
 NAMES_IN_A_LINE = 5
@@ -37,7 +37,7 @@ def checked(about: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except OSError as error:
-        return Finding(about, State.ERROR, f"{error.filename or about}: {error.strerror or error}")
+        return Finding(about, State.ERROR, f"{error.filename or about}: {reasons(error)}")
     except (UserError, DvcException, sqlite3.DatabaseError) as error:
         return Finding(about, State.ERROR, str(error))
 

@@ -33,8 +33,11 @@ def check_python() -> Finding:
         prefix = ""
     if prefix and Path(prefix).resolve() == Path(sys.prefix).resolve():
         here, ours = Path("thaw", "__init__.py"), Path(thaw.__file__)
+        others = ours.parents[1]
+        if here.exists() and not here.samefile(ours) and sys.flags.safe_path:
+            text = f"stages are those of {others}, and not those of this folder, while PYTHONSAFEPATH is set"
+            return Finding("Python", State.ERROR, text, "unset PYTHONSAFEPATH")
         if here.exists() and not here.samefile(ours):  # as where worktrees share a .venv
-            others = ours.parents[1]
             text = f"`thaw` is that of {others}, stages are those of this folder: here, write `python -m commands`"
             return Finding("Python", State.WARNING, text)
         return Finding("Python", State.OK, f"{platform.python_version()}, {sys.prefix}")
@@ -45,6 +48,10 @@ def check_python() -> Finding:
 
 def check_environment() -> Finding:
     """Find out whether the machine's environment sets what no result may depend on, and what is therefore forgotten."""
+    shell = os.environ.get("SHELL") or "/bin/sh"
+    if not _runs_commands(shell):  # as nologin, which services have
+        text = f"DVC has stages run by the shell that SHELL names, {shell}, which runs no commands"
+        return Finding("environment", State.ERROR, text, "export SHELL=/bin/sh")
     if thaw.FORGOTTEN:
         text = f"set here, and ignored, since no result may depend on it: {first_names(thaw.FORGOTTEN)}"
         return Finding("environment", State.WARNING, text)
@@ -52,6 +59,13 @@ def check_environment() -> Finding:
         text = f"no user here has the number {os.getuid()}: `dvc` wants a name, and stops where `thaw` and `make` go on"
         return Finding("environment", State.WARNING, text, "export LOGNAME=$(id -u)")
     return Finding("environment", State.OK, "sets nothing for Keras and its engines that results could depend on")
+
+
+def _runs_commands(shell: str) -> bool:
+    try:
+        return subprocess.run([shell, "-c", "exit 7"], capture_output=True, check=False).returncode == 7
+    except OSError:
+        return False
 
 
 def check_packages() -> Finding:

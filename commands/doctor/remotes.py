@@ -24,6 +24,7 @@ from dvc_data.hashfile.transfer import transfer
 
 from commands import git
 from commands.doctor.findings import Finding, State, first_names
+from commands.lock import require_plain
 from thaw.errors import UserError
 from thaw.files.reading import DAMAGE
 
@@ -44,23 +45,20 @@ T = TypeVar("T")
 def check_secrets(repo: Repo) -> Finding:
     """Find out whether credentials are kept out of the files that Git tracks."""
     error = partial(Finding, "credentials", State.ERROR)
-    if git.is_tracked(f"{CONFIG}.local"):
-        text = f"Git tracks {CONFIG}.local, which is for passwords and keys: change them at the server, too"
-        return error(text, f"git rm --cached {CONFIG}.local")
-    for remote, option in _secrets(Path(repo.root_dir, CONFIG).read_text(encoding="utf-8")):
-        text = f"{CONFIG}, which Git tracks, holds {option} of the remote {remote}"
+    config = os.path.relpath(Path(repo.root_dir, CONFIG))  # above, where several projects share a repository
+    if git.is_tracked(f"{config}.local"):
+        text = f"Git tracks {config}.local, which is for passwords and keys: change them at the server, too"
+        return error(text, f"git rm --cached {config}.local")
+    for remote, option in _secrets(Path(config).read_text(encoding="utf-8")):
+        text = f"{config}, which Git tracks, holds {option} of the remote {remote}"
         if option == "url":
             return error(f"{text} with a password in it", f"dvc remote modify {remote} url URL")
         move = f"dvc remote modify --unset {remote} {option} && dvc remote modify --local {remote} {option} VALUE"
         return error(text, move)
-    for remote, option in _secrets(_committed()):
-        text = f"the last commit's {CONFIG} holds {option} of the remote {remote}: change it at the server, too"
-        return error(text, f"git commit {CONFIG}")
-    return Finding("credentials", State.OK, f"none in {CONFIG}")
-
-
-def _committed() -> str:
-    return (git.file_at("HEAD", CONFIG) or b"").decode(errors="replace")
+    for remote, option in _secrets((git.file_at("HEAD", config) or b"").decode(errors="replace")):
+        text = f"the last commit's {config} holds {option} of the remote {remote}: change it at the server, too"
+        return error(text, f"git commit {config}")
+    return Finding("credentials", State.OK, f"none in {config}")
 
 
 def _secrets(text: str) -> Iterator[tuple[str, str]]:
@@ -102,6 +100,7 @@ def check_remote(repo: Repo) -> Finding:
         text = f"{name} ({_url(repo)}): DVC's package for {kind} is not installed"
         return Finding("remote", State.ERROR, text, f"python -m pip install --constraint constraints.txt {extra}")
     where = f"{name} ({_url(repo)})"
+    require_plain(remote.path, f"dvc remote modify {name} url URL")
     try:
         within(ANSWERS_IN, lambda: _reach(remote))
     except UserError as error:

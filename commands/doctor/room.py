@@ -1,5 +1,6 @@
 """Whether DVC sees the data, and there is room for what the pipeline makes: memory, disk, DVC's cache."""
 
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from commands import lock
 from commands.doctor.findings import Finding, State, amount, first_names
 from commands.doctor.sizes import Sizes
 from thaw.files.finding import files_below
-from thaw.reuse.folder import limit, project_folder, rows_folder, stored
+from thaw.reuse.folder import FOLDER, limit, project_folder, rows_folder, stored
 from thaw.threads import GROUP
 
 BASE_MEMORY = 1.5e9
@@ -86,10 +87,19 @@ def check_store() -> Finding:
     """Find out how large the store is that projects share, and whether this project still has one of its own."""
     size = sum(size for _, size, _ in stored())
     text = f"{amount(size)} of at most {amount(limit())} are in {rows_folder()}"
+    if not _is_writable(rows_folder()):
+        text = f"{rows_folder()} cannot be written, so that all is computed anew: have {FOLDER} name another folder"
+        return Finding("rows", State.WARNING, text)
     former = project_folder() / "rows"
     if former.is_dir() and former != rows_folder():
         return Finding("rows", State.WARNING, f"{text}; those in {former} are not read any more", f"rm -r {former}")
     return Finding("rows", State.OK, text)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Say whether files can be put into a folder, which is made if it is not there."""
+    there = _existing(folder)
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _free_bytes(repo: Repo) -> int:
@@ -99,6 +109,7 @@ def _free_bytes(repo: Repo) -> int:
 
 def check_cache(repo: Repo) -> Finding:
     """Find out whether what is in DVC's cache takes room once."""
+    lock.require_plain(repo.cache.local.path, lock.CACHE_IN)
     links = _links(repo)
     size = sum(out.meta.size or 0 for out in repo.index.outs if out.use_cache and out.meta)
     if not links:
@@ -129,4 +140,4 @@ def _working(repo: Repo, links: list[str]) -> list[str]:
 
 
 def _existing(path: Path) -> Path:
-    return next(one for one in (path, *path.parents) if one.exists())
+    return next(one for one in (path, *path.parents) if os.access(one, os.F_OK))

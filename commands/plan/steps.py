@@ -5,6 +5,7 @@ through in order, each with what its dependencies will be by then: the results o
 from dvc.lock or the run cache, those of the others are not.
 """
 
+import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
-from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
 from dvc.stage.cache import _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
@@ -112,13 +112,9 @@ def outdated(found: Plan) -> list[str]:
 class _Planning:
     def __init__(self, repo: Repo, base: dict[str, Any] | None, obtainable: bool):
         self._repo, self._obtainable = repo, obtainable
-        wanted = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, [str(lock.PIPELINE)]))
-        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in wanted}
+        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in lock.pipeline(repo)}
         self._now = lock.stages_now()
-        for other in {stage.relpath for stage in wanted if stage.cmd} - {str(lock.PIPELINE)}:
-            entries = lock.stages_now(Path(other).with_suffix(".lock"))
-            self._now |= {f"{other}:{name}": entry for name, entry in entries.items()}
-        self._base = self._now if base is None else base
+        self._base = base
         self._remote = obtainable or bool(repo.config["core"].get("remote"))
         self._writers = {self._path(out): name for name, stage in self._stages.items() for out in stage.outs}
         self._outputs = {self._path(out): out for stage in self._stages.values() for out in stage.outs}
@@ -132,6 +128,8 @@ class _Planning:
     def plan(self) -> Plan:
         upstream = {
             name: [self._writers[path] for dep in stage.deps for path in self._written(self._path(dep))]
+            if stage.cmd  # what a `.dvc` file was imported from is elsewhere, perhaps of the same name
+            else []
             for name, stage in self._stages.items()
         }
         order = list(TopologicalSorter(upstream).static_order())
@@ -141,7 +139,8 @@ class _Planning:
         written = [out for path in read for out in self._written(path)]
         kept = [out for out in written if self._actions[self._writers[out]] is Action.NOTHING]
         unknown = [path for path in read if self._files.get(path, "") is None and not self._written(path)]
-        absent = bool(self._absent) or Action.REMOTE in self._actions.values()
+        gone = {path for path, value in self._files.items() if value is None}
+        absent = bool(self._absent or gone.difference(unknown)) or Action.REMOTE in self._actions.values()
         return Plan(steps, sorted({*kept} & self._absent), sorted(unknown), absent)
 
     def _read(self, stage: Stage) -> set[str]:
@@ -164,7 +163,7 @@ class _Planning:
                 self._results[path] = found or out.hash_info.value
             self._actions[name] = Action.NOTHING
             return
-        entry = self._now.get(name, {})
+        entry = self._entry(self._now, stage)
         reasons = [] if stage.frozen else [*self._changes(stage, entry), *self._lost(stage, entry)]
         if not stage.frozen and (stage.always_changed or stage.is_callback) and not self._obtainable:
             reasons.append(Reason(Kind.ALWAYS, name))
@@ -173,17 +172,23 @@ class _Planning:
             path = self._path(out)
             self._results[path] = outs.get(path) if outs else None
         self._actions[name] = action
-        if self._base is not self._now:
-            reasons = self._changes(stage, self._base.get(name, {})) or reasons
+        if self._base is not None:
+            reasons = self._changes(stage, self._entry(self._base, stage)) or reasons
         commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
         yield Step(name, action, reasons, [_words(command) for command in commands])
+
+    def _entry(self, entries: dict[str, Any], stage: Stage) -> dict[str, Any]:
+        """Return a stage's entry of dvc.lock, with paths as seen from here; that of another dvc.yaml is beside that."""
+        if Path(stage.path) != lock.PIPELINE.absolute():
+            return _seen_from_here(lock.stages_now(Path(stage.path).parent).get(stage.name, {}), stage)
+        return _seen_from_here(entries.get(stage.name, {}), stage)
 
     def _action(
         self, stage: Stage, entry: dict[str, Any], reasons: list[Reason]
     ) -> tuple[Action, dict[str, str] | None]:
         """Return what becomes of a stage, and the hashes of its outputs where they are known."""
         if not reasons:
-            return Action.NOTHING, lock.hashes(entry, "outs", stage.wdir)
+            return Action.NOTHING, lock.hashes(entry, "outs")
         awaited = [reason.name for reason in reasons if reason.kind is Kind.AWAITED]
         if len(awaited) == len(reasons):
             return Action.MAY_RUN, None
@@ -196,9 +201,9 @@ class _Planning:
         if awaited:
             return Action.MAY_RUN, None
         if self._repo.stage_cache._create_stage(cached, wdir=stage.wdir).outs_cached():
-            return Action.CACHE, lock.hashes(cached, "outs", stage.wdir)
+            return Action.CACHE, lock.hashes(_seen_from_here(cached, stage), "outs")
         if self._remote and all(out.use_cache for out in stage.outs):
-            return Action.REMOTE, lock.hashes(cached, "outs", stage.wdir)
+            return Action.REMOTE, lock.hashes(_seen_from_here(cached, stage), "outs")
         return Action.RUN, None
 
     def _changes(self, stage: Stage, entry: dict[str, Any]) -> list[Reason]:
@@ -210,7 +215,7 @@ class _Planning:
             found.append(Reason(Kind.COMMAND, stage.addressing, entry["cmd"], stage.cmd))
         for address, old, new in self._changed_params(stage, entry):
             found.append(Reason(Kind.PARAMETER, address, old, new))
-        locked = lock.hashes(entry, "deps", stage.wdir)
+        locked = lock.hashes(entry, "deps")
         for dep in stage.deps:
             if isinstance(dep, ParamsDependency):
                 continue
@@ -237,7 +242,7 @@ class _Planning:
 
     def _lost(self, stage: Stage, entry: dict[str, Any]) -> list[Reason]:
         """Return which outputs are not what the stage wrote; those that can be pulled are only noted."""
-        locked = lock.hashes(entry, "outs", stage.wdir)
+        locked = lock.hashes(entry, "outs")
         found = []
         for out in stage.outs if entry else []:
             path = self._path(out)
@@ -251,7 +256,7 @@ class _Planning:
 
     def _run_cache(self, stage: Stage, entry: dict[str, Any]) -> dict[str, Any] | None:
         """Return the run cache's entry for a stage, its awaited dependencies taken to stay as they are."""
-        locked = lock.hashes(entry, "deps", stage.wdir)
+        locked = lock.hashes(entry, "deps")
         for dep in stage.deps:
             if isinstance(dep, ParamsDependency):
                 dep.fill_values(dep.read_params())
@@ -344,6 +349,15 @@ def _words(command: str) -> tuple[str, ...]:
         return tuple(shlex.split(command))
     except ValueError:
         return (command,)
+
+
+def _seen_from_here(entry: dict[str, Any], stage: Stage) -> dict[str, Any]:
+    """Return an entry of dvc.lock with paths as seen from the current folder, not from where its stage runs."""
+    kinds = {kind: entry[kind] for kind in ("deps", "outs") if entry.get(kind)}
+    return entry | {
+        kind: [one | {"path": os.path.relpath(Path(stage.wdir, one["path"]))} for one in files]
+        for kind, files in kinds.items()
+    }
 
 
 def _leaves(values: dict[str, Any], address: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import thaw
 from stages.check.checking import check_params
 from thaw.errors import UserError
 from thaw.formats.manifest import manifest_by, manifest_rows
@@ -25,6 +26,11 @@ def main(params: Path, manifest: Path | None = None) -> None:
     if sys.flags.optimize > 1:  # features would be computed by Keras, with other bits
         raise UserError(
             "PYTHONOPTIMIZE: OpenVINO converts no network where docstrings are left out; set it to 1, or not"
+        )
+    here, ours = Path("thaw", "__init__.py"), Path(thaw.__file__)
+    if sys.flags.safe_path and here.exists() and not here.samefile(ours):  # dvc.lock would name code that never ran
+        raise UserError(
+            f"PYTHONSAFEPATH: set, so that stages are those of {ours.parents[1]}, not those of this folder; unset it"
         )
     backend()
     limit()

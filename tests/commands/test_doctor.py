@@ -1,17 +1,19 @@
 """`thaw doctor`, on faults that are made on purpose; and whether the commands that it prints mend them."""
 
 import contextlib
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import h5py
 import pytest
 
-from commands.doctor import check_pipeline, room
+from commands.doctor import check_pipeline, machine, room
 from commands.doctor.findings import Finding, State, checked
 from commands.doctor.machine import (
     check_environment,
@@ -25,8 +27,10 @@ from commands.doctor.rehashing import rehash
 from commands.doctor.remotes import check_pushed, check_remote, check_secrets
 from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
 from commands.doctor.sizes import Sizes, sizes
+from commands.leftovers import remove_leftovers
 from tests.conftest import PARAMS, ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
+from thaw.errors import UserError
 from thaw.formats.manifest import Row, read_manifest, write_manifest
 
 
@@ -275,6 +279,34 @@ def test_copies_are_worth_a_word_where_they_are_large(toy: Project, monkeypatch:
     assert (toy.folder / "text.txt").samefile(thing(toy, "text.txt"))
 
 
+@pytest.mark.parametrize("name", ["a{b", "{a}", "}"])
+def test_dvc_fails_at_braces_in_paths(toy: Project, name: str, tmp_path: Path) -> None:
+    dvc(toy, "remote", "add", "--quiet", "--force", "--default", "store", str(tmp_path / name))
+    found = examined(toy, check_remote)
+    assert (found.state, "at braces in such a path" in found.text) == (State.ERROR, True)
+    toy.folder.rename(tmp_path / name)
+    with contextlib.chdir(tmp_path / name):
+        found = examined(Project(Path(), toy.python), check_cache)
+        assert (found.state, "at braces in such a path" in found.text) == (State.ERROR, True)
+        with pytest.raises(
+            UserError, match="at braces in such a path; rename the folder, or name another by `dvc config"
+        ):
+            remove_leftovers()
+        Path("text.txt").unlink()
+        command = re.search("`(.*)`", found.text)
+        assert command
+        subprocess.run(command[1].replace("FOLDER", f"'{tmp_path}/cache'"), shell=True, check=True)
+        dvc(Project(Path(), toy.python), "repro", "--quiet", "--force")
+
+
+def test_a_place_for_rows_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("THAW_CACHE", str(tmp_path / "file"))
+    found = check_store()
+    assert found.state is State.WARNING
+    assert found.text.startswith(f"{tmp_path / 'file' / 'rows'} cannot be written, so that all is computed anew")
+
+
 def test_rows_are_counted_and_those_that_nothing_reads_are_named(
     toy: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,6 +452,10 @@ def test_stages_need_the_python_of_this_environment(tmp_path: Path, monkeypatch:
         Path("thaw").mkdir()
         Path("thaw", "__init__.py").touch()
         found = check_python()
+        with monkeypatch.context() as patched:
+            flags = {name: getattr(sys.flags, name) for name in dir(sys.flags) if name.islower()}
+            patched.setattr(machine.sys, "flags", SimpleNamespace(**flags | {"safe_path": True}))
+            assert (check_python().state, check_python().command) == (State.ERROR, "unset PYTHONSAFEPATH")
     assert found.state is State.WARNING
     assert f"`thaw` is that of {ROOT}, stages are those of this folder: here, write `python -m comm" in found.text
     monkeypatch.setenv("PATH", "")
@@ -452,6 +488,15 @@ def test_what_the_environment_sets_and_no_result_may_depend_on_is_named(monkeypa
     found = check_environment()
     assert found.state is State.WARNING
     assert found.text.endswith("no result may depend on it: TF_XLA_FLAGS")
+
+
+@pytest.mark.parametrize("shell", ["/bin/false", "/nowhere"])
+def test_a_shell_that_runs_nothing_is_named(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a service."""
+    monkeypatch.setenv("SHELL", shell)
+    found = check_environment()
+    assert (found.state, found.command) == (State.ERROR, "export SHELL=/bin/sh")
+    assert shell in found.text
 
 
 def test_a_user_without_a_name_is_told_what_dvc_wants(monkeypatch: pytest.MonkeyPatch) -> None:

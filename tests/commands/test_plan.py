@@ -1,6 +1,8 @@
 """`thaw plan`, on a pipeline of a few shell commands; test_reruns compares it with what the real one runs."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import shlex
@@ -16,7 +18,8 @@ from threading import Thread
 
 import pytest
 
-from commands import lock, plan
+from commands import leftovers, lock, plan, repro
+from commands.doctor.remotes import check_secrets
 from commands.plan.steps import Action, Kind
 from stages.manifest.listing import listing
 from tests.conftest import ROOT, Project
@@ -497,3 +500,62 @@ def test_links_into_dvcs_cache_are_files_as_any(project: Project) -> None:
     assert (folder / "ash" / "0.png").is_symlink()
     assert listing(folder, DATASET) == before
     assert actions() == {}
+
+
+def test_pipelines_of_other_folders_count_where_they_make_what_is_read(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a repository of several projects."""
+    for name, text in (("prep", "made: {cmd: cp in out, deps: [in], outs: [out]}"), ("b", "never: {cmd: 'false'}")):
+        Path(name).mkdir()
+        Path(name, "dvc.yaml").write_text(f"stages: {{{text}}}")
+    Path("prep/in").write_text("1")
+    with Path("dvc.yaml").open("a") as file:
+        file.write("  reads: {cmd: cp out ../read, wdir: prep, deps: [out], outs: [../read]}\n")
+    assert actions() == {"prep/dvc.yaml:made": "runs", "reads": "runs"}
+    repro_as_planned(project, plan_in(Path()))
+    assert actions() == {}
+    plan.main(check=True)
+    Path("prep/in").write_text("2")
+    assert actions() == {"prep/dvc.yaml:made": "runs", "reads": "may run"}
+    project.repro()
+    Path("prep/in").write_text("1")
+    assert actions() == {"prep/dvc.yaml:made": "from DVC's cache", "reads": "from DVC's cache"}
+
+
+def test_a_repository_of_dvc_may_be_that_of_a_folder_above(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.move(".dvc", tmp_path)
+    shutil.move(".git", tmp_path)
+    locks = tmp_path / ".dvc/tmp/rwlock"
+    locks.write_text('{"a": ')
+    with lock.opened() as repo:
+        assert leftovers.damaged(repo) == ["../.dvc/tmp/rwlock"]
+        assert check_secrets(repo).text == "none in ../.dvc/config"
+    leftovers.remove_leftovers()
+    assert not locks.exists()
+    assert actions() == {}
+    (tmp_path / "dvc.yaml").write_text("stages: {never: {cmd: 'false'}}")
+    plan.main(check=True)
+
+
+def test_what_was_imported_may_have_the_same_path_where_it_came_from(project: Project, tmp_path: Path) -> None:
+    """And need not be there any more."""
+    source = tmp_path / "source"
+    shutil.copytree(project.folder, source)
+    for path in (Path("raw"), Path("raw.dvc")):
+        path.rename(tmp_path / path)
+    dvc(project, "import", "--quiet", str(source), "raw", "--out", "raw")
+    source.rename(tmp_path / "elsewhere")
+    assert actions() == {}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        repro.main(1)
+    assert "Data and pipelines are up to date." in printed.getvalue()
+
+
+def test_data_that_are_gone_are_told_of_where_nothing_runs(project: Project) -> None:
+    git(project.folder, "rm", "--quiet", "sort.txt")
+    planned = plan_in(Path())
+    assert (plan.command(planned), planned.missing) == ("dvc repro --pull --allow-missing", [])
+    project.repro("--pull", "--allow-missing")

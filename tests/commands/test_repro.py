@@ -304,6 +304,10 @@ def test_make_hands_a_launcher_over_word_for_word(launcher: str, tmp_path: Path)
     assert printed.endswith(f"<-m>\n<commands>\n<repro>\n<--jobs>\n<2>\n<--launch>\n<{launcher}>\n")
 
 
+def test_make_has_dvc_run_stages_by_a_shell_that_runs_commands(tmp_path: Path) -> None:
+    assert made(tmp_path, 'echo "<$SHELL>"', SHELL="/usr/sbin/nologin").endswith("</bin/sh>\n")
+
+
 @pytest.mark.parametrize("user", ["ann", ""])
 def test_make_gives_dvc_the_name_that_it_wants(user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the user is a number without a name, as in a container."""

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -399,12 +400,30 @@ def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: P
     [
         (errno.EROFS, "lock: cannot be written: Read-only file system; give permission there, then run it again"),
         (errno.ENOSPC, "lock: cannot be written: No space left on device; make room there, then run it again"),
-        (errno.EACCES, "lock: cannot be read: Permission denied"),
+        (errno.EACCES, "lock: cannot be read or written: Permission denied; give permission there, then run it again"),
+        (
+            errno.EMFILE,
+            "lock: cannot be read: Too many open files; allow more open files .ulimit -n., then run it again",
+        ),
     ],
 )
 def test_what_dvc_cannot_write_is_not_called_unreadable(number: int, told: str) -> None:
     with pytest.raises(UserError, match=f"^{told}$"), lock.complaining():
         raise OSError(number, os.strerror(number), "lock")
+
+
+@pytest.mark.parametrize("text", ["attempt to write a readonly database", "disk I/O error", "database is locked"])
+def test_databases_of_dvc_that_cannot_be_used_are_not_called_damaged(text: str) -> None:
+    with pytest.raises(UserError, match=rf"{text}; they are in /.*: give room and perm"), lock.complaining():
+        raise sqlite3.OperationalError(text)
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_where_dvcs_folder_is_gone_its_remedy_is_told(command: str, project: Project) -> None:
+    """As where a copy left hidden files out."""
+    shutil.rmtree(".dvc")
+    with pytest.raises(UserError, match=r"not inside of a DVC repository.*; `git checkout HEAD \.dvc` restores"):
+        CALLS[command]()
 
 
 @pytest.mark.parametrize("command", CALLS)

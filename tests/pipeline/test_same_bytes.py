@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -124,6 +125,25 @@ def test_what_the_environment_says_wrong_is_one_line(name: str, value: str, told
     )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith(f"error: {told}")
+
+
+def test_code_of_another_folder_is_not_run_in_this_ones_name(tmp_path: Path) -> None:
+    """As where several worktrees share a .venv: dvc.lock would have the hashes of code that did not run."""
+    for name in ("stages", "thaw"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.check", "--params", "params.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"error: PYTHONSAFEPATH: set, so that stages are those of {ROOT}, not those of this folder; unset it\n",
+    )
 
 
 @pytest.mark.parametrize("autocrlf", ["true", "input", "false"])
