@@ -1,6 +1,7 @@
 """`thaw start`: begin from a recipe."""
 
 import argparse
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -109,7 +110,8 @@ def _told(recipe: Path, changed: list[str]) -> Iterator[str]:
     if changed:
         *files, _ = changed
         yield f"Removed, with the stages that are no more: {', '.join([*files, f'their entries of {lock.LOCK}'])}."
-    yield f"Nothing is committed; `git checkout HEAD {' '.join([str(lock.PARAMS), *changed])}` undoes it."
+    undo = shlex.join(["git", "checkout", "HEAD", str(lock.PARAMS), *changed])
+    yield f"Nothing is committed; `{undo}` undoes it."
     yield ""
     yield from _comment(recipe)
     data = Path(read_yaml(recipe)["dataset"]["path"])
