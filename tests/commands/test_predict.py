@@ -15,6 +15,7 @@ from PIL import Image
 
 from commands import export, predict
 from commands import next as following
+from commands.output import writing_table
 from tests.conftest import CLASSES, PARAMS, ROOT, Project
 from thaw.errors import UserError
 from thaw.formats import model_file
@@ -120,6 +121,15 @@ def test_a_model_is_converted_once_and_then_runs_without_keras(finished: Project
     content[len(content) // 2] ^= 1
     graph.write_bytes(content)
     assert found("fourth.csv") == (said, table)
+
+
+def test_a_table_has_a_row_for_each_file_whatever_its_name(tmp_path: Path) -> None:
+    names = ["plain", "a\rb", "a\nb", "\r\n", 'a"b', "a,b", "name\udcff", " a "]
+    with writing_table(tmp_path / "found.csv", ["path", "class"]) as write:
+        for name in names:
+            write([name, "oak"])
+    assert [row["path"] for row in rows(tmp_path / "found.csv")] == names
+    assert (tmp_path / "found.csv").read_bytes().startswith(b"path,class\nplain,oak\n")
 
 
 def test_a_table_is_printed(finished: Project, capsys: pytest.CaptureFixture[str]) -> None:
