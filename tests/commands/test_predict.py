@@ -225,6 +225,9 @@ def test_the_command_line(tmp_path: Path) -> None:
     nothing = thaw("predict", str(tmp_path / "none.keras"), str(tmp_path / "none.jpg"))
     assert nothing.returncode == 1
     assert nothing.stderr == f"error: {tmp_path / 'none.jpg'}: cannot be read: No such file or directory\n"
+    empty = thaw("predict", "a", "")
+    assert empty.returncode == 2
+    assert empty.stderr.endswith("error: an argument is empty; see whether a variable is not set\n")
     top = thaw("predict", "a", "b", "--top", "0")
     assert top.returncode == 2
     assert "expected a whole number from 1, got '0'" in top.stderr
