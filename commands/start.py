@@ -29,7 +29,7 @@ def main(recipe: str | None) -> None:
 
     Git has to have all that is replaced or removed, or else nothing is changed. Nothing is committed.
     """
-    known = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    known = {path.stem: path for path in sorted(RECIPES.glob("*.yaml")) if path.is_file()}
     if not known:
         raise UserError(f"{RECIPES}: no recipes are there; run this in the project's folder")
     if recipe is None:
@@ -53,7 +53,7 @@ def _listed(recipes: dict[str, Path]) -> str:
 
 def _comment(recipe: Path) -> list[str]:
     """Return the lines with which a recipe begins, and which say what it is and what it needs."""
-    lines = recipe.read_text(encoding="utf-8").splitlines()
+    lines = recipe.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     if lines and lines[0].startswith("# yaml-language-server:"):
         del lines[0]
     return [line.removeprefix("#").removeprefix(" ") for line in takewhile(lambda line: line.startswith("#"), lines)]
