@@ -48,6 +48,8 @@ def main() -> None:
         command = import_module(f"commands.{called.command}")
         parser = argparse.ArgumentParser(prog=f"thaw {called.command}", description=inspect.getdoc(command.main))
         command.add_arguments(parser)
+        if "" in called.arguments:  # as a path, it would be the folder that one is in
+            parser.error("an argument is empty; see whether a variable is not set")
         arguments = vars(parser.parse_args(called.arguments))
         refuse_special(arguments.values())
         command.main(**arguments)

@@ -23,6 +23,8 @@ def require_commit(rev: str) -> str:
         raise UserError(
             f"{rev}: no such commit, for this is not a Git repository; clone the project to have its commits"
         )
+    if found is None and _git("rev-parse", "--is-shallow-repository") == b"true\n":
+        raise UserError(f"{rev}: no such commit in this shallow clone; `git fetch --unshallow` gets all of its commits")
     if found is None:
         raise UserError(f"{rev}: no such commit; `git fetch` gets those of a remote, `git branch -a` lists branches")
     return found.decode().strip()

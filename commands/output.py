@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 from thaw import errors
 from thaw.errors import UserError
@@ -27,8 +28,13 @@ def writing_table(out: Path, columns: list[str]) -> Iterator[Callable[[Iterable[
     """Write a CSV file, whole or not at all, by a function that takes a row."""
     try:
         # Names that are not UTF-8 are written byte for byte.
-        with replacing(out) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file, lineterminator="\n")
+        with (
+            replacing(out) as temporary,
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
+        ):
+            # Only what is in the line's end is quoted; a carriage return in a name would end its row for most readers.
+            lines = SimpleNamespace(write=lambda line: file.write(line.removesuffix("\r\n") + "\n"))
+            writer = csv.writer(lines, lineterminator="\r\n")
             writer.writerow(columns)
             yield writer.writerow
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -61,7 +62,8 @@ def main(folder: Path, out: Path | None = None) -> None:
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {reasons(error)}") from None
     print(f"{out}: {len(sizes):,} files in {archives} archive{'s' * (archives != 1)}, {len(beside)} beside")
-    print(f"It takes the place of {folder} in dataset.path, with the same rows and scores; then `dvc add {out}`.")
+    add = shlex.join(["dvc", "add", str(out)])
+    print(f"It takes the place of {folder} in dataset.path, with the same rows and scores; then `{add}`.")
 
 
 def parts(files: Iterable[tuple[str, int]]) -> Iterator[list[str]]:

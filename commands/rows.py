@@ -37,6 +37,8 @@ def main(entry: str, part: Part) -> None:
     array of sbatch, over ssh, in any scheduler. `dvc repro` then finds the rows there. What a stage reads has to be
     there before; rows that are stored are not computed again.
     """
+    if not PARAMS.exists():
+        raise UserError(f"{PARAMS}: no such file; run this in the project's folder")
     check_params(PARAMS)
     number, count = part
     if count > 1:

@@ -1,6 +1,7 @@
 """`thaw start`: begin from a recipe."""
 
 import argparse
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ def main(recipe: str | None) -> None:
 
     Git has to have all that is replaced or removed, or else nothing is changed. Nothing is committed.
     """
-    known = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    known = {path.stem: path for path in sorted(RECIPES.glob("*.yaml")) if path.is_file()}
     if not known:
         raise UserError(f"{RECIPES}: no recipes are there; run this in the project's folder")
     if recipe is None:
@@ -52,7 +53,7 @@ def _listed(recipes: dict[str, Path]) -> str:
 
 def _comment(recipe: Path) -> list[str]:
     """Return the lines with which a recipe begins, and which say what it is and what it needs."""
-    lines = recipe.read_text(encoding="utf-8").splitlines()
+    lines = recipe.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     if lines and lines[0].startswith("# yaml-language-server:"):
         del lines[0]
     return [line.removeprefix("#").removeprefix(" ") for line in takewhile(lambda line: line.startswith("#"), lines)]
@@ -109,7 +110,8 @@ def _told(recipe: Path, changed: list[str]) -> Iterator[str]:
     if changed:
         *files, _ = changed
         yield f"Removed, with the stages that are no more: {', '.join([*files, f'their entries of {lock.LOCK}'])}."
-    yield f"Nothing is committed; `git checkout HEAD {' '.join([str(lock.PARAMS), *changed])}` undoes it."
+    undo = shlex.join(["git", "checkout", "HEAD", str(lock.PARAMS), *changed])
+    yield f"Nothing is committed; `{undo}` undoes it."
     yield ""
     yield from _comment(recipe)
     data = Path(read_yaml(recipe)["dataset"]["path"])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from dataclasses import asdict
 
 from commands import lock
@@ -71,7 +72,7 @@ def plan_as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) 
     lines.append(f"{rest} of {len(found.steps)} stages stay as they are.")
     lines += times(found.steps, seconds)
     if found.fetched:
-        lines.append(f"Not here, but read by what runs: `dvc pull {' '.join(found.fetched)}`.")
+        lines.append(f"Not here, but read by what runs: `{shlex.join(['dvc', 'pull', *found.fetched])}`.")
     if found.missing:
         lines.append(f"Not here, and not known to DVC: {', '.join(found.missing)}.")
     if found.incomplete:

@@ -42,6 +42,11 @@ def test_the_rows_are_those_of_the_files_and_the_table_stays_a_file(folder: Path
     assert collect(folder.parent / "out", **TABLE).rows == collect(folder, **TABLE).rows
 
 
+def test_the_command_that_comes_next_can_be_copied(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed(folder, "my photos")
+    assert f"then `dvc add '{folder.parent}/my photos'`." in capsys.readouterr().out
+
+
 def test_the_bytes_are_the_same_whatever_files_say_of_themselves_or_archives_held_them(folder: Path) -> None:
     expected = packed(folder)
     (folder / ".DS_Store").write_bytes(b"")

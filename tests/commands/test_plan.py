@@ -20,7 +20,7 @@ import pytest
 
 from commands import leftovers, lock, plan, repro
 from commands.doctor.remotes import check_secrets
-from commands.plan.steps import Action, Kind
+from commands.plan.steps import Action, Kind, Plan
 from stages.manifest.listing import listing
 from tests.conftest import ROOT, Project
 from tests.planned import plan_in, repro_as_planned
@@ -342,6 +342,11 @@ def test_reasons_since_a_commit(project: Project, capsys: pytest.CaptureFixture[
     assert "| letters | has run | its command in dvc.yaml changed<br>width: 1 → 2 |" in told
     assert "| sorted@up | has run | data/letters changed (by letters) |" in told
     assert "| all | has run | data/sorted changed |" in told
+
+
+def test_a_command_that_pulls_can_be_copied() -> None:
+    told = plan.plan_as_text(Plan([], ["data/raw/my photos"], [], incomplete=True), {}, markdown=False)
+    assert "`dvc pull 'data/raw/my photos'`" in told
 
 
 def test_a_plan_for_programs(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

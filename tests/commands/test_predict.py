@@ -15,6 +15,7 @@ from PIL import Image
 
 from commands import export, predict
 from commands import next as following
+from commands.output import writing_table
 from tests.conftest import CLASSES, PARAMS, ROOT, Project
 from thaw.errors import UserError
 from thaw.formats import model_file
@@ -122,6 +123,15 @@ def test_a_model_is_converted_once_and_then_runs_without_keras(finished: Project
     assert found("fourth.csv") == (said, table)
 
 
+def test_a_table_has_a_row_for_each_file_whatever_its_name(tmp_path: Path) -> None:
+    names = ["plain", "a\rb", "a\nb", "\r\n", 'a"b', "a,b", "name\udcff", " a "]
+    with writing_table(tmp_path / "found.csv", ["path", "class"]) as write:
+        for name in names:
+            write([name, "oak"])
+    assert [row["path"] for row in rows(tmp_path / "found.csv")] == names
+    assert (tmp_path / "found.csv").read_bytes().startswith(b"path,class\nplain,oak\n")
+
+
 def test_a_table_is_printed(finished: Project, capsys: pytest.CaptureFixture[str]) -> None:
     path = images(finished) / CLASSES[0] / "tree 0.png"
     predict.main(model(finished), [path, path], None, 1)
@@ -215,6 +225,9 @@ def test_the_command_line(tmp_path: Path) -> None:
     nothing = thaw("predict", str(tmp_path / "none.keras"), str(tmp_path / "none.jpg"))
     assert nothing.returncode == 1
     assert nothing.stderr == f"error: {tmp_path / 'none.jpg'}: cannot be read: No such file or directory\n"
+    empty = thaw("predict", "a", "")
+    assert empty.returncode == 2
+    assert empty.stderr.endswith("error: an argument is empty; see whether a variable is not set\n")
     top = thaw("predict", "a", "b", "--top", "0")
     assert top.returncode == 2
     assert "expected a whole number from 1, got '0'" in top.stderr

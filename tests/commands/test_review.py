@@ -252,6 +252,15 @@ def test_a_base_that_cannot_be_one(base: str, message: str) -> None:
         review.main(base)
 
 
+def test_a_base_that_a_shallow_clone_does_not_have(
+    here: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "clone", "--quiet", "--depth", "1", here.folder.as_uri(), "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    with pytest.raises(UserError, match="^HEAD~1: no such commit in this shallow clone; `git fetch --unshallow`"):
+        review.main("HEAD~1")
+
+
 @pytest.mark.slow
 def test_predictions_come_from_the_remote_or_the_review_says_how(
     here: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

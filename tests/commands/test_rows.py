@@ -59,6 +59,14 @@ def test_a_share_that_there_is_not_is_named(text: str, capsys: pytest.CaptureFix
     assert f"expected I/N with I from 1 to N, such as 3/16, got '{text}'" in capsys.readouterr().err
 
 
+def test_outside_of_the_projects_folder_a_line_says_so(tmp_path: Path) -> None:
+    with (
+        contextlib.chdir(tmp_path),
+        pytest.raises(UserError, match=r"^params\.yaml: no such file; run this in the pro"),
+    ):
+        main("tensors.small", (1, 1))
+
+
 def test_a_folder_that_is_not_shared_is_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="THAW_CACHE: name a folder that all machines see"):
         require_shared(None)

@@ -195,8 +195,10 @@ def test_in_a_folder_of_a_larger_repository(project: Project, tmp_path: Path, mo
 
 def test_without_a_recipe_all_are_listed(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     (project.folder / "recipes" / "leaves.yaml").write_text(FORMER)
+    (project.folder / "recipes" / "mine.yaml").write_bytes(b"\xef\xbb\xbf# Caf\xe9.\r\n")
+    (project.folder / "recipes" / "folder.yaml").mkdir()
     start.main(None)
-    assert capsys.readouterr().out == "  leaves  \n  trees   Trees: oaks and pines.\n"
+    assert capsys.readouterr().out == "  leaves  \n  mine    Caf\ufffd.\n  trees   Trees: oaks and pines.\n"
     assert refused("tres").startswith("tres: no such recipe; did you mean 'trees'?\n  leaves")
     assert refused("recipe").startswith("recipe: no such recipe\n")
 
