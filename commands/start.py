@@ -68,13 +68,17 @@ def _require_saved(paths: Iterable[str]) -> None:
 @contextmanager
 def _replaced_by(recipe: Path) -> Iterator[None]:
     """Put a recipe in params.yaml's place; when the block fails, put back what was there."""
+    link = lock.PARAMS.readlink() if lock.PARAMS.is_symlink() else None
     former = lock.PARAMS.read_bytes() if lock.PARAMS.exists() else None
     with replacing(lock.PARAMS) as temporary:
         shutil.copyfile(recipe, temporary)
     try:
         yield
     except BaseException:
-        if former is None:
+        if link:
+            with replacing(lock.PARAMS) as temporary:
+                temporary.symlink_to(link)
+        elif former is None:
             lock.PARAMS.unlink()
         else:
             with replacing(lock.PARAMS) as temporary:

@@ -169,7 +169,10 @@ def test_parameters_and_metrics_that_are_not_there_are_none_to_lose(project: Pro
 def test_a_recipe_that_dvc_cannot_use_changes_nothing(project: Project) -> None:
     (project.folder / "recipes" / "trees.yaml").write_text("dataset: {path: raw}\n")
     assert "variants" in refused("trees")
-    project.params.unlink()
+    project.params.rename("mine.yaml")
+    assert "variants" in refused("trees")
+    project.params.symlink_to("mine.yaml")
+    commit(project)
     assert "variants" in refused("trees")
 
 
