@@ -18,9 +18,11 @@ from dvc.dvcfile import Lockfile
 from dvc.fs import LocalFileSystem
 from dvc.lock import LockError
 from dvc.repo import Repo
+from ruamel.yaml.constructor import DuplicateKeyError
 from zc import lockfile
 
 from commands.lock import CACHE_IN, LOCK, complaining, require_plain, require_valid_params
+from thaw.params.reading import CONFLICT
 from thaw.stage import in_terminal
 
 RWLOCK, GUARD = "rwlock", "rwlock.lock"
@@ -28,7 +30,6 @@ RWLOCK, GUARD = "rwlock", "rwlock.lock"
 second."""
 RUN = re.compile("[0-9a-f]{64}")
 """The name of a file in the run cache."""
-CONFLICT = "<<<<<<< "
 RESULTS = ("data", "metrics", "models")
 UNFINISHED = re.compile(r"\.[\w-]{22}\.tmp")
 """What DVC calls a file until it is whole."""
@@ -37,7 +38,7 @@ UNFINISHED = re.compile(r"\.[\w-]{22}\.tmp")
 def remove_leftovers() -> None:
     """Remove what a killed command has left damaged, unless a command is at work on it.
 
-    A dvc.lock is moved; one in which a merge left conflicts is for a person to mend.
+    A dvc.lock is moved; one in which a merge left conflicts, or stages twice, is for a person to mend.
     """
     with complaining():
         for path in _damaged_databases():
@@ -141,8 +142,9 @@ def _is_lock_damaged(repo: Repo) -> bool:
         return not isinstance(Lockfile(repo, LOCK).load().get("stages", {}), dict)
     except OSError:
         raise
-    except Exception:  # YAML's reader lets through what int(), date() and others raise, too
-        return CONFLICT not in Path(LOCK).read_text(encoding="utf-8", errors="replace")
+    except Exception as error:  # YAML's reader lets through what int(), date() and others raise, too
+        is_merged = isinstance(error.__cause__, DuplicateKeyError)  # by hand
+        return not (is_merged or CONFLICT.search(Path(LOCK).read_text(encoding="utf-8", errors="replace")))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ MOVED = {
     "cross_validation: {NAME: {start: ..., inputs: ..., folds: ..., repeats: ..., seed: ...}}"
 }
 """What keys of earlier versions are called now."""
+OF_THE_OTHER_FIT = " here: a solver and a training by epochs each have keys of their own"
 ENTRY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 LONGEST_NAME = 100
 """Letters: a name is part of files' names, which have up to 255."""
@@ -186,7 +187,9 @@ def _in_words(address: str, detail: ErrorDetails, schema: type[BaseModel]) -> Pr
     value, context = detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            hint = did_you_mean(steps[-1], _keys_beside(schema, location))
+            beside = _keys_beside(schema, location)
+            is_of_other = steps[0] == "fit" and steps[-1] in beside
+            hint = OF_THE_OTHER_FIT if is_of_other else did_you_mean(steps[-1], beside)
             problem = MOVED.get(".".join([address, *steps]), f"unknown key{hint}")
         case "missing":
             problem = "this key is missing"

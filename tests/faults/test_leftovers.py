@@ -115,10 +115,11 @@ def test_a_lock_that_was_cut_off_anywhere_is_written_anew(toy: Project) -> None:
     lock.write_bytes(whole.replace(b"  text:", b"  date: 2021-99-99\n  text:"))  # of which the reader raises its own
     remove_leftovers()
     assert not lock.exists()
-    conflict = b"<<<<<<< HEAD\n" + whole
-    lock.write_bytes(conflict)
-    remove_leftovers()
-    assert lock.read_bytes() == conflict
+    twice = whole + whole.partition(b"stages:\n")[2]
+    for merged in (b"<<<<<<< HEAD\n" + whole, whole + b">>>>>>> main\n", b"schema: '2.0'\n=======\n" + whole, twice):
+        lock.write_bytes(merged)
+        remove_leftovers()
+        assert lock.read_bytes() == merged
 
 
 def test_a_run_that_was_not_noted_to_its_end_does_not_stop_the_next(toy: Project) -> None:

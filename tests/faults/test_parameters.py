@@ -76,7 +76,7 @@ EXTREMES: dict[str, tuple[Any, ...]] = {
     **{f"{fit}.batch_size": (1, 2, 10**6, 10**30) for fit in FITS},
     **{f"{fit}.seed": (0, 2**32 - 1) for fit in FITS},
     **{f"{fit}.class_weight": ("balanced", {"oak": 0.0}, {"oak": 1e30}, None) for fit in FITS},
-    **{f"{fit}.steps_per_epoch": (1, 10**9, None) for fit in FITS},
+    **{f"{fit}.steps_per_epoch": (1, 30, None) for fit in FITS},
     **{f"{fit}.calibrate": ("temperature", None) for fit in FITS},
     "variants.full.fit.layer_decay": (1e-300, 0.5, 1.0),
     "variants.full.fit.batch_norm": ("frozen", "trained"),

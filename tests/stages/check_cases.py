@@ -231,8 +231,25 @@ FILES = {
     "list": (b"- 1\n", ": expected sections such as dataset: and variants:, got [1]"),
     "word": (b"x\n", ': expected sections such as dataset: and variants:, got "x"'),
     "encoding": ("a: 1\nb: é\n".encode("latin-1"), ":2: not UTF-8; save the file with that encoding"),
-    "control character": (b"a: \x00\n", ": not valid YAML: "),
-    "impossible date": (b"a: 2020-99-99\n", ": not valid YAML: month must be in 1..12"),
+    "control character": (b"a: 1\nb: \x00\n", ":2: not valid YAML: it has the character '\\x00'; remove it, or save"),
+    "UTF-16": (
+        "a: 1\n".encode("utf-16-le"),
+        ":1: not valid YAML: it has the character '\\x00'; remove it, or save the f",
+    ),
+    "impossible date": (
+        b"a: 2020-99-99\n",
+        ": not valid YAML: month must be in 1..12; put what is no number or date be",
+    ),
+    "too many digits": (
+        b"a: " + b"9" * 5000,
+        ": not valid YAML: Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits; put",
+    ),
+    "too large": (
+        b"a: 1\n" + b"#\n" * 500_000,
+        ": cannot be read: more than 1,000,000 bytes; give the path of a params",
+    ),
+    "half a merge": (b"a: 1\n=======\nb: 2\n", ":2: a merge left conflicts; "),
+    "the end of a merge": (b"a: 1\nb: 2\n>>>>>>> main\n", ":3: a merge left conflicts; "),
     "unknown tag": (b"a: !new 1\n", ":1: not valid YAML: could not determine a constructor for the tag '!new'"),
     "two documents": (b"a: 1\n---\nb: 2\n", ":2: not valid YAML: but found another document"),
     "unknown alias": (b"a: *b\n", ":1: not valid YAML: found undefined alias 'b'"),

@@ -414,6 +414,10 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     "variants.frozen_head.head": [([FINAL], ": a solver brings its own head, one Dense layer: leave head out")],
     # fits
     f"{FIT}.epoch": [(1, ": unknown key; did you mean 'epochs'?")],
+    "variants.frozen_head.fit.class_weight": [
+        ({"oak": 2.0}, ": unknown key here: a solver and a training by epochs each have keys of their own")
+    ],
+    f"{FIT}.C": [([1.0], ": unknown key here: a solver and a training by epochs each have keys of their own")],
     "variants.frozen_head.fit.c": [([1.0], ": unknown key; did you mean 'C'?")],
     f"{FIT}.optimizer": [
         (GONE, ": this key is missing"),
