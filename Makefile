@@ -3,6 +3,8 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Every stage is a process of its own: with bytecode kept, importing TensorFlow takes half as long.
 unexport PYTHONDONTWRITEBYTECODE
+# Where it makes errors of warnings, DVC stops at those of its libraries.
+unexport PYTHONWARNINGS
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # In another encoding, names of files would be other names.
 export PYTHONUTF8 := 1

@@ -304,8 +304,9 @@ def test_make_hands_a_launcher_over_word_for_word(launcher: str, tmp_path: Path)
     assert printed.endswith(f"<-m>\n<commands>\n<repro>\n<--jobs>\n<2>\n<--launch>\n<{launcher}>\n")
 
 
-def test_make_has_dvc_run_stages_by_a_shell_that_runs_commands(tmp_path: Path) -> None:
-    assert made(tmp_path, 'echo "<$SHELL>"', SHELL="/usr/sbin/nologin").endswith("</bin/sh>\n")
+def test_make_has_dvc_run_where_it_would_not_by_itself(tmp_path: Path) -> None:
+    printed = made(tmp_path, 'echo "<$SHELL$PYTHONWARNINGS>"', SHELL="/usr/sbin/nologin", PYTHONWARNINGS="error")
+    assert printed.endswith("</bin/sh>\n")
 
 
 @pytest.mark.parametrize("user", ["ann", ""])
