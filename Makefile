@@ -1,5 +1,9 @@
 # `make repro` and `make test` are all that a bare machine needs; both make .venv first.
 PYTHON ?= python3
+# It would be two folders in PATH, without the .venv's Python: another one would run the stages, and be installed into.
+ifneq (,$(findstring :,$(CURDIR)))
+$(error $(CURDIR): there cannot be a .venv in a path with a colon; rename the folder)
+endif
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Every stage is a process of its own: with bytecode kept, importing TensorFlow takes half as long.
 unexport PYTHONDONTWRITEBYTECODE
