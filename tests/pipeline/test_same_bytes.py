@@ -121,6 +121,7 @@ def test_where_a_library_lies_is_no_result() -> None:
     [
         ("THAW_CACHE_LIMIT", "20 GB", "THAW_CACHE_LIMIT: expected a number of gigabytes, got '20 GB'"),
         ("THAW_CACHE_LIMIT", "-1", "THAW_CACHE_LIMIT: expected a number of gigabytes, got '-1'"),
+        ("THAW_CACHE", "~no-such-user/c", "THAW_CACHE: ~no-such-user/c: there is no such home; write the folder out"),
         ("THAW_CACHE", "data/raw/digits/c", "data/raw/digits/c: a folder for caches inside of data/raw/digits, whose"),
         (
             "PYTHONOPTIMIZE",
