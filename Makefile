@@ -1,8 +1,14 @@
 # `make repro` and `make test` are all that a bare machine needs; both make .venv first.
 PYTHON ?= python3
+# It would be two folders in PATH, without the .venv's Python: another one would run the stages, and be installed into.
+ifneq (,$(findstring :,$(CURDIR)))
+$(error $(CURDIR): there cannot be a .venv in a path with a colon; rename the folder)
+endif
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Every stage is a process of its own: with bytecode kept, importing TensorFlow takes half as long.
 unexport PYTHONDONTWRITEBYTECODE
+# Where it makes errors of warnings, DVC stops at those of its libraries.
+unexport PYTHONWARNINGS
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # In another encoding, names of files would be other names.
 export PYTHONUTF8 := 1

@@ -16,6 +16,7 @@ from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.scm import SCMError
 from dvc.stage import Stage
 from dvc.utils.serialize import ParseError, parse_yaml
+from dvc.utils.strictyaml import YAMLValidationError
 
 from commands import git
 from stages.check.checking import check_params
@@ -86,7 +87,10 @@ def complaining() -> Iterator[None]:
     except NotDvcRepoError as error:
         raise UserError(f"{error}; `git checkout HEAD .dvc` restores its folder, `dvc init` makes a new one") from None
     except DvcException as error:
-        raise UserError(str(error)) from None
+        restored = f"; `git checkout HEAD {LOCK}` restores it"
+        raise UserError(
+            f"{error}{restored if isinstance(error, YAMLValidationError) and LOCK in str(error) else ''}"
+        ) from None
     except sqlite3.OperationalError as error:  # none is damaged, but it cannot be opened, locked or written
         raise UserError(
             f"DVC's databases of hashes cannot be used: {error}; they are in {dirs.site_cache_dir()}, or where "

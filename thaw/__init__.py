@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from types import FrameType, ModuleType
 
@@ -34,12 +35,12 @@ class _WithoutBridges:
 
 sys.meta_path.insert(0, _WithoutBridges)
 
-# What is set on a machine for NumPy's libraries, Keras, TensorFlow, JAX, XLA, oneDNN and OpenVINO is no input of a
-# stage: it is forgotten before one of them is loaded, but for where they compute, what they print, and where they keep
-# what they fetch.
+# What is set on a machine for NumPy's libraries, Keras, TensorFlow, JAX, XLA, oneDNN and OpenVINO, or for warnings, is
+# no input of a stage: it is forgotten before one of them is loaded, but for where they compute, what they print, and
+# where they keep what they fetch.
 _MACHINES = (
     *("DNNL_", "JAX_", "KERAS_", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_", "NVIDIA_TF32_OVERRIDE", "ONEDNN_"),
-    *("OPENBLAS_CORETYPE", "OPENVINO_", "OV_", "TF_", "XLA_"),
+    *("OPENBLAS_CORETYPE", "OPENVINO_", "OV_", "PYTHONWARNINGS", "TF_", "XLA_"),
 )
 _KEPT = (
     *("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"),
@@ -49,6 +50,10 @@ _KEPT = (
 FORGOTTEN = sorted(name for name in os.environ if name.startswith(_MACHINES) and not name.startswith(_KEPT))
 for _name in FORGOTTEN:
     del os.environ[_name]
+if "PYTHONWARNINGS" in FORGOTTEN:  # which may make errors of them: then those of libraries would end stages
+    warnings.resetwarnings()
+    for _category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", _category)  # as Python does where nothing is set
 if "XLA_FLAGS" in os.environ:  # of which only those remain that say where something is, or how many devices there are
     _flags = os.environ["XLA_FLAGS"].split()
     _of_places = ("_dir", "_device_count")

@@ -52,6 +52,11 @@ def check_environment() -> Finding:
     if not _runs_commands(shell):  # as nologin, which services have
         text = f"DVC has stages run by the shell that SHELL names, {shell}, which runs no commands"
         return Finding("environment", State.ERROR, text, "export SHELL=/bin/sh")
+    if "PYTHONWARNINGS" in thaw.FORGOTTEN:
+        text = (
+            "PYTHONWARNINGS may make errors of warnings: `dvc` stops at those of its libraries, `thaw` and `make` go on"
+        )
+        return Finding("environment", State.WARNING, text, "unset PYTHONWARNINGS")
     if thaw.FORGOTTEN:
         text = f"set here, and ignored, since no result may depend on it: {first_names(thaw.FORGOTTEN)}"
         return Finding("environment", State.WARNING, text)

@@ -12,7 +12,7 @@ from thaw.machine import backend
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.dataset import Dataset
 from thaw.params.reading import read_entry, read_yaml
-from thaw.reuse.folder import limit
+from thaw.reuse.folder import FOLDER, limit, project_folder
 from thaw.stage import run
 from thaw.suggestions import did_you_mean
 
@@ -32,6 +32,8 @@ def main(params: Path, manifest: Path | None = None) -> None:
         raise UserError(
             f"PYTHONSAFEPATH: set, so that stages are those of {ours.parents[1]}, not those of this folder; unset it"
         )
+    if str(project_folder()).startswith("~"):  # a folder of that name would be made here
+        raise UserError(f"{FOLDER}: {project_folder()}: there is no such home; write the folder out")
     backend()
     limit()
     check_params(params)

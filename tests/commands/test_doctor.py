@@ -484,6 +484,8 @@ def test_a_package_of_another_version_is_named(tmp_path: Path) -> None:
 def test_what_the_environment_sets_and_no_result_may_depend_on_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thaw.FORGOTTEN", [])
     assert check_environment().state is State.OK
+    monkeypatch.setattr("thaw.FORGOTTEN", ["PYTHONWARNINGS"])
+    assert (check_environment().state, check_environment().command) == (State.WARNING, "unset PYTHONWARNINGS")
     monkeypatch.setattr("thaw.FORGOTTEN", ["TF_XLA_FLAGS"])
     found = check_environment()
     assert found.state is State.WARNING

@@ -304,8 +304,17 @@ def test_make_hands_a_launcher_over_word_for_word(launcher: str, tmp_path: Path)
     assert printed.endswith(f"<-m>\n<commands>\n<repro>\n<--jobs>\n<2>\n<--launch>\n<{launcher}>\n")
 
 
-def test_make_has_dvc_run_stages_by_a_shell_that_runs_commands(tmp_path: Path) -> None:
-    assert made(tmp_path, 'echo "<$SHELL>"', SHELL="/usr/sbin/nologin").endswith("</bin/sh>\n")
+def test_make_takes_no_other_python_where_a_colon_divides_the_path(tmp_path: Path) -> None:
+    (tmp_path / "10:30").mkdir()
+    with pytest.raises(subprocess.CalledProcessError) as told:
+        made(tmp_path / "10:30", "exit 1", PATH="/usr/bin:/bin")
+    assert told.value.stdout == ""
+    assert "10:30: there cannot be a .venv in a path with a colon; rename the folder" in told.value.stderr
+
+
+def test_make_has_dvc_run_where_it_would_not_by_itself(tmp_path: Path) -> None:
+    printed = made(tmp_path, 'echo "<$SHELL$PYTHONWARNINGS>"', SHELL="/usr/sbin/nologin", PYTHONWARNINGS="error")
+    assert printed.endswith("</bin/sh>\n")
 
 
 @pytest.mark.parametrize("user", ["ann", ""])

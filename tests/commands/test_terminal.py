@@ -444,6 +444,15 @@ def test_files_of_dvc_that_were_cut_off_are_named(
         CALLS[command]()
 
 
+@pytest.mark.parametrize("content", ["", "[]", "schema: '1.0'", "schema: '2.0'\nstages: []\n"])
+def test_a_lock_that_is_none_comes_with_the_remedy(content: str, project: Project) -> None:
+    """As after a merge by hand."""
+    Path("dvc.lock").write_text(content)
+    for call in (plan.main, look_at_pipeline):
+        with pytest.raises(UserError, match=r"dvc\.lock.*; `git checkout HEAD dvc\.lock` restores it"):
+            call()
+
+
 @pytest.mark.parametrize("command", ["plan", "review", "repro"])
 def test_a_pipe_in_the_locks_place_is_named(command: str, project: Project) -> None:
     os.mkfifo("dvc.lock")

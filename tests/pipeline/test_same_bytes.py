@@ -91,6 +91,23 @@ def test_variables_of_the_machine_are_forgotten_unless_they_change_no_result() -
     assert left == {**KEPT, "XLA_FLAGS": ""}
 
 
+@pytest.mark.parametrize("module", ["commands.leftovers", "commands.repro", "stages.check.__main__"])
+def test_what_libraries_warn_of_is_no_error(module: str) -> None:
+    """Also where PYTHONWARNINGS says so."""
+    code = (
+        f"import {module}, os, warnings; warnings.warn('', DeprecationWarning); print('PYTHONWARNINGS' in os.environ)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
 def test_where_a_library_lies_is_no_result() -> None:
     flags = "--xla_gpu_cuda_data_dir=/usr/lib/cuda --xla_cpu_enable_fast_math=true"
     done = subprocess.run(
@@ -104,6 +121,7 @@ def test_where_a_library_lies_is_no_result() -> None:
     [
         ("THAW_CACHE_LIMIT", "20 GB", "THAW_CACHE_LIMIT: expected a number of gigabytes, got '20 GB'"),
         ("THAW_CACHE_LIMIT", "-1", "THAW_CACHE_LIMIT: expected a number of gigabytes, got '-1'"),
+        ("THAW_CACHE", "~no-such-user/c", "THAW_CACHE: ~no-such-user/c: there is no such home; write the folder out"),
         ("THAW_CACHE", "data/raw/digits/c", "data/raw/digits/c: a folder for caches inside of data/raw/digits, whose"),
         (
             "PYTHONOPTIMIZE",
