@@ -173,7 +173,8 @@ class _Planning:
             path = self._path(out)
             self._results[path] = outs.get(path) if outs else None
         self._actions[name] = action
-        if self._base is not self._now:
+        is_of_base = stage.relpath == str(lock.PIPELINE) and not stage.frozen  # other pipelines have locks of their own
+        if self._base is not self._now and is_of_base:
             reasons = self._changes(stage, self._base.get(name, {})) or reasons
         commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
         yield Step(name, action, reasons, [_words(command) for command in commands])

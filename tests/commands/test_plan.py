@@ -158,7 +158,9 @@ def add_stages(project: Project) -> None:
     (project.folder / "more.yaml").write_text("width: 3")
     (project.folder / "frozen").touch()
     dvc(project, "repro")
-    plan.main(check=True)
+    git(project.folder, "add", ".")
+    git(project.folder, "commit", "--quiet", "--message", "stages of my own")
+    plan.main("HEAD", check=True)
     assert actions() == {"always": "runs"}
 
 
