@@ -79,7 +79,7 @@ def complaining() -> Iterator[None]:
             f".dvc/config or .dvc/config.local: {error}; mend it, or `git checkout HEAD .dvc/config`"
         ) from None
     except DvcException as error:
-        raise UserError(str(error)) from None
+        raise UserError("\n  ".join([str(error), *_details(error)])) from None
     except sqlite3.DatabaseError as error:
         raise UserError(
             f"DVC's databases of hashes cannot be read: {error}; `python -m commands.leftovers` removes damaged ones"
@@ -89,6 +89,16 @@ def complaining() -> Iterator[None]:
             f"cannot be written: {reasons(error)}" if error.errno in OF_WRITING else f"cannot be read: {error.strerror}"
         )
         raise UserError(f"{error.filename or 'DVC'}: {what}") from None
+
+
+def _details(error: DvcException) -> Iterator[str]:
+    """Yield what is wrong in a YAML file, and where, which DVC's own command tells beside the message."""
+    inner = getattr(error, "exc", None)  # of its schema, or of the parser
+    for one in getattr(inner, "errors", ()):
+        yield f"{one.error_message}, in {' -> '.join(map(str, one.path))}"
+    marked = getattr(inner, "__cause__", None)
+    if mark := getattr(marked, "problem_mark", None):
+        yield f"{getattr(marked, 'problem', None) or 'cannot be parsed'}, in line {mark.line + 1}"
 
 
 def stages_now(path: Path = Path(LOCK)) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from commands import lock
+from thaw.errors import UserError
 from thaw.params.reading import read_yaml
 
 
@@ -112,9 +113,9 @@ def outdated(found: Plan) -> list[str]:
 class _Planning:
     def __init__(self, repo: Repo, base: dict[str, Any] | None, obtainable: bool):
         self._repo, self._obtainable = repo, obtainable
+        self._now = lock.stages_now()  # before DVC reads it, which has no remedy for what a merge left
         wanted = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, [str(lock.PIPELINE)]))
         self._stages: dict[str, Stage] = {stage.addressing: stage for stage in wanted}
-        self._now = lock.stages_now()
         for other in {stage.relpath for stage in wanted if stage.cmd} - {str(lock.PIPELINE)}:
             entries = lock.stages_now(Path(other).with_suffix(".lock"))
             self._now |= {f"{other}:{name}": entry for name, entry in entries.items()}
@@ -323,7 +324,14 @@ class _Planning:
     def _file(self, path: str, output: Output) -> str | None:
         """Return the hash of a file or folder as it is now, None if it is not here."""
         if path not in self._files:
-            self._files[path] = output.get_hash().value if output.exists else None
+            try:
+                self._files[path] = output.get_hash().value if output.exists else None
+            except Exception as error:
+                if output.protocol == "local":
+                    raise
+                # The libraries of storages raise nearly everything, such as where there are no credentials.
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                raise UserError(f"{output.def_path}: cannot be read: {reason}") from None
         return self._files[path]
 
     def _written(self, path: str) -> list[str]:

@@ -298,7 +298,7 @@ def test_a_result_of_the_run_cache_may_have_to_be_pulled(project: Project, tmp_p
     assert actions()["letters"] == "from the remote"
 
 
-def test_what_is_read_from_the_web_is_a_dependency_as_others(project: Project) -> None:
+def test_what_is_read_from_the_web_is_a_dependency_as_others(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     served = Path("raw", "text")
     handler = partial(SimpleHTTPRequestHandler, directory=str(served.parent))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -311,6 +311,9 @@ def test_what_is_read_from_the_web_is_a_dependency_as_others(project: Project) -
         served.write_text("another text")
         assert actions() == {"kept": "runs"}
         server.shutdown()
+    monkeypatch.setattr("dvc_http.HTTPFileSystem.exists", lambda *_: 1 / 0)
+    with pytest.raises(UserError, match=f"^{address}: cannot be read: division by zero$"):
+        actions()
 
 
 def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -384,6 +387,15 @@ def test_a_stages_time_is_not_longer_than_it_took(tmp_path: Path) -> None:
 def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="nowhere: no such commit"):
         plan.main("nowhere")
+    pipeline = Path("dvc.yaml").read_text()
+    for added, told in (
+        ("  mine: {cmd: ls, out: [x]}", r"extra keys not allowed, in stages -> mine -> out"),
+        ("  mine: [ls", r".*expected ',' or '\]'.*, in line \d+"),
+    ):
+        Path("dvc.yaml").write_text(f"{pipeline}{added}\n")
+        with pytest.raises(UserError, match=rf"dvc\.yaml.*\n  {told}"):
+            plan.main()
+    Path("dvc.yaml").write_text(pipeline)
     text = Path("dvc.lock").read_text()
     Path("dvc.lock").write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> theirs\n")
     with pytest.raises(UserError, match=r"dvc\.lock"):
