@@ -22,6 +22,8 @@ from thaw.stage import refuse_special
 
 LOCK = "dvc.lock"
 PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
+OF_STORAGES = ("aiohttp", "asyncssh", "botocore", "httpx", "webdav4")
+"""Libraries that let errors of their own through DVC, such as where there are no credentials."""
 CHECK = f"python -m stages.check --params {PARAMS}"
 
 
@@ -89,6 +91,13 @@ def complaining() -> Iterator[None]:
             f"cannot be written: {reasons(error)}" if error.errno in OF_WRITING else f"cannot be read: {error.strerror}"
         )
         raise UserError(f"{error.filename or 'DVC'}: {what}") from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in OF_STORAGES:
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"what {PIPELINE} reads from the web or a storage cannot be read: {reason}; see its address and credentials"
+        ) from None
 
 
 def _details(error: DvcException) -> Iterator[str]:

@@ -29,7 +29,6 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from commands import lock
-from thaw.errors import UserError
 from thaw.params.reading import read_yaml
 
 
@@ -324,14 +323,7 @@ class _Planning:
     def _file(self, path: str, output: Output) -> str | None:
         """Return the hash of a file or folder as it is now, None if it is not here."""
         if path not in self._files:
-            try:
-                self._files[path] = output.get_hash().value if output.exists else None
-            except Exception as error:
-                if output.protocol == "local":
-                    raise
-                # The libraries of storages raise nearly everything, such as where there are no credentials.
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-                raise UserError(f"{output.def_path}: cannot be read: {reason}") from None
+            self._files[path] = output.get_hash().value if output.exists else None
         return self._files[path]
 
     def _written(self, path: str) -> list[str]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
-from commands import lock, plan
+from commands import lock, plan, repro
 from commands.plan.steps import Action, Kind, Plan
 from stages.manifest.layouts import listing
 from tests.conftest import ROOT, Project
@@ -311,9 +312,14 @@ def test_what_is_read_from_the_web_is_a_dependency_as_others(project: Project, m
         served.write_text("another text")
         assert actions() == {"kept": "runs"}
         server.shutdown()
-    monkeypatch.setattr("dvc_http.HTTPFileSystem.exists", lambda *_: 1 / 0)
-    with pytest.raises(UserError, match=f"^{address}: cannot be read: division by zero$"):
-        actions()
+
+    def refuse(*arguments: object) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr("dvc_http.HTTPFileSystem.exists", refuse)
+    for command in (plan.main, lambda: repro.main(1)):
+        with pytest.raises(UserError, match=r"^what dvc\.yaml reads .* cannot be read: Unable to locate credentials; "):
+            command()
 
 
 def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
