@@ -193,13 +193,9 @@ ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
         ],
         [*SORTED, "sorted@random", "all"],
     ),
-    "a file of which a user's own stage has all for parameters": (
-        [add_stages, put("other.json", '{"a": 2}')],
-        ["of_a_file", "always"],
-    ),
-    "what another pipeline reads, which this one needs": (
-        [add_stages, put("raw/text", "bone\nash\nbeech\nc")],
-        ["prepared/dvc.yaml:text", "letters", *SORTED, "all", "halves", "first", "within", "always"],
+    "what stages of a user's own read, and another pipeline, which this one needs": (
+        [add_stages, put("other.json", '{"a": 2}'), put("raw/text", "bone\nash\nbeech\nc")],
+        ["prepared/dvc.yaml:text", "letters", *SORTED, "all", "halves", "first", "within", "of_a_file", "always"],
     ),
 }
 
