@@ -28,6 +28,8 @@ from thaw.stage import refuse_special
 LOCK = "dvc.lock"
 PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
 CACHE_IN = "dvc config --local cache.dir FOLDER"
+OF_STORAGES = ("aiohttp", "asyncssh", "botocore", "httpx", "webdav4")
+"""Libraries that let errors of their own through DVC, such as where there are no credentials."""
 CHECK = f"python -m stages.check --params {PARAMS}"
 
 
@@ -88,9 +90,8 @@ def complaining() -> Iterator[None]:
         raise UserError(f"{error}; `git checkout HEAD .dvc` restores its folder, `dvc init` makes a new one") from None
     except DvcException as error:
         restored = f"; `git checkout HEAD {LOCK}` restores it"
-        raise UserError(
-            f"{error}{restored if isinstance(error, YAMLValidationError) and LOCK in str(error) else ''}"
-        ) from None
+        is_lock = isinstance(error, YAMLValidationError) and LOCK in str(error)
+        raise UserError("\n  ".join([f"{error}{restored * is_lock}", *_details(error)])) from None
     except sqlite3.OperationalError as error:  # none is damaged, but it cannot be opened, locked or written
         raise UserError(
             f"DVC's databases of hashes cannot be used: {error}; they are in {dirs.site_cache_dir()}, or where "
@@ -105,6 +106,13 @@ def complaining() -> Iterator[None]:
         is_either = error.errno in (errno.EACCES, errno.EPERM)
         what = "written" if error.errno in OF_WRITING else "read or written" if is_either else "read"
         raise UserError(f"{error.filename or 'DVC'}: cannot be {what}: {reasons(error)}") from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in OF_STORAGES:
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"what {PIPELINE} reads from the web or a storage cannot be read: {reason}; see its address and credentials"
+        ) from None
 
 
 def require_plain(path: str, command: str) -> None:
@@ -117,6 +125,16 @@ def require_plain(path: str, command: str) -> None:
         raise UserError(
             f"{path}: DVC fails at braces in such a path; rename the folder, or name another by `{command}`"
         )
+
+
+def _details(error: DvcException) -> Iterator[str]:
+    """Yield what is wrong in a YAML file, and where, which DVC's own command tells beside the message."""
+    inner = getattr(error, "exc", None)  # of its schema, or of the parser
+    for one in getattr(inner, "errors", ()):
+        yield f"{one.error_message}, in {' -> '.join(map(str, one.path))}"
+    marked = getattr(inner, "__cause__", None)
+    if mark := getattr(marked, "problem_mark", None):
+        yield f"{getattr(marked, 'problem', None) or 'cannot be parsed'}, in line {mark.line + 1}"
 
 
 def pipeline(repo: Repo) -> list[Stage]:

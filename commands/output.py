@@ -1,6 +1,7 @@
 """What commands say of images: tables for spreadsheets, and paths in a terminal."""
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +13,25 @@ from thaw.files.writing import replacing
 from thaw.images.reading.archives import Member
 from thaw.params.labels import is_formula
 
+WRITTEN = re.compile(rb"path(,class,confidence|(,class_\d+,probability_\d+)+)\n")
+"""The first line of a table that a command wrote."""
+
 
 def refuse_place(out: Path | None, used: Iterable[Path | Member]) -> None:
-    """Raise a `UserError` if a folder, or a file that is used, is where a table would be written."""
+    """Raise a `UserError` if a folder, a file that is used, or one of the user's own is where a table would be written.
+
+    That is any but an empty one and what the commands write, of which columns that somebody added are no part.
+    """
     if out and out.is_dir():
         raise UserError(f"{out}: a folder; give --out the name of a file")
     if out and out.exists():
         files = {one.archive if isinstance(one, Member) else one for one in used}
         if any(one.exists() and one.samefile(out) for one in files):
             raise UserError(f"{out}: one of the files that are read; give --out the name of another")
+        with out.open("rb") as file:
+            first = file.readline()
+        if first and not WRITTEN.fullmatch(first):
+            raise UserError(f"{out}: there is a file that would be lost; give --out the name of another, or remove it")
 
 
 @contextmanager

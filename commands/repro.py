@@ -135,6 +135,7 @@ def side_by_side(
         for needed in needs[stage]:
             longest[needed] = max(longest[needed], longest[stage] + 1)
     waiting = dict(sorted(needs.items(), key=lambda item: -longest[item[0]]))
+    jobs = max(1, min(jobs, len(needs)))
     places = list(range(jobs))
     failed: list[str] = []
     running: dict[Future[bool], tuple[str, int]] = {}

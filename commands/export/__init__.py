@@ -95,6 +95,8 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
             write_text(_beside(written), json.dumps(classifier.usage, indent=1) + "\n")
             if out.is_dir():
                 shutil.rmtree(out)
+            elif format == "openvino":  # whoever is killed here leaves no former graph with other weights
+                out.unlink(missing_ok=True)
             for one in sorted(Path(folder).iterdir(), key=lambda one: one == written):  # the model comes last
                 one.replace(out.parent / one.name)
     except OSError as error:

@@ -112,8 +112,8 @@ def outdated(found: Plan) -> list[str]:
 class _Planning:
     def __init__(self, repo: Repo, base: dict[str, Any] | None, obtainable: bool):
         self._repo, self._obtainable = repo, obtainable
+        self._now = lock.stages_now()  # before DVC reads it, which has no remedy for what a merge left
         self._stages: dict[str, Stage] = {stage.addressing: stage for stage in lock.pipeline(repo)}
-        self._now = lock.stages_now()
         self._base = base
         self._remote = obtainable or bool(repo.config["core"].get("remote"))
         self._writers = {self._path(out): name for name, stage in self._stages.items() for out in stage.outs}
@@ -172,7 +172,8 @@ class _Planning:
             path = self._path(out)
             self._results[path] = outs.get(path) if outs else None
         self._actions[name] = action
-        if self._base is not None:
+        is_of_base = stage.relpath == str(lock.PIPELINE) and not stage.frozen  # other pipelines have locks of their own
+        if self._base is not None and is_of_base:
             reasons = self._changes(stage, self._entry(self._base, stage)) or reasons
         commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
         yield Step(name, action, reasons, [_words(command) for command in commands])

@@ -21,7 +21,7 @@ from thaw.scoring.significance import PairedTest, paired_tests
 
 MANIFEST = "data/manifest.csv"
 THUMBNAILS = "data/thumbnails.zip"
-LABEL_ISSUES = "data/label_issues/"
+PREDICTIONS, LABEL_ISSUES = "data/predictions/", "data/label_issues/"
 NAMED = 5
 """Classes that are others, of each kind, that are named."""
 
@@ -117,8 +117,7 @@ def review(repo: Repo, rev: str) -> Review:
 
 def _suspected(rev: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Suspected]:
     """Yield how the suspected labels of features differ from those of a commit; Git has the tables."""
-    then = {path: md5 for entry in old.values() for path, md5 in lock.hashes(entry, "outs").items()}
-    now = {path: md5 for entry in new.values() for path, md5 in lock.hashes(entry, "outs").items()}
+    then, now = (_written(entries, "label_issues@") for entries in (old, new))
     for path in sorted(path for path in now if path.startswith(LABEL_ISSUES)):
         here = Path(path)
         if now[path] == then.get(path) or not here.exists():
@@ -139,7 +138,9 @@ class _Results:
 
     def __init__(self, repo: Repo, rev: str | None, entries: dict[str, Any]):
         self._repo, self._rev = repo, rev
-        self.hashes = {path: md5 for entry in entries.values() for path, md5 in lock.hashes(entry, "outs").items()}
+        self.hashes = _written(entries)
+        self.predicted = [path for path in _written(entries, "evaluate@") if path.startswith(PREDICTIONS)]
+        """Where the variants' predictions are; what stages of a user's own write there is something else."""
 
     def fetch(self, paths: Iterable[str]) -> None:
         """Fetch into the cache what is not in it."""
@@ -183,13 +184,19 @@ class _Results:
         return Path(self._repo.cache.local.oid_to_path(self.hashes[path]))
 
 
+def _written(entries: dict[str, Any], by: str = "") -> dict[str, str]:
+    """Return the hashes of what stages wrote, by path: of all, or of those whose names begin so."""
+    hashes = [lock.hashes(entry, "outs") for name, entry in entries.items() if name.startswith(by)]
+    return {path: md5 for one in hashes for path, md5 in one.items()}
+
+
 def _compare(old: _Results, new: _Results) -> tuple[int, list[Compared]]:
     """Compare the predictions of the variants whose predictions changed, on the images that both then and now test.
 
     Raises:
         UserError: there are no such images, the classes are others, or the predictions cannot be had.
     """
-    changed = [path for path, md5 in new.hashes.items() if old.hashes.get(path, md5) != md5 and _is_prediction(path)]
+    changed = [path for path in new.predicted if old.hashes.get(path) not in (None, new.hashes[path])]
     if not changed:
         return 0, []
     same_images = old.hashes.get(MANIFEST) == new.hashes.get(MANIFEST)
@@ -221,10 +228,6 @@ def _require_same_classes(then: list[str], now: list[str]) -> None:
     ]
     if then != now:
         raise UserError(f"the classes are others than then ({'; '.join(told) or 'in another order'})")
-
-
-def _is_prediction(path: str) -> bool:
-    return path.startswith("data/predictions/")
 
 
 def _only(predictions: Predictions, paths: set[str]) -> Predictions:

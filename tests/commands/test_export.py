@@ -141,6 +141,29 @@ def test_it_is_checked_on_the_images_that_are_given(
     assert "on 3 images" in capsys.readouterr().out
 
 
+def test_a_graph_never_stands_beside_the_weights_of_another(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, target: Path) -> None:
+        if path.suffix == ".xml":
+            raise KeyboardInterrupt
+        path.rename(target)
+
+    def write(network: Any, source: Path, format: str, path: Path) -> None:
+        for ending in (".xml", ".bin"):
+            path.with_suffix(ending).write_text("new")
+
+    monkeypatch.setattr(exporting, "export_model", write)
+    monkeypatch.setattr(exporting, "run_exported", lambda *arguments: models.load(model)[0].predict(arguments[2]))
+    monkeypatch.setattr(Path, "replace", killed)
+    for ending in ("xml", "bin"):
+        (tmp_path / f"m.{ending}").write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        export.main(model, "openvino", tmp_path / "m.xml", [])
+    assert (tmp_path / "m.bin").read_text() == "new"
+    assert not (tmp_path / "m.xml").exists()
+
+
 @pytest.mark.parametrize("place", ["exports", "{}/tmp123"])
 def test_a_full_disk_is_not_said_to_be_the_models_fault(
     place: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from commands import leftovers, lock, plan, repro
 from commands.doctor.remotes import check_secrets
@@ -161,7 +162,9 @@ def add_stages(project: Project) -> None:
     (project.folder / "more.yaml").write_text("width: 3")
     (project.folder / "frozen").touch()
     dvc(project, "repro")
-    plan.main(check=True)
+    git(project.folder, "add", ".")
+    git(project.folder, "commit", "--quiet", "--message", "stages of my own")
+    plan.main("HEAD", check=True)
     assert actions() == {"always": "runs"}
 
 
@@ -193,13 +196,9 @@ ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
         ],
         [*SORTED, "sorted@random", "all"],
     ),
-    "a file of which a user's own stage has all for parameters": (
-        [add_stages, put("other.json", '{"a": 2}')],
-        ["of_a_file", "always"],
-    ),
-    "what another pipeline reads, which this one needs": (
-        [add_stages, put("raw/text", "bone\nash\nbeech\nc")],
-        ["prepared/dvc.yaml:text", "letters", *SORTED, "all", "halves", "first", "within", "always"],
+    "what stages of a user's own read, and another pipeline, which this one needs": (
+        [add_stages, put("other.json", '{"a": 2}'), put("raw/text", "bone\nash\nbeech\nc")],
+        ["prepared/dvc.yaml:text", "letters", *SORTED, "all", "halves", "first", "within", "of_a_file", "always"],
     ),
 }
 
@@ -299,7 +298,7 @@ def test_a_result_of_the_run_cache_may_have_to_be_pulled(project: Project, tmp_p
     assert actions()["letters"] == "from the remote"
 
 
-def test_what_is_read_from_the_web_is_a_dependency_as_others(project: Project) -> None:
+def test_what_is_read_from_the_web_is_a_dependency_as_others(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     served = Path("raw", "text")
     handler = partial(SimpleHTTPRequestHandler, directory=str(served.parent))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -312,6 +311,14 @@ def test_what_is_read_from_the_web_is_a_dependency_as_others(project: Project) -
         served.write_text("another text")
         assert actions() == {"kept": "runs"}
         server.shutdown()
+
+    def refuse(*arguments: object) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr("dvc_http.HTTPFileSystem.exists", refuse)
+    for command in (plan.main, lambda: repro.main(1)):
+        with pytest.raises(UserError, match=r"^what dvc\.yaml reads .* cannot be read: Unable to locate credentials; "):
+            command()
 
 
 def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -385,6 +392,15 @@ def test_a_stages_time_is_not_longer_than_it_took(tmp_path: Path) -> None:
 def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="nowhere: no such commit"):
         plan.main("nowhere")
+    pipeline = Path("dvc.yaml").read_text()
+    for added, told in (
+        ("  mine: {cmd: ls, out: [x]}", r"extra keys not allowed, in stages -> mine -> out"),
+        ("  mine: [ls", r".*expected ',' or '\]'.*, in line \d+"),
+    ):
+        Path("dvc.yaml").write_text(f"{pipeline}{added}\n")
+        with pytest.raises(UserError, match=rf"dvc\.yaml.*\n  {told}"):
+            plan.main()
+    Path("dvc.yaml").write_text(pipeline)
     text = Path("dvc.lock").read_text()
     Path("dvc.lock").write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> theirs\n")
     with pytest.raises(UserError, match=r"dvc\.lock"):

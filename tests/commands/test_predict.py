@@ -211,6 +211,13 @@ def test_what_cannot_be_used_is_named(finished: Project, tmp_path: Path) -> None
             f"{read}: one of the files that are read; give --out the name of another"
         )
         assert read.read_bytes() == before
+    mine = tmp_path / "mine.csv"
+    for content in ("path,label\n1.png,oak\n", "path,class,confidence,label\n", "note"):
+        mine.write_text(content)
+        assert wrong(good, image, out=mine) == (
+            f"{mine}: there is a file that would be lost; give --out the name of another, or remove it"
+        )
+        assert mine.read_text() == content
     assert wrong(good, image, out=text / "found.csv").startswith(f"{text / 'found.csv'}: cannot be written")
     assert not list(folder.iterdir())
 

@@ -36,7 +36,7 @@ NEEDS: dict[str, set[str]] = {
 }
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 3])
+@pytest.mark.parametrize("jobs", [1, 2, 3, 10**18])
 def test_a_stage_runs_behind_those_that_it_needs_and_beside_the_others(jobs: int) -> None:
     done: list[str] = []
     at_work: dict[int, str] = {}

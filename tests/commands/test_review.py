@@ -238,6 +238,14 @@ def test_results_that_are_not_those_of_the_parameters_are_told(
     assert "dvc.lock is not up to date for evaluate@half:" in capsys.readouterr().out
 
 
+def test_what_stages_of_a_users_own_write_is_none_of_the_variants_predictions() -> None:
+    written = {"mine": "data/predictions/mine.csv", "evaluate@half": "data/predictions/half.csv"}
+    entries = {stage: {"cmd": "", "outs": [{"path": path, "md5": "0"}]} for stage, path in written.items()}
+    results = compared._Results(None, None, entries)  # type: ignore[arg-type]
+    assert results.predicted == ["data/predictions/half.csv"]
+    assert {*results.hashes} == {*written.values()}
+
+
 @pytest.mark.parametrize(
     ("base", "message"),
     [
@@ -298,6 +306,10 @@ class Given:
     @property
     def hashes(self) -> dict[str, str]:
         return {"data/predictions/half.csv": str(self.said), compared.MANIFEST: str(self.images)}
+
+    @property
+    def predicted(self) -> list[str]:
+        return [path for path in self.hashes if path.startswith(compared.PREDICTIONS)]
 
     def predictions(self, path: str) -> Predictions:
         return self.said
