@@ -21,7 +21,8 @@ from dvc.repo import Repo
 from ruamel.yaml.constructor import DuplicateKeyError
 from zc import lockfile
 
-from commands.lock import CACHE_IN, LOCK, complaining, require_plain, require_valid_params
+from commands.lock import LOCK
+from commands.pipeline import CACHE_IN, complaining, require_plain, require_valid_params
 from thaw.params.reading import CONFLICT
 from thaw.stage import in_terminal
 

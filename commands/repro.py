@@ -22,7 +22,8 @@ from dvc.utils.serialize import modify_yaml
 
 from commands.launching import launched_by
 from commands.leftovers import remove_leftovers
-from commands.lock import LOCK, complaining, pipeline, require_valid_params, stages_now
+from commands.lock import LOCK, stages_now
+from commands.pipeline import complaining, require_valid_params, stages_of
 from thaw.errors import UserError
 from thaw.files.reading import DAMAGE, require_regular
 from thaw.files.writing import replacing, write_text
@@ -96,7 +97,7 @@ def _stages() -> tuple[dict[str, set[str]], set[str], dict[str, int]]:
         try:
             with Repo(_wait_for_lock=True) as repo, repo.lock:
                 graph = get_active_graph(repo.index.graph)
-                plan = pipeline(repo)
+                plan = stages_of(repo)
                 needs = {stage.addressing: {one.addressing for one in graph.successors(stage)} for stage in plan}
                 devices = {stage.addressing: _devices(stage) for stage in plan}
                 # Whether what was imported is another where it came from is no matter of a run, nor is it always there.

@@ -8,7 +8,7 @@ from socket import gethostname
 
 import psutil
 
-from commands.lock import PARAMS
+from commands.pipeline import PARAMS
 from stages.check.checking import check_params
 from thaw.errors import UserError
 from thaw.machine import processor

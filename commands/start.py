@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dvc.utils.serialize import modify_yaml
 
-from commands import git, lock
+from commands import git, lock, pipeline
 from thaw.errors import UserError
 from thaw.files.writing import replacing
 from thaw.params.reading import read_yaml
@@ -40,7 +40,7 @@ def main(recipe: str | None) -> None:
     if not git.is_here():
         raise UserError("not a Git repository, which would keep what is replaced; `git init`, and commit all, first")
 
-    _require_saved([str(lock.PARAMS), lock.LOCK])
+    _require_saved([str(pipeline.PARAMS), lock.LOCK])
     with _replaced_by(known[recipe]):
         removed = _remove_gone()
     print("\n".join(_told(known[recipe], removed)))
@@ -68,20 +68,20 @@ def _require_saved(paths: Iterable[str]) -> None:
 @contextmanager
 def _replaced_by(recipe: Path) -> Iterator[None]:
     """Put a recipe in params.yaml's place; when the block fails, put back what was there."""
-    link = lock.PARAMS.readlink() if lock.PARAMS.is_symlink() else None
-    former = lock.PARAMS.read_bytes() if lock.PARAMS.exists() else None
-    with replacing(lock.PARAMS) as temporary:
+    link = pipeline.PARAMS.readlink() if pipeline.PARAMS.is_symlink() else None
+    former = pipeline.PARAMS.read_bytes() if pipeline.PARAMS.exists() else None
+    with replacing(pipeline.PARAMS) as temporary:
         shutil.copyfile(recipe, temporary)
     try:
         yield
     except BaseException:
         if link:
-            with replacing(lock.PARAMS) as temporary:
+            with replacing(pipeline.PARAMS) as temporary:
                 temporary.symlink_to(link)
         elif former is None:
-            lock.PARAMS.unlink()
+            pipeline.PARAMS.unlink()
         else:
-            with replacing(lock.PARAMS) as temporary:
+            with replacing(pipeline.PARAMS) as temporary:
                 temporary.write_bytes(former)
         raise
 
@@ -93,7 +93,7 @@ def _remove_gone() -> list[str]:
         The files that were removed, and dvc.lock if it changed.
     """
     entries = lock.stages_now()
-    with lock.opened() as repo:
+    with pipeline.opened() as repo:
         gone = entries.keys() - {stage.addressing for stage in repo.index.stages}
     if not gone:
         return []
@@ -110,11 +110,11 @@ def _remove_gone() -> list[str]:
 
 def _told(recipe: Path, changed: list[str]) -> Iterator[str]:
     """Yield what was done, and what comes next."""
-    yield f"{lock.PARAMS} is now what {recipe} is."
+    yield f"{pipeline.PARAMS} is now what {recipe} is."
     if changed:
         *files, _ = changed
         yield f"Removed, with the stages that are no more: {', '.join([*files, f'their entries of {lock.LOCK}'])}."
-    undo = shlex.join(["git", "checkout", "HEAD", str(lock.PARAMS), *changed])
+    undo = shlex.join(["git", "checkout", "HEAD", str(pipeline.PARAMS), *changed])
     yield f"Nothing is committed; `{undo}` undoes it."
     yield ""
     yield from _comment(recipe)

@@ -3,14 +3,14 @@
 import contextlib
 from pathlib import Path
 
-from commands import lock
+from commands import lock, pipeline
 from commands.plan.steps import Action, Kind, Plan, plan
 from tests.conftest import Outcome, Project
 
 
 def plan_in(folder: Path) -> Plan:
     """Return what `dvc repro` would run in a project."""
-    with contextlib.chdir(folder), lock.opened() as repo:
+    with contextlib.chdir(folder), pipeline.opened() as repo:
         return plan(repo)
 
 

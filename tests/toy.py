@@ -10,7 +10,7 @@ from pathlib import Path
 from dvc.cli import main
 from dvc.repo import Repo
 
-from commands import lock
+from commands import pipeline
 from tests.conftest import Project
 
 PIPELINE = """
@@ -64,7 +64,7 @@ def dvc(project: Project, *arguments: str) -> None:
 @contextlib.contextmanager
 def opened(project: Project) -> Iterator[Repo]:
     """Open a project as the commands do, which are started in its folder."""
-    with contextlib.chdir(project.folder), lock.opened() as repo:
+    with contextlib.chdir(project.folder), pipeline.opened() as repo:
         yield repo
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from commands import leftovers, lock
+from commands import leftovers, lock, pipeline
 from commands.doctor.cluster import check_cluster
 from commands.doctor.findings import Finding, State, checked
 from commands.doctor.machine import (
@@ -57,15 +57,15 @@ def examine(objects: bool = False, complete: bool = False) -> Iterator[Finding]:
         objects: hash those in DVC's cache, too.
         complete: send the remote what its folders lack.
     """
-    with starting_keras() as keras, lock.opened() as repo:
+    with starting_keras() as keras, pipeline.opened() as repo:
         yield checked("Python", check_python)
         yield checked("packages", check_packages)
         yield checked("environment", check_environment)
         yield checked("locks", lambda: check_leftovers(repo))
-        pipeline = checked("pipeline", lambda: check_pipeline(repo))
-        yield pipeline
-        if pipeline.state is State.OK:
-            params = read_yaml(lock.PARAMS)
+        found = checked("pipeline", lambda: check_pipeline(repo))
+        yield found
+        if found.state is State.OK:
+            params = read_yaml(pipeline.PARAMS)
             yield checked("OpenVINO", lambda: check_openvino(params))
             yield checked("data", lambda: check_data(repo, Path(params["dataset"]["path"])))
             yield checked("cache", lambda: check_cache(repo))
@@ -75,15 +75,15 @@ def examine(objects: bool = False, complete: bool = False) -> Iterator[Finding]:
         yield checked("credentials", lambda: check_secrets(repo))
         remote = checked("remote", lambda: check_remote(repo))
         yield remote
-        if remote.state is pipeline.state is State.OK:
+        if remote.state is found.state is State.OK:
             if complete:
                 yield checked("completed", lambda: complete_remote(repo))
             yield checked("pushed", lambda: check_pushed(repo))
-        if objects and pipeline.state is State.OK:
+        if objects and found.state is State.OK:
             yield from rehash(repo)
         loaded, row_bytes = check_keras(keras)
         yield loaded
-        if pipeline.state is State.OK and loaded.state is not State.ERROR:
+        if found.state is State.OK and loaded.state is not State.ERROR:
             yield checked("memory", lambda: check_memory(params, sizes(repo, params, row_bytes)))
             yield checked("disk", lambda: check_disk(repo, sizes(repo, params, row_bytes)))
 
@@ -101,6 +101,6 @@ def check_leftovers(repo: Repo) -> Finding:
 
 def check_pipeline(repo: Repo) -> Finding:
     """Find out whether params.yaml, dvc.lock and dvc.yaml can be read: nothing is known of the pipeline without."""
-    check_params(lock.PARAMS)
+    check_params(pipeline.PARAMS)
     lock.stages_now()
-    return Finding("pipeline", State.OK, f"{len(lock.pipeline(repo))} stages; {lock.PARAMS} has no errors")
+    return Finding("pipeline", State.OK, f"{len(pipeline.stages_of(repo))} stages; {pipeline.PARAMS} has no errors")

@@ -24,7 +24,7 @@ from dvc_data.hashfile.transfer import transfer
 
 from commands import git
 from commands.doctor.findings import Finding, State, first_names
-from commands.lock import require_plain
+from commands.pipeline import require_plain
 from thaw.errors import UserError
 from thaw.files.reading import DAMAGE
 

@@ -10,7 +10,7 @@ import psutil
 from dvc.repo import Repo
 from dvc_objects.fs.generic import test_links
 
-from commands import lock
+from commands import lock, pipeline
 from commands.doctor.findings import Finding, State, amount, first_names
 from commands.doctor.sizes import Sizes
 from thaw.files.finding import files_below
@@ -109,7 +109,7 @@ def _free_bytes(repo: Repo) -> int:
 
 def check_cache(repo: Repo) -> Finding:
     """Find out whether what is in DVC's cache takes room once."""
-    lock.require_plain(repo.cache.local.path, lock.CACHE_IN)
+    pipeline.require_plain(repo.cache.local.path, pipeline.CACHE_IN)
     links = _links(repo)
     size = sum(out.meta.size or 0 for out in repo.index.outs if out.use_cache and out.meta)
     if not links:

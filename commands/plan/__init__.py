@@ -5,7 +5,7 @@ import json
 import shlex
 from dataclasses import asdict
 
-from commands import lock
+from commands import lock, pipeline
 from commands.plan.steps import RUNNING, Action, Kind, Plan, Reason, Step, outdated, plan
 from commands.tables import table_lines
 from thaw.errors import UserError, printable
@@ -33,9 +33,9 @@ def main(base: str | None = None, form: str | None = None, check: bool = False) 
 
     A stage `may run` if what it reads comes from one that runs: it does if that then writes something else than before.
     """
-    lock.require_valid_params()
+    pipeline.require_valid_params()
     reference = lock.stages_at(base) if base else None
-    with lock.opened() as repo:
+    with pipeline.opened() as repo:
         found = plan(repo, reference, obtainable=check)
     seconds = _seconds(found.steps)
     print(printable(plan_as_json(found, seconds) if form == "json" else plan_as_text(found, seconds, form == "md")))

@@ -28,7 +28,7 @@ from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
-from commands import lock
+from commands import lock, pipeline
 from thaw.params.reading import read_yaml
 
 
@@ -113,7 +113,7 @@ class _Planning:
     def __init__(self, repo: Repo, base: dict[str, Any] | None, obtainable: bool):
         self._repo, self._obtainable = repo, obtainable
         self._now = lock.stages_now()  # before DVC reads it, which has no remedy for what a merge left
-        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in lock.pipeline(repo)}
+        self._stages: dict[str, Stage] = {stage.addressing: stage for stage in pipeline.stages_of(repo)}
         self._base = base
         self._remote = obtainable or bool(repo.config["core"].get("remote"))
         self._writers = {self._path(out): name for name, stage in self._stages.items() for out in stage.outs}
@@ -149,7 +149,7 @@ class _Planning:
         for writer in {self._writers[path] for path in read if path in self._writers}:
             entries = [entry for params in self._stages[writer].params for entry in params.read_params().items()]
             if any(address.startswith("tensors.") and entry.get("keep") is False for address, entry in entries):
-                read.add(lock.spelled(read_yaml(lock.PARAMS)["dataset"]["path"]))
+                read.add(lock.spelled(read_yaml(pipeline.PARAMS)["dataset"]["path"]))
         return read
 
     def _steps(self, name: str) -> Iterator[Step]:
@@ -172,7 +172,9 @@ class _Planning:
             path = self._path(out)
             self._results[path] = outs.get(path) if outs else None
         self._actions[name] = action
-        is_of_base = stage.relpath == str(lock.PIPELINE) and not stage.frozen  # other pipelines have locks of their own
+        is_of_base = (
+            stage.relpath == str(pipeline.PIPELINE) and not stage.frozen
+        )  # other pipelines have locks of their own
         if self._base is not None and is_of_base:
             reasons = self._changes(stage, self._entry(self._base, stage)) or reasons
         commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
@@ -180,7 +182,7 @@ class _Planning:
 
     def _entry(self, entries: dict[str, Any], stage: Stage) -> dict[str, Any]:
         """Return a stage's entry of dvc.lock, with paths as seen from here; that of another dvc.yaml is beside that."""
-        if Path(stage.path) != lock.PIPELINE.absolute():
+        if Path(stage.path) != pipeline.PIPELINE.absolute():
             return _seen_from_here(lock.stages_now(Path(stage.path).parent).get(stage.name, {}), stage)
         return _seen_from_here(entries.get(stage.name, {}), stage)
 

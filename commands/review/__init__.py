@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from commands import git, lock
+from commands import git, pipeline
 from commands.plan.steps import outdated, plan
 from commands.review.compared import MANIFEST, THUMBNAILS, Compared, Flip, Review, review
 from commands.tables import escaped, table_lines
@@ -39,8 +39,8 @@ def main(base: str, md: bool = False) -> None:
 
     Predictions of then and now come from DVC's cache, or else from the remote.
     """
-    lock.require_valid_params()
-    with lock.opened() as repo:
+    pipeline.require_valid_params()
+    with pipeline.opened() as repo:
         found = review(repo, base)
         stale = outdated(plan(repo, obtainable=True))
     sheet = draw_flips(found.compared)

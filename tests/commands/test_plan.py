@@ -19,7 +19,7 @@ from threading import Thread
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from commands import leftovers, lock, plan, repro
+from commands import leftovers, lock, pipeline, plan, repro
 from commands.doctor.remotes import check_secrets
 from commands.plan.steps import Action, Kind, Plan
 from stages.manifest.listing import listing
@@ -551,7 +551,7 @@ def test_a_repository_of_dvc_may_be_that_of_a_folder_above(
     shutil.move(".git", tmp_path)
     locks = tmp_path / ".dvc/tmp/rwlock"
     locks.write_text('{"a": ')
-    with lock.opened() as repo:
+    with pipeline.opened() as repo:
         assert leftovers.damaged(repo) == ["../.dvc/tmp/rwlock"]
         assert check_secrets(repo).text == "none in ../.dvc/config"
     leftovers.remove_leftovers()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from commands import lock, start
+from commands import lock, pipeline, start
 from commands.plan.steps import plan
 from tests.conftest import PARAMS, ROOT, Project, make_project
 from tests.toy import commit, copied, git
@@ -232,7 +232,7 @@ def test_every_recipe_says_what_it_is_and_becomes_the_pipeline(
     for name in recipes:
         commit(project)
         start.main(name)
-        with lock.opened() as repo:
+        with pipeline.opened() as repo:
             stages = {step.stage for step in plan(repo).steps}
         variants = YAML(typ="safe").load(project.params)["variants"]
         assert {stage for stage in stages if stage.startswith("train@")} == {f"train@{one}" for one in variants}

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from commands import doctor, lock, plan, repro, review, start
+from commands import doctor, lock, pipeline, plan, repro, review, start
 from commands.__main__ import COMMANDS
 from tests.conftest import PARAMS, ROOT, Project
 from tests.toy import dvc, git
@@ -234,7 +234,7 @@ def project(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pro
 
 
 def look_at_pipeline() -> None:
-    with lock.opened() as repo:
+    with pipeline.opened() as repo:
         doctor.check_pipeline(repo)
 
 
@@ -408,13 +408,13 @@ def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: P
     ],
 )
 def test_what_dvc_cannot_write_is_not_called_unreadable(number: int, told: str) -> None:
-    with pytest.raises(UserError, match=f"^{told}$"), lock.complaining():
+    with pytest.raises(UserError, match=f"^{told}$"), pipeline.complaining():
         raise OSError(number, os.strerror(number), "lock")
 
 
 @pytest.mark.parametrize("text", ["attempt to write a readonly database", "disk I/O error", "database is locked"])
 def test_databases_of_dvc_that_cannot_be_used_are_not_called_damaged(text: str) -> None:
-    with pytest.raises(UserError, match=rf"{text}; they are in /.*: give room and perm"), lock.complaining():
+    with pytest.raises(UserError, match=rf"{text}; they are in /.*: give room and perm"), pipeline.complaining():
         raise sqlite3.OperationalError(text)
 
 

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from commands.classifier import Classifier, Unreadable
-from commands.lock import require_files
+from commands.pipeline import require_files
 from tests.conftest import ROOT, named
 from tests.faults.conftest import Tried
 from tests.faults.fuzzing import corpus, encoded, mutated

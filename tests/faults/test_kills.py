@@ -320,9 +320,10 @@ def test_a_transfer(name: str, remote: Project, kills: int, tried: Tried, tmp_pa
 
     def examine(complete: bool) -> Outcome:
         code = (
-            "from commands import lock; from commands.doctor import check_leftovers, check_pushed, complete_remote\n"
-            "with lock.opened() as repo: print(check_leftovers(repo))\n"
-            f"with lock.opened() as repo: print({'complete_remote(repo)' if complete else 'check_pushed(repo)'})\n"
+            "from commands import pipeline\n"
+            "from commands.doctor import check_leftovers, check_pushed, complete_remote\n"
+            "with pipeline.opened() as repo: print(check_leftovers(repo))\n"
+            f"with pipeline.opened() as repo: print({'complete_remote(repo)' if complete else 'check_pushed(repo)'})\n"
         )
         return Command(remote, ["python", "-c", code], transfer).run()
 

@@ -1,0 +1,144 @@
+"""The pipeline of the current folder, as DVC sees it, and what DVC has to complain about."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dvc import dirs
+from dvc.config import ConfigError
+from dvc.exceptions import DvcException, NotDvcRepoError
+from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.scm import SCMError
+from dvc.stage import Stage
+from dvc.utils.strictyaml import YAMLValidationError
+
+from commands import git
+from commands.lock import LOCK
+from stages.check.checking import check_params
+from thaw.errors import UserError, reasons
+from thaw.files.writing import OF_WRITING
+from thaw.params.reading import read_yaml
+from thaw.stage import refuse_special
+
+PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
+CACHE_IN = "dvc config --local cache.dir FOLDER"
+OF_STORAGES = ("aiohttp", "asyncssh", "botocore", "httpx", "webdav4")
+"""Libraries that let errors of their own through DVC, such as where there are no credentials."""
+CHECK = f"python -m stages.check --params {PARAMS}"
+
+
+def require_valid_params() -> None:
+    """Check params.yaml as the pipeline's stages do, before DVC reads dvc.yaml, which stops at the first error.
+
+    And look for what is no file among the images: DVC, which hashes all that is there, would read it for ever.
+
+    Raises:
+        UserError: its message lists every error.
+    """
+    refuse_special([PIPELINE, Path(LOCK)])
+    _require_pipeline()
+    if CHECK.encode() in PIPELINE.read_bytes():
+        check_params(PARAMS)
+        require_files(Path(read_yaml(PARAMS)["dataset"]["path"]))
+
+
+def _require_pipeline() -> None:
+    """Refuse a folder without dvc.yaml, and one without content: to DVC, a pipeline that was emptied is up to date."""
+    if not PIPELINE.is_file():
+        raise UserError(f"{PIPELINE}: no such file; run this in the project's folder")
+    if not PIPELINE.read_bytes().strip():
+        raise UserError(f"{PIPELINE}: the file is empty; `git checkout HEAD {PIPELINE}` restores it")
+
+
+def require_files(folder: Path) -> None:
+    """Refuse a folder in which DVC would wait for ever for what it reads."""
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if path.exists() and not path.is_file():
+                raise UserError(f"{path}: a pipe, socket or device, which DVC would read for ever; remove it")
+
+
+@contextmanager
+def opened() -> Iterator[Repo]:
+    """Open the project in the current folder; what DVC has to complain about becomes a `UserError`."""
+    _require_pipeline()
+    with complaining(), Repo(".") as repo:
+        yield repo
+
+
+@contextmanager
+def complaining() -> Iterator[None]:
+    """Make a `UserError` of what DVC has to complain about, and of files that it cannot read."""
+    try:
+        yield
+    except SCMError as error:
+        remedy = (
+            "" if git.is_here() else "; `git init` makes it one, `dvc config --local core.no_scm true` does without"
+        )
+        raise UserError(f"{error}{remedy}") from None
+    except ConfigError as error:
+        raise UserError(
+            f".dvc/config or .dvc/config.local: {error}; mend it, or `git checkout HEAD .dvc/config`"
+        ) from None
+    except NotDvcRepoError as error:
+        raise UserError(f"{error}; `git checkout HEAD .dvc` restores its folder, `dvc init` makes a new one") from None
+    except DvcException as error:
+        restored = f"; `git checkout HEAD {LOCK}` restores it"
+        is_lock = isinstance(error, YAMLValidationError) and LOCK in str(error)
+        raise UserError("\n  ".join([f"{error}{restored * is_lock}", *_details(error)])) from None
+    except sqlite3.OperationalError as error:  # none is damaged, but it cannot be opened, locked or written
+        raise UserError(
+            f"DVC's databases of hashes cannot be used: {error}; they are in {dirs.site_cache_dir()}, or where "
+            "core.site_cache_dir says: give room and permission there, or have "
+            "`dvc config --local core.site_cache_dir FOLDER` name another folder"
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise UserError(
+            f"DVC's databases of hashes cannot be read: {error}; `python -m commands.leftovers` removes damaged ones"
+        ) from None
+    except OSError as error:  # such as of a link that leads nowhere, which DVC follows
+        is_either = error.errno in (errno.EACCES, errno.EPERM)
+        what = "written" if error.errno in OF_WRITING else "read or written" if is_either else "read"
+        raise UserError(f"{error.filename or 'DVC'}: cannot be {what}: {reasons(error)}") from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in OF_STORAGES:
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"what {PIPELINE} reads from the web or a storage cannot be read: {reason}; see its address and credentials"
+        ) from None
+
+
+def require_plain(path: str, command: str) -> None:
+    """Refuse a path of DVC's cache, or of a remote, with braces: DVC fails as it shows it (docs/upstream.md).
+
+    Raises:
+        UserError: it has some; the message says which command names another one.
+    """
+    if "{" in path or "}" in path:
+        raise UserError(
+            f"{path}: DVC fails at braces in such a path; rename the folder, or name another by `{command}`"
+        )
+
+
+def _details(error: DvcException) -> Iterator[str]:
+    """Yield what is wrong in a YAML file, and where, which DVC's own command tells beside the message."""
+    inner = getattr(error, "exc", None)  # of its schema, or of the parser
+    for one in getattr(inner, "errors", ()):
+        yield f"{one.error_message}, in {' -> '.join(map(str, one.path))}"
+    marked = getattr(inner, "__cause__", None)
+    if mark := getattr(marked, "problem_mark", None):
+        yield f"{getattr(marked, 'problem', None) or 'cannot be parsed'}, in line {mark.line + 1}"
+
+
+def stages_of(repo: Repo) -> list[Stage]:
+    """Return the stages that `dvc repro` runs in the current folder, in its order.
+
+    Those are of the folder's dvc.yaml, and what they need; a repository may have other pipelines beside it.
+    """
+    plan: list[Stage] = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, [str(PIPELINE)]))
+    return plan
