@@ -1,6 +1,7 @@
 """How a stage is started from the command line, and how it fails."""
 
 import argparse
+import atexit
 import csv
 import errno
 import inspect
@@ -103,7 +104,11 @@ def in_terminal() -> Iterator[None]:
     except MemoryError as error:
         sys.exit(f"error: not enough memory: {error or 'let fewer processes run at a time'}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        _end(128 + signal.SIGINT)
+    except SystemExit as end:
+        if end.code != 128 + signal.SIGTERM:
+            raise
+        _end(end.code)
     finally:
         sys.unraisablehook = former
         for number, handler in handlers.items():
@@ -130,6 +135,15 @@ def _open_standard_streams() -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w"), "utf-8"))
+
+
+def _end(status: int) -> NoReturn:
+    """End the process, but leave libraries as they are: threads of theirs may be at work on what would be freed."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _leave(number: int, frame: Any) -> NoReturn:
