@@ -172,9 +172,8 @@ class _Planning:
             path = self._path(out)
             self._results[path] = outs.get(path) if outs else None
         self._actions[name] = action
-        is_of_base = (
-            stage.relpath == str(pipeline.PIPELINE) and not stage.frozen
-        )  # other pipelines have locks of their own
+        # Other pipelines have locks of their own.
+        is_of_base = stage.relpath == str(pipeline.PIPELINE) and not stage.frozen
         if self._base is not None and is_of_base:
             reasons = self._changes(stage, self._entry(self._base, stage)) or reasons
         commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
