@@ -130,8 +130,24 @@ def test_a_layer_inside_a_block_gets_an_error_that_names_the_nearest_boundaries(
 
 
 @pytest.mark.slow
-def test_dropout_of_a_frozen_network_is_off_in_training_mode() -> None:
-    model = models.assemble(network("EfficientNetB0"), 64, 64, Normalization.of("none"), "avg")
+@pytest.mark.parametrize("architecture", ["EfficientNetB0", "DenseNet121"])
+def test_a_networks_own_layers_give_what_copies_give(architecture: str) -> None:
+    backbone = network(architecture)
+    copied, shared = (
+        models.assemble(backbone, 64, 64, Normalization.of("torch"), "avg", copied=copied) for copied in (True, False)
+    )
+    assert len({*map(id, shared.layers)} & {*map(id, backbone.layers)}) > len(backbone.layers) * 0.9
+    assert not {*map(id, copied.layers)} & {*map(id, backbone.layers)}
+    pixels = PIXELS.astype(np.float32)
+    for layer in (*boundaries(shared)[1::9], shared.layers[-1].name):
+        expected = prefix(copied, layer)(pixels).numpy()
+        np.testing.assert_array_equal(prefix(shared, layer)(pixels).numpy(), expected, err_msg=layer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("copied", [True, False])
+def test_dropout_of_a_frozen_network_is_off_in_training_mode(copied: bool) -> None:
+    model = models.assemble(network("EfficientNetB0"), 64, 64, Normalization.of("none"), "avg", copied=copied)
     for layer in model.layers:
         layer.trainable = False
     np.testing.assert_array_equal(model(PIXELS, training=True), model(PIXELS, training=False))

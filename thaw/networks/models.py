@@ -61,7 +61,13 @@ def unset(most: float = math.inf) -> Iterator[None]:
 
 
 def assemble(
-    backbone: keras.Model, height: int, width: int, normalization: Normalization, pooling: str | None
+    backbone: keras.Model,
+    height: int,
+    width: int,
+    normalization: Normalization,
+    pooling: str | None,
+    *,
+    copied: bool = True,
 ) -> keras.Model:
     """Put pixels and normalization before a backbone, and pooling behind it, as one flat graph.
 
@@ -69,9 +75,17 @@ def assemble(
     Keras overrides a `training=False` that is part of a functional model when that model is trained.
     Batch normalization is left to its `trainable` flag, which does stop it.
 
+    Args:
+        backbone: a network from pixels to activations.
+        height: of the images.
+        width: of the images.
+        normalization: of the images.
+        pooling: `avg`, `max`, `token` or none.
+        copied: whether layers are copied, as a model needs that is saved: they know the shapes that they were made
+            for. Otherwise, which takes a sixth of the time, the backbone's own are used, and it is of no use any more.
+
     Returns:
-        A model from RGB pixels 0-255 (batch, height, width, 3) to activations, with layers of its own. The
-        pooling layer is named `pooling`.
+        A model from RGB pixels 0-255 (batch, height, width, 3) to activations. The pooling layer is named `pooling`.
 
     Raises:
         UserError: the backbone takes images of another size only.
@@ -93,6 +107,9 @@ def assemble(
     def still(layer: Any) -> Any:
         config = layer.get_config()
         rates = {rate: config[rate] for rate in DROPOUT_RATES if config.get(rate) is not None}
+        if not (copied or any(keras.tree.flatten(rates)) or of_hub):  # KerasHub's layers know how many tokens there are
+            layer._inbound_nodes.clear()  # its output is the one in the new model
+            return layer
         return type(layer).from_config({**config, **keras.tree.map_structure(lambda _: 0.0, rates)})
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -129,8 +146,7 @@ def _clone(model: keras.Model, **options: Any) -> keras.Model:
         clone = keras.models.clone_model(model, **options)
     twins = {layer.name: layer for layer in clone.layers}  # Keras looks through all of them for each
     for layer in model.layers:
-        if layer.weights:
-            twin = twins[layer.name]
+        if layer.weights and (twin := twins[layer.name]) is not layer:
             twin.set_weights(layer.get_weights())
             for part in twin._flatten_layers():
                 if hasattr(part, "finalize_state"):  # normalization does not compute with its weights themselves
