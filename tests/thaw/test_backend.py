@@ -338,6 +338,26 @@ def test_no_layers_are_made_beside_those_of_a_model_that_is_saved_or_loaded(
     assert keras.layers.Layer not in made
 
 
+def test_to_normalize_the_last_axis_takes_the_same_operations_however_it_is_told() -> None:
+    rows = np.random.default_rng(0).random((2, 4, 4, 3)).astype(np.float32)
+    weights = [np.array(one, np.float32) for one in ([1, 2, 3], [4, 5, 6], [0.1, 0.2, 0.3], [7, 8, 9])]
+    operations, results = [], []
+    for axis in (-1, 3):
+        inputs = keras.Input(rows.shape[1:])
+        model = keras.Model(inputs, keras.layers.BatchNormalization(axis=axis)(inputs))
+        model.set_weights(weights)
+        function = inference(model)
+        operations.append([one.type for one in function.graph.get_operations()])
+        results.append(function(tf.constant(rows)).numpy())
+    assert operations[0] == operations[1]
+    np.testing.assert_array_equal(results[0], results[1])
+    first = keras.layers.BatchNormalization(axis=1)
+    first.build(rows.shape)
+    first.set_weights([np.arange(4, dtype=np.float32)] * 2 + [np.zeros(4, np.float32), np.ones(4, np.float32)])
+    expected = np.arange(4)[:, None, None] * (1 + rows / np.sqrt(1.001))
+    np.testing.assert_allclose(first(rows), expected, rtol=1e-5)
+
+
 def test_a_function_for_inference_holds_no_copy_of_large_weights() -> None:
     inputs = keras.Input((200,))
     hidden = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(keras.layers.Dense(300)(inputs)))

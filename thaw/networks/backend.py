@@ -125,6 +125,21 @@ def _share_kernels() -> None:
     library.var_handle_op = var_handle_op
 
 
+def _normalize_the_last_axis_as_it_is() -> None:
+    """Have Keras normalize the last axis of a batch without giving its parameters axes that they do not need.
+
+    It does where it is told the axis as -1, but not as 3 of four, as most networks tell it: then a third of what they
+    are made of in TensorFlow are reshapings, which are converted and run for nothing.
+    """
+    library = keras.src.backend.nn
+    normalize = library.batch_normalization
+
+    def batch_normalization(x: Any, mean: Any, variance: Any, axis: int, *arguments: Any, **options: Any) -> Any:
+        return normalize(x, mean, variance, -1 if axis == len(x.shape) - 1 else axis, *arguments, **options)
+
+    library.batch_normalization = batch_normalization
+
+
 with quiet(), uncollected():
     with _without_configuration():
         import keras as keras
@@ -146,6 +161,7 @@ with quiet(), uncollected():
         import tensorflow as tf
 
         _share_kernels()
+        _normalize_the_last_axis_as_it_is()
         if cores() < (os.cpu_count() or 1):  # TensorFlow does not see what share of them a container has
             tf.config.threading.set_intra_op_parallelism_threads(cores())
             tf.config.threading.set_inter_op_parallelism_threads(cores())
