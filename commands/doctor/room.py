@@ -88,7 +88,8 @@ def check_store() -> Finding:
     size = sum(size for _, size, _ in stored())
     text = f"{amount(size)} of at most {amount(limit())} are in {rows_folder()}"
     if not _is_writable(rows_folder()):
-        text = f"{rows_folder()} cannot be written, so that all is computed anew: have {FOLDER} name another folder"
+        hint = f"have {FOLDER} name another folder, or `chmod -R g+w` this one where a team shares it"
+        text = f"{rows_folder()} cannot be written, so that nothing new is kept: {hint}"
         return Finding("rows", State.WARNING, text)
     former = project_folder() / "rows"
     if former.is_dir() and former != rows_folder():

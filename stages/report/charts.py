@@ -37,7 +37,9 @@ class Axis:
         if self.log and self.high >= 10 * self.low:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             return [10.0**power for power in range(first, last + 1, math.ceil((last - first + 1) / TICKS))]
-        least = (self.high - self.low) / TICKS or 1.0
+        if self.high == self.low:
+            return [self.low]
+        least = (self.high - self.low) / TICKS
         magnitude = 10.0 ** math.floor(math.log10(least))
         step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= least * (1 - 1e-9))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)

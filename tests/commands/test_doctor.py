@@ -304,7 +304,7 @@ def test_a_place_for_rows_that_cannot_be_written_is_named(tmp_path: Path, monkey
     monkeypatch.setenv("THAW_CACHE", str(tmp_path / "file"))
     found = check_store()
     assert found.state is State.WARNING
-    assert found.text.startswith(f"{tmp_path / 'file' / 'rows'} cannot be written, so that all is computed anew")
+    assert found.text.startswith(f"{tmp_path / 'file' / 'rows'} cannot be written, so that nothing new is kept")
 
 
 def test_rows_are_counted_and_those_that_nothing_reads_are_named(

@@ -409,8 +409,9 @@ def test_what_is_not_finite_is_left_out(tree: Element) -> None:
             "val_accuracy": [1.0, 1.0],
         },
         {"C": [0.1], "loss": [0.5], "val_loss": [0.5], "accuracy": [0.0], "val_accuracy": [0.0], "step": [1.0]},
+        {"C": [1e-300], "loss": [0.7], "val_loss": [0.7], "accuracy": [0.0], "val_accuracy": [0.0], "step": [1.0]},
     ],
-    ids=["not finite", "nothing to lose", "one value"],
+    ids=["not finite", "nothing to lose", "one value", "one small value"],
 )
 def test_curves_without_any_room_are_drawn(history: dict[str, list[float]], tmp_path: Path) -> None:
     found = contents(["a", "b"], variants=(SOLVED,))
@@ -459,6 +460,9 @@ def test_predictions_of_other_images_are_an_error(tmp_path: Path) -> None:
         (Axis(0, 1, 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
         (Axis(1, 8, 0, 1), [2, 4, 6, 8]),
         (Axis(1, 1, 0, 1), [1]),
+        (Axis(1e-300, 1e-300, 0, 1, log=True), [1e-300]),
+        (Axis(1e-300, 5e-300, 0, 1, log=True), [1e-300, 2e-300, 3e-300, 4e-300, 5e-300]),
+        (Axis(5e-324, 1e300, 0, 1, log=True), [1e-323, 1e-198, 1e-73, 1e52, 1e177]),
         (Axis(1e-6, 10, 0, 1, log=True), [1e-6, 1e-4, 1e-2, 1]),
         (Axis(0.2, 0.9, 0, 1, log=True), [0.2, 0.4, 0.6, 0.8]),
     ],
