@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import psutil
 
-from thaw.errors import REMEDIES, UserError, explained, printable
+from thaw.errors import REMEDIES, UserError, explained, lack_of_memory, printable
 from thaw.files.reading import require_regular
 from thaw.files.watching import unchanged, watch_late
 from thaw.reuse.folder import project_folder
@@ -97,12 +97,12 @@ def in_terminal() -> Iterator[None]:
         sys.exit(141)
     except OSError as error:
         sys.exit(f"error: {printable(explained(error))}")
-    except RuntimeError as error:
-        if str(error) != NO_THREAD:
-            raise
-        sys.exit(f"error: {error}: {REMEDIES[errno.EAGAIN]}")
-    except MemoryError as error:
-        sys.exit(f"error: not enough memory: {error or 'let fewer processes run at a time'}")
+    except Exception as error:
+        if str(error) == NO_THREAD:
+            sys.exit(f"error: {error}: {REMEDIES[errno.EAGAIN]}")
+        if lack := lack_of_memory(error):
+            sys.exit(f"error: not enough memory: {printable(lack)}")
+        raise
     except KeyboardInterrupt:
         _end(128 + signal.SIGINT)
     except SystemExit as end:

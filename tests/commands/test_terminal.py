@@ -127,6 +127,28 @@ def test_where_standard_streams_are_closed_all_runs_and_nothing_is_written_into_
     assert done.returncode == 0, done.stderr
 
 
+REMEDY = "; let fewer processes run at a time, or take a smaller batch_size\n"
+NO_MEMORY = {
+    "MemoryError()": "let fewer processes run at a time, or take a smaller batch_size\n",
+    "MemoryError('Unable to allocate 9.31 TiB for an array')": f"Unable to allocate 9.31 TiB for an array{REMEDY}",
+    "RuntimeError('Exception from core.cpp:117:\\nstd::bad_alloc\\n')": f"std::bad_alloc{REMEDY}",
+    "RuntimeError('Cannot load a.so: failed to map segment\\n')": f"Cannot load a.so: failed to map segment{REMEDY}",
+    "ValueError('RESOURCE_EXHAUSTED: Out of memory.')": f"RESOURCE_EXHAUSTED: Out of memory{REMEDY}",
+    "ValueError('Graph:\\nOOM when allocating tensor of type float on GPU:0 by allocator GPU_0\\nHint')": (
+        f"OOM when allocating tensor of type float on GPU:0{REMEDY}"
+    ),
+}
+
+
+@pytest.mark.parametrize("error", NO_MEMORY)
+def test_where_memory_is_lacking_a_line_says_so_whichever_library_misses_it(error):
+    code = f"from thaw.stage import in_terminal\nwith in_terminal():\n    raise {error}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: not enough memory: {NO_MEMORY[error]}")
+    assert done.stderr.count("\n") == 1
+
+
 NO_THREADS = """
 import threading
 from thaw.stage import in_terminal

@@ -20,7 +20,7 @@ from tests.thaw.test_logistic import clusters
 from thaw.backbones.building import build_backbone
 from thaw.engines.engine import finite
 from thaw.engines.ready import trained
-from thaw.errors import UserError
+from thaw.errors import UserError, lack_of_memory
 from thaw.formats.model_file import BackboneRecord
 from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing
@@ -152,6 +152,13 @@ def noise(count: int) -> Rows:
     return everything(
         np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3)).astype(np.uint8), np.arange(count) % 3
     )
+
+
+def test_a_training_that_does_not_fit_into_memory_says_what_does_not() -> None:
+    model = small_network([{"RepeatVector": {"n": 10**9}}, "GlobalAveragePooling1D", *SOFTMAX])
+    with pytest.raises(Exception, match="OOM") as raised:
+        fitted(model, noise(6))
+    assert re.match(r"OOM when allocating tensor with shape\[.*\] .* on .*; let", lack_of_memory(raised.value) or "")
 
 
 def test_batches_go_on_where_an_epoch_ended_and_take_one_view_after_the_other() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from thaw.errors import UserError
+from thaw.errors import UserError, lack_of_memory
 from thaw.files.writing import OF_WRITING, temporary_folder
 from thaw.formats import model_file
 from thaw.formats.model_file import Record
@@ -254,7 +254,7 @@ def load(path: Path) -> tuple[keras.Model, Record]:
         with _unpacking(), unset(most):
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises nearly everything of what nobody could have saved
-        if isinstance(error, OSError) and error.errno in OF_WRITING:
+        if (isinstance(error, OSError) and error.errno in OF_WRITING) or lack_of_memory(error):
             raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path}: no model that Keras loads in safe mode: {reason}") from None
