@@ -75,6 +75,9 @@ def plan_as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) 
         lines.append(f"Not here, but read by what runs: `{shlex.join(['dvc', 'pull', *found.fetched])}`.")
     if found.missing:
         lines.append(f"Not here, and not known to DVC: {', '.join(found.missing)}.")
+    if found.uncommitted:
+        commit = shlex.join(["dvc", "commit", *found.uncommitted])
+        lines.append(f"What is here need not be made again: `{commit}` puts it into DVC's cache.")
     if found.incomplete:
         lines.append(f"Since not all is here, the command is `{command(found)}`.")
     return "\n".join(lines)
@@ -108,6 +111,8 @@ def says_why(reason: Reason) -> str:
             return f"if {reason.name} changes (by {reason.stage})"
         case Kind.OUTPUT:
             return f"{reason.name} is gone, or not what the stage wrote"
+        case Kind.UNCACHED:
+            return f"{reason.name} is here, but not in DVC's cache"
         case Kind.ALWAYS:
             return "runs each time"
 

@@ -56,6 +56,8 @@ class Kind(StrEnum):
     """Another stage's, which is not known before that one has run."""
     OUTPUT = "output"
     """The stage's own, which is not what it wrote, or is gone."""
+    UNCACHED = "uncached"
+    """The stage's own, which is here as it wrote it, but which DVC's cache lacks: DVC takes it for none."""
     ALWAYS = "always"
     """Nothing: it is one that runs whatever has changed."""
 
@@ -88,6 +90,8 @@ class Plan:
     """Paths that the stages that run, or may run, read, and that have to be pulled first."""
     missing: list[str]
     """Paths that they read, and that neither a stage nor a `.dvc` file knows of."""
+    uncommitted: list[str]
+    """Stages of which nothing has changed, but whose results, which are here, DVC's cache lacks."""
     incomplete: bool
     """Some results are not here, so that `dvc repro` has to be told `--pull --allow-missing`."""
 
@@ -123,6 +127,7 @@ class _Planning:
         self._files: dict[str, str | None] = {}
         self._absent: set[str] = set()
         """Outputs that are not here, but would be pulled."""
+        self._uncommitted: list[str] = []
         self._actions: dict[str, Action] = {}
 
     def plan(self) -> Plan:
@@ -141,7 +146,7 @@ class _Planning:
         unknown = [path for path in read if self._files.get(path, "") is None and not self._written(path)]
         gone = {path for path, value in self._files.items() if value is None}
         absent = bool(self._absent or gone.difference(unknown)) or Action.REMOTE in self._actions.values()
-        return Plan(steps, sorted({*kept} & self._absent), sorted(unknown), absent)
+        return Plan(steps, sorted({*kept} & self._absent), sorted(unknown), self._uncommitted, absent)
 
     def _read(self, stage: Stage) -> set[str]:
         """Return what a stage reads: its dependencies, and the images where features' tensors keep no pixels."""
@@ -172,6 +177,9 @@ class _Planning:
             path = self._path(out)
             self._results[path] = outs.get(path) if outs else None
         self._actions[name] = action
+        kinds = {reason.kind for reason in reasons}
+        if Kind.UNCACHED in kinds and kinds <= {Kind.UNCACHED, Kind.AWAITED}:
+            self._uncommitted.append(name)
         # Other pipelines have locks of their own.
         is_of_base = stage.relpath == str(pipeline.PIPELINE) and not stage.frozen
         if self._base is not None and is_of_base:
@@ -249,11 +257,13 @@ class _Planning:
         for out in stage.outs if entry else []:
             path = self._path(out)
             out.hash_info = HashInfo("md5", locked.get(path))
-            obtainable = out.use_cache and path in locked and (self._remote or not out.changed_cache())
-            if not out.exists and obtainable:
+            is_cached = out.use_cache and path in locked and not out.changed_cache()
+            if not out.exists and (is_cached or (out.use_cache and path in locked and self._remote)):
                 self._absent.add(path)
-            elif not out.exists or self._file(path, out) != locked.get(path) or (out.use_cache and not obtainable):
+            elif not out.exists or self._file(path, out) != locked.get(path):
                 found.append(Reason(Kind.OUTPUT, path))
+            elif out.use_cache and not (is_cached or self._obtainable):
+                found.append(Reason(Kind.UNCACHED, path))
         return found
 
     def _run_cache(self, stage: Stage, entry: dict[str, Any]) -> dict[str, Any] | None:

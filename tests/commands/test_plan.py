@@ -212,6 +212,30 @@ def test_what_is_planned_is_what_runs(name: str, project: Project) -> None:
     assert sorted(repro_as_planned(project, plan_in(Path())).ran) == sorted(expected)
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_only_dvcs_cache_lacks_need_not_run(
+    remote: bool, project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if remote:
+        dvc(project, "remote", "add", "--local", "--default", "store", str(tmp_path / "store"))
+    empty_the_cache(project)
+    stages = ["letters", *SORTED]
+    found = plan_in(Path())
+    assert found.uncommitted == stages
+    assert {step.stage: {one.kind for one in step.reasons} for step in found.steps} == {
+        "letters": {Kind.UNCACHED},
+        **{name: {Kind.UNCACHED, Kind.AWAITED} for name in SORTED},
+        "all": {Kind.AWAITED},
+    }
+    plan.main()
+    told = capsys.readouterr().out
+    assert "data/letters is here, but not in DVC's cache" in told
+    assert "`dvc commit letters sorted@up sorted@down`" in told
+    plan.main(check=True)
+    dvc(project, "commit", *stages)
+    assert actions() == {}
+
+
 @pytest.mark.slow
 def test_what_ran_before_comes_from_the_run_cache(project: Project) -> None:
     width(2)(project)
@@ -352,7 +376,7 @@ def test_reasons_since_a_commit(project: Project, capsys: pytest.CaptureFixture[
 
 
 def test_a_command_that_pulls_can_be_copied() -> None:
-    told = plan.plan_as_text(Plan([], ["data/raw/my photos"], [], incomplete=True), {}, markdown=False)
+    told = plan.plan_as_text(Plan([], ["data/raw/my photos"], [], [], incomplete=True), {}, markdown=False)
     assert "`dvc pull 'data/raw/my photos'`" in told
 
 
