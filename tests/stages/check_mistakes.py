@@ -215,7 +215,10 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         ("zzz", f": {LAYERS} 'zzz' that every path goes through"),
     ],
     "features.midway.batch_size": [(0, ": expected a number not below 1, got 0")],
-    "features.midway.views": [(3, ": views differ by an augmentation: name its layers, or leave views out")],
+    "features.midway.views": [
+        (3, ": views differ by an augmentation: name its layers, or leave views out"),
+        (10**30, f": expected a number not above 1000000, got {10**30}"),
+    ],
     "features.midway": [
         (
             MIDDLE | {"augmentation": ["RandomFlop"], "views": 2},
@@ -775,6 +778,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     # seeds
     "seeds.half": [
         (HALF_AGAIN, ".others: this key is missing"),
+        (HALF_AGAIN | {"repeats": 10**30}, f".repeats: expected a number not above 10000, got {10**30}"),
         (HALF_AGAIN | {"others": [1], "seeds": 3}, ".seeds: unknown key"),
         (HALF_AGAIN | {"others": 5}, ".others: expected a list, got 5"),
         (HALF_AGAIN | {"others": []}, ".others: expected 1 or more values, got []"),

@@ -19,7 +19,7 @@ class CrossValidation(Entry):
     """What the variant is trained on, again."""
     folds: int = Field(default=5, ge=2)
     """Parts of the images, each of which is left out once and then scored."""
-    repeats: int = Field(default=4, ge=1)
+    repeats: int = Field(default=4, ge=1, le=10**4)
     """How often all of it is done, each time with other parts."""
     seed: Seed = 0
     """Seed of the random parts."""

@@ -20,7 +20,7 @@ class Features(Entry):
     vector already. `token`: the class token, where KerasHub's network has one."""
     augmentation: list[KerasSpec] = []
     """Keras layers for the training images, which have pixels 0-255."""
-    views: int = Field(default=1, ge=1, validate_default=True)
+    views: int = Field(default=1, ge=1, le=10**6, validate_default=True)
     """Rows of each training image: itself, and the others augmented. With an augmentation 2 or more, else 1."""
     seed: Seed = 0
     """Seed of the augmentation."""
