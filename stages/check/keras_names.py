@@ -2,15 +2,15 @@
 
 import ast
 import importlib.util
-import math
 from collections.abc import Iterator
+from ctypes import c_float
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from stages.check.keras_values import Rule, fits, is_number, rule_of
-from thaw.params.keras_spec import is_keras_object
+from thaw.params.keras_spec import LARGEST, LEAST, is_keras_object
 from thaw.params.reading import shown
 from thaw.suggestions import did_you_mean
 
@@ -371,7 +371,7 @@ def _argument_problems(
 ) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with an argument that a class has: with a nested object, inside of it."""
     if (unfit := _unfit_number(value)) is not None:
-        yield here, f"expected a finite number of 64 bits, got {shown(unfit)}"
+        yield here, f"expected a finite number of {64 if isinstance(unfit, int) else 32} bits, got {shown(unfit)}"
     elif namespace == "optimizers" and argument == "learning_rate":
         yield from _learning_rate(here, value)
     elif argument == "monitor" and value not in MONITORED:
@@ -414,10 +414,13 @@ def _value_problem(namespace: str, here: str, value: Any, of_class: Signature) -
     argument = here.rpartition(".")[2]
     if rule := rule_of(here):
         expected, node = rule
-        is_right = fits(node, value) or (
+        # Keras computes in 32 bits, which make 1 of 0.99999999.
+        rounded = c_float(value).value if isinstance(value, float) else value
+        is_right = fits(node, rounded) or (
             value is None and argument in of_class.defaults and of_class.defaults[argument] is None
         )
-        return None if is_right else f"expected {expected}, got {shown(value)}"
+        hint = f", which is {rounded:g} in 32 bits" if not is_right and fits(node, value) else ""
+        return None if is_right else f"expected {expected}, got {shown(value)}{hint}"
     end = next((end for end in NAMED if argument.endswith(end)), None)
     if end is not None and value is not None:
         return _name_alone_problem(end, value)
@@ -429,7 +432,7 @@ def _unfit_number(value: Any) -> int | float | None:
     """Return a number in an argument's value with which Keras could not compute; None if there is none."""
     if isinstance(value, list):
         return next((one for one in map(_unfit_number, value) if one is not None), None)
-    is_unfit = isinstance(value, float) and not math.isfinite(value)
+    is_unfit = isinstance(value, float) and value != 0 and not LEAST <= abs(value) <= LARGEST
     return value if is_unfit or (isinstance(value, int) and not -(2**63) <= value < 2**63) else None
 
 

@@ -50,7 +50,7 @@ TEMPERATURE = (
     "a temperature is chosen by validation images that are neither trained on nor scored: set validate_on: validation, "
     "and train_on: [train], or leave calibrate out"
 )
-WEIGHTS = "expected balanced, or a mapping from classes to numbers not below 0"
+WEIGHTS = "expected balanced, or a mapping from classes to numbers not below 0, of 32 bits"
 
 OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     "variant": [({}, ": unknown section; did you mean 'variants'?")],
@@ -386,10 +386,14 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             [{"Reshape": {"target_shape": [32, 40]}}, {"GRU": {"units": 3, "return_state": True}}, FINAL],
             ".1: GRU gives 2 outputs, of which the next layer takes one: leave return_state out",
         ),
-        ([{"Dropout": {"rate": math.nan}}, FINAL], ".0.Dropout.rate: expected a finite number of 64 bits, got NaN"),
+        ([{"Dropout": {"rate": math.nan}}, FINAL], ".0.Dropout.rate: expected a finite number of 32 bits, got NaN"),
         (
             [{"Rescaling": {"scale": [1.0, math.inf]}}, FINAL],
-            ".0.Rescaling.scale: expected a finite number of 64 bits, got Infinity",
+            ".0.Rescaling.scale: expected a finite number of 32 bits, got Infinity",
+        ),
+        (
+            [{"Rescaling": {"scale": -1e300}}, FINAL],
+            ".0.Rescaling.scale: expected a finite number of 32 bits, got -1e+300",
         ),
     ],
     "variants.full.augmentation": [
@@ -488,7 +492,9 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ("ema_momentum", 1.0, "a number from 0 to below 1"),
             ("ema_overwrite_frequency", 0, "a whole number not below 1"),
             ("epsilon", 0, "a number above 0"),
-            ("epsilon", math.inf, "a finite number of 64 bits"),
+            ("epsilon", math.inf, "a finite number of 32 bits"),
+            ("epsilon", 1e-39, "a finite number of 32 bits"),
+            ("loss_scale_factor", 1e39, "a finite number of 32 bits"),
             ("gradient_accumulation_steps", 1, "a whole number not below 2"),
             ("loss_scale_factor", 0, "a number above 0"),
             ("weight_decay", -1, "a number not below 0"),
@@ -499,7 +505,8 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         (
             {"clipnorm": 1.0, "clipvalue": None, "global_clipnorm": 1.0},
             ": Keras clips gradients in one way only: leave all but one of clipnorm, global_clipnorm out",
-        )
+        ),
+        ({"beta_2": 0.99999999}, ".beta_2: expected a number from 0 to below 1, got 0.99999999, which is 1 in 32 bits"),
     ],
     f"{FIT}.optimizer.Adam.learning_rate": [
         (
@@ -607,7 +614,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
                 ("patience", 1.5, ".patience: expected a whole number not below 0"),
                 ("min_delta", -0.1, ".min_delta: expected a number not below 0"),
                 ("baseline", "0.5", ".baseline: expected a number"),
-                ("baseline", math.nan, ".baseline: expected a finite number of 64 bits"),
+                ("baseline", math.nan, ".baseline: expected a finite number of 32 bits"),
             )
         ),
         (
@@ -751,6 +758,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         ({"1": -1}, f": {WEIGHTS}"),
         ({"1": math.inf}, f": {WEIGHTS}"),
         ({"1": 10**399}, f": {WEIGHTS}"),
+        ({"1": 1e308}, f": {WEIGHTS}"),
     ],
     f"{FIT}.layer_decay": [
         (0, ": expected a number above 0, got 0"),
@@ -770,6 +778,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     "cross_validation.half": [
         (HALF_AGAIN | {"fold": 5}, ".fold: unknown key; did you mean 'folds'?"),
         (HALF_AGAIN | {"folds": 1}, ".folds: expected a number not below 2, got 1"),
+        (HALF_AGAIN | {"repeats": 10**30}, f".repeats: expected a number not above 10000, got {10**30}"),
         (
             HALF_AGAIN | {"inputs": "tensors/lite64"},
             ".inputs: expected 'features/midway', as variants.half has it, got 'tensors/lite64'",
@@ -778,7 +787,6 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     # seeds
     "seeds.half": [
         (HALF_AGAIN, ".others: this key is missing"),
-        (HALF_AGAIN | {"repeats": 10**30}, f".repeats: expected a number not above 10000, got {10**30}"),
         (HALF_AGAIN | {"others": [1], "seeds": 3}, ".seeds: unknown key"),
         (HALF_AGAIN | {"others": 5}, ".others: expected a list, got 5"),
         (HALF_AGAIN | {"others": []}, ".others: expected 1 or more values, got []"),

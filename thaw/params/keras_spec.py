@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
+LEAST, LARGEST = 1.1754943508222875e-38, 3.4028234663852886e38
+"""Of the numbers above 0 of 32 bits, in which Keras computes: what is less is 0 there, and what is more infinite."""
+
 
 def is_keras_object(spec: Any) -> bool:
     """Say whether `spec` is `Name` or `{Name: {argument: value}}`, whatever the name.

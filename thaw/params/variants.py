@@ -1,11 +1,10 @@
 """`variants.<name>`: what is trained, from what start, on what inputs."""
 
-import sys
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PlainValidator, Tag, ValidationInfo, field_validator
 
-from thaw.params.keras_spec import KerasSpec
+from thaw.params.keras_spec import LARGEST, KerasSpec
 from thaw.params.reading import Entry, Seed
 
 Calibration = Literal["temperature"] | None
@@ -61,11 +60,11 @@ def _require_class_weight(weights: Any) -> Any:
         isinstance(name, str)
         and isinstance(weight, int | float)
         and not isinstance(weight, bool)
-        and 0 <= weight <= sys.float_info.max
+        and 0 <= weight <= LARGEST
         for name, weight in weights.items()
     )
     if not of_classes and weights not in ("balanced", None):
-        raise ValueError("expected balanced, or a mapping from classes to numbers not below 0")
+        raise ValueError("expected balanced, or a mapping from classes to numbers not below 0, of 32 bits")
     return weights
 
 

@@ -13,7 +13,7 @@ from thaw.networks.backend import keras, read_ahead, same_bits
 from thaw.networks.boundary import blocks, tail
 from thaw.networks.keras_objects import applied, keras_object
 from thaw.networks.models import HEAD, in_bfloat16, not_finite
-from thaw.params.keras_spec import KerasSpec
+from thaw.params.keras_spec import LEAST, KerasSpec
 from thaw.params.variants import MIXING, Solver, Training, ends_in_logits, mixing
 from thaw.suggestions import did_you_mean
 from thaw.training.batches import Batches, Rows, ValidationBatches, WithLabels
@@ -260,7 +260,7 @@ def _class_weight(fit: Training, rows: Rows) -> dict[int, float] | None:
         if name not in rows.classes:
             raise UserError(f"params.yaml: class_weight: there is no class {name!r}{did_you_mean(name, rows.classes)}")
     weights = {number: float(fit.class_weight.get(name, 1.0)) for number, name in enumerate(rows.classes)}
-    if not any(weights[number] for number in np.unique(rows.labels[rows.train[0]]).tolist()):
+    if not any(weights[number] >= LEAST for number in np.unique(rows.labels[rows.train[0]]).tolist()):
         raise UserError("params.yaml: class_weight: each class has the weight 0, so nothing would be trained")
     return weights
 
