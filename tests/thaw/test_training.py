@@ -553,13 +553,14 @@ def test_a_factor_for_no_layer_is_refused() -> None:
     ("fit", "message"),
     [
         ({"learning_rate_factors": {"": 0}}, "learning_rate_factors: each trained layer has the factor 0"),
+        ({"learning_rate_factors": {"": 1e-39}}, "learning_rate_factors: each trained layer has the factor 0"),
         ({"class_weight": {"ash": 0, "elm": 0.0, "fir": 1e-39}}, "class_weight: each class has the weight 0"),
         (
             {"optimizer": {"SGD": {"gradient_accumulation_steps": 4}}},
             "SGD: gradient_accumulation_steps is 4, but the training has only 1 steps",
         ),
     ],
-    ids=["factors", "weights", "steps"],
+    ids=["factors", "tiny factors", "weights", "steps"],
 )
 def test_a_training_that_would_change_nothing_is_refused(fit: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):

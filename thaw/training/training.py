@@ -286,6 +286,8 @@ def _factors(model: keras.Model, decay: float, by_name: dict[str, float]) -> dic
                 f"params.yaml: learning_rate_factors: no trained layer's name begins with {beginning!r}; "
                 f"there are {', '.join(names[:3])}, …, {', '.join(names[-3:])}"
             )
+    # What 32 bits do not hold is 0: not every rule leaves a weight alone at a learning rate of 0.
+    layers = {name: factor if factor >= LEAST else 0.0 for name, factor in layers.items()}
     weights = [(weight, layers[one.name]) for one in model.layers for weight in one.trainable_weights]
     if weights and not any(factor for _, factor in weights):
         raise UserError("params.yaml: learning_rate_factors: each trained layer has the factor 0: nothing is trained")
