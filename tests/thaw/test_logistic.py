@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
@@ -123,6 +123,15 @@ def test_c_is_chosen_as_scikit_learn_does_on_the_same_folds(classes: int) -> Non
     np.testing.assert_allclose([candidate.cv_loss for candidate in found], expected, rtol=1e-3)
     assert best(found).C == scikit.C_ not in (1e-4, 100.0)
     assert best(found).cv_loss == pytest.approx(min(expected), abs=2e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_least_c_there_is_leaves_the_shares_of_the_classes(classes: int) -> None:
+    labels = np.array([0, 0, 0, 1, 1, *([2] * (classes - 2))])
+    features = np.random.default_rng(0).normal(size=(len(labels), 4)).astype(np.float32)
+    (found,) = solve_path("C", features, labels, np.arange(len(labels)), [5e-324])
+    assert not found.weights.any()
+    np.testing.assert_allclose(softmax(found.bias), np.bincount(labels) / len(labels), rtol=1e-6)
 
 
 def test_of_one_value_nothing_is_chosen() -> None:

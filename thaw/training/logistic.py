@@ -47,6 +47,8 @@ LOGITS = 512
 """Logits for each row that are computed side by side, at most, unless there are more classes."""
 LEAST_DEVIATION = 1e-32
 """Of a feature that is standardized: what varies less needs weights that float32 does not have."""
+LEAST_STRENGTH = 1e-300
+"""Of C times the rows: the weights are 0 long before, and the inverse of what is much less is infinite."""
 FLATTEST = 1e-6
 """Of the means of p (1 - p) by which directions are scaled: where all rows are told apart, they come to 0."""
 
@@ -306,7 +308,7 @@ class _Problems:
     def solve(self, C: float) -> bool:
         """Go on to the solutions for another C; return whether all of them converged."""
         classes, counts = self.solutions.shape[1], self._counts[:, None, None]
-        penalties = np.ones_like(self._variances) * (2 if classes == 2 else 1) / (C * counts)
+        penalties = np.ones_like(self._variances) * (2 if classes == 2 else 1) / np.maximum(C * counts, LEAST_STRENGTH)
         penalties[..., -1] = 0
         losses, _, curvature = self._evaluate(self.solutions)
         scales = 1 / np.sqrt(np.maximum(curvature / counts, FLATTEST) * self._variances + penalties)
