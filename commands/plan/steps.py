@@ -257,8 +257,9 @@ class _Planning:
         for out in stage.outs if entry else []:
             path = self._path(out)
             out.hash_info = HashInfo("md5", locked.get(path))
-            is_cached = out.use_cache and path in locked and not out.changed_cache()
-            if not out.exists and (is_cached or (out.use_cache and path in locked and self._remote)):
+            is_known = out.use_cache and path in locked
+            is_cached = is_known and not out.changed_cache()
+            if not out.exists and (is_cached or (is_known and self._remote)):
                 self._absent.add(path)
             elif not out.exists or self._file(path, out) != locked.get(path):
                 found.append(Reason(Kind.OUTPUT, path))
