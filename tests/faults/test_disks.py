@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from tests import warm_python
 from tests.conftest import ROOT, draw_trees
 from tests.faults.conftest import Tried
-from tests.faults.pipeline import stages_of
+from tests.stages_of import stages_of
 
 Done = subprocess.CompletedProcess[str]
 CAN_MOUNT = (

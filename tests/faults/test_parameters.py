@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from tests.conftest import PARAMS, ROOT, draw_trees
 from tests.faults.conftest import Tried
 from tests.faults.nonsense import generated, outcome
-from tests.faults.pipeline import Stage, stages_of
+from tests.stages_of import Stage, stages_of
 
 PARTS = 8
 EACH = 250

@@ -1,10 +1,13 @@
-"""The commands that dvc.yaml makes of a params.yaml."""
+"""The stages that dvc.yaml makes of a params.yaml, without DVC."""
 
+import importlib
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -21,6 +24,18 @@ class Stage:
     module: str
     arguments: list[str]
     outs: list[str]
+
+    def run(self) -> None:
+        """Run it in this process and its folder."""
+        module = importlib.import_module(self.module)
+        main = (importlib.import_module(f"{self.module}.__main__") if hasattr(module, "__path__") else module).main
+        kinds = {
+            f"--{one.name.replace('_', '-')}": one.annotation for one in inspect.signature(main).parameters.values()
+        }
+        for out in self.outs:
+            Path(out).parent.mkdir(parents=True, exist_ok=True)
+        pairs = zip(self.arguments[::2], self.arguments[1::2], strict=True)
+        main(*(Path(value) if kinds[name] in (Path, Path | None) else value for name, value in pairs))
 
 
 def stages_of(params: dict[str, Any]) -> dict[str, Stage]:
