@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -126,6 +126,21 @@ def test_a_network_may_end_in_an_activation(activation: str) -> None:
     model = keras.Model(image, keras.layers.Activation(activation)(keras.layers.Conv2D(4, 3)(x)))
     rows = PIXELS[:, :8, :8]
     assert relative(engine(model)(rows), model.predict(rows, verbose=0)) < 1e-5
+
+
+def test_openvino_looks_for_no_variable_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    sought: list[str] = []
+
+    def find(operation: Any) -> None:
+        sought.append(operation.name)
+
+    monkeypatch.setattr("openvino.frontend.tensorflow.node_decoder.TFGraphNodeDecoder.get_variable", find)
+    inputs = keras.Input((200,), name="rows")
+    wide = keras.Model(inputs, keras.layers.Dense(200)(keras.layers.Dense(200)(inputs)))
+    rows = np.random.default_rng(0).random((ROWS, 200), np.float32)
+    found = MAKE["OpenVINO"](wide)(rows)
+    assert sought == ["rows"]  # which is none
+    assert relative(found, wide.predict(rows, verbose=0)) < 1e-5
 
 
 def test_the_part_behind_a_boundary_takes_its_activations(model: keras.Model) -> None:

@@ -2,7 +2,8 @@
 
 import errno
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,9 @@ def converted(function: Any) -> Graph:
     """Return what `backend.inference` gives as OpenVINO has it, with the model's own output only."""
     import openvino
 
-    # Keras's own export takes three times as long to say the same.
-    model = openvino.convert_model(function)
+    with _with_variables_known(function.graph):
+        # Keras's own export takes three times as long to say the same.
+        model = openvino.convert_model(function)
     # A custom gradient, as that of silu, leaves an unused Identity behind, which becomes a result of its own; where the
     # network ends in it, there are two results of the same name.
     (name,) = (one.name for one in function.outputs)
@@ -88,6 +90,24 @@ def converted(function: Any) -> Graph:
         except RuntimeError as error:  # of C++'s streams, which do not say why
             raise OSError(errno.ENOSPC, f"cannot be written: {error}") from None
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+
+
+@contextmanager
+def _with_variables_known(graph: Any) -> Iterator[None]:
+    """Tell OpenVINO the values of a graph's variables: for each, it looks through all of them, ten times."""
+    from openvino.frontend.tensorflow.node_decoder import TFGraphNodeDecoder as Decoder
+
+    variables = {id(variable.handle): variable for variable in graph.variables}
+    values = {
+        inside.op: variables[id(outside)].read_value_no_copy() if id(outside) in variables else outside
+        for outside, inside in graph.captures
+    }
+    find = Decoder.get_variable
+    Decoder.get_variable = staticmethod(lambda operation: values[operation] if operation in values else find(operation))
+    try:
+        yield
+    finally:
+        Decoder.get_variable = staticmethod(find)
 
 
 def _is_plain(model: keras.Model) -> bool:
