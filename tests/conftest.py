@@ -78,8 +78,8 @@ PARAMS: dict[str, Any] = {
 TRIED = ROOT / ".pytest_cache" / "tried"
 """What Keras took of heads and augmentations in former runs, which is not tried again."""
 
-SLOW = {"finished", "experiment", "warm"}
-"""Fixtures of the pipeline: whoever wants one of them waits for it to run."""
+SLOW = {"bench", "experiment", "finished", "shown", "tried", "warm"}
+"""Fixtures with which a test waits for the pipeline or for a browser, or tries faults one after the other."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -114,7 +114,7 @@ def _work_in_memory() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what runs the pipeline; begin with the longest tests: at the end, no worker waits for the other."""
+    """Mark as slow what a fixture makes slow; begin with the longest tests: at the end, no worker waits for another."""
     for item in items:
         if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)

@@ -547,6 +547,7 @@ def test_links_into_dvcs_cache_are_files_as_any(project: Project) -> None:
     assert actions() == {}
 
 
+@pytest.mark.slow
 def test_pipelines_of_other_folders_count_where_they_make_what_is_read(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,7 @@ def refused(recipe: str | None) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_recipe_takes_the_place_of_the_parameters_and_git_brings_all_back(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

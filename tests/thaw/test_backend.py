@@ -291,6 +291,7 @@ def test_an_operation_without_deterministic_form_is_named() -> None:
         raise tf.errors.UnimplementedError(None, None, "Cast of strings is not supported")
 
 
+@pytest.mark.slow
 def test_python_collects_no_garbage_among_what_is_imported() -> None:
     program = (
         "import gc; from thaw.networks import backend; assert gc.isenabled(); assert gc.get_freeze_count() > 100_000; "

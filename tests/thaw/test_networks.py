@@ -182,6 +182,7 @@ def test_statistics_of_a_networks_own_normalization_stay(tmp_path: Path) -> None
     np.testing.assert_allclose(np.ravel(twin.variance), [0.2, 0.3, 0.4], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_fully_connected_top_stays_but_not_the_classifier() -> None:
     model = build_backbone(Backbone(architecture="VGG16", weights="none", include_top=True))
     assert model.layers[-1].name == "fc2"
@@ -248,6 +249,7 @@ def test_weights_of_another_network_are_refused(weights: Path) -> None:
         build_backbone(Backbone(architecture="VGG16", weights=str(weights), sha256=sha256(weights)))
 
 
+@pytest.mark.slow
 def test_a_missing_url_is_an_error_that_names_it(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     with pytest.raises(UserError, match=r"nothing\.h5: cannot be fetched"):
@@ -268,6 +270,7 @@ def test_the_same_model_has_the_same_bytes(saved: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.keras").read_bytes() == saved.read_bytes()
 
 
+@pytest.mark.slow
 def test_weights_that_are_set_are_not_drawn_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn, path = network("EfficientNetLite0"), tmp_path / "lite0.keras"
     models.save(drawn, path, BackboneRecord({"architecture": "EfficientNetLite0"}))
