@@ -6,7 +6,7 @@ import subprocess
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -154,6 +154,53 @@ def test_grey_levels_are_scaled_by_the_bits_that_a_tiff_file_says_it_has(bits, i
     data = grey_tiff(levels, bits, is_negative)
     np.testing.assert_allclose(shown(data), expected, atol=1)
     np.testing.assert_array_equal(pixels(data, 2, 4, "pad"), shown(data))
+
+
+def planar_tiff(planes: list[np.ndarray], photometric: int, order: str = "<", palette: Sequence[int] = ()) -> bytes:
+    """Return a TIFF file that is not compressed, and whose channels lie apart."""
+    bits = 1 if planes[0].dtype == bool else 8 * planes[0].itemsize
+    stored = [
+        (np.packbits(one, axis=1) if bits == 1 else one.astype(f"{order}u{bits // 8}")).tobytes() for one in planes
+    ]
+    places = [8 + sum(map(len, stored[:number])) for number in range(len(planes))]
+    height, width = planes[0].shape
+    tags = {256: [width], 257: [height], 258: [bits] * len(planes), 259: [1], 262: [photometric], 273: places}
+    tags |= {
+        277: [len(planes)],
+        278: [height],
+        279: [*map(len, stored)],
+        284: [2],
+        **({320: palette} if palette else {}),
+    }
+    content, entries = b"".join(stored), b""
+    for tag, values in tags.items():
+        value = struct.pack(f"{order}{len(values)}H", *values)
+        if len(value) > 4:
+            value, content = struct.pack(f"{order}I", 8 + len(content)), content + value
+        entries += struct.pack(f"{order}HHI", tag, 3, len(values)) + value.ljust(4, b"\0")
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8 + len(content))
+    return head + content + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_file_whose_channels_lie_apart_is_shown_in_its_colours(order):
+    colour = noise()
+    for planes in (list(colour.transpose(2, 0, 1)), list(colour.transpose(2, 0, 1) * np.uint16(257))):
+        assert np.array_equal(shown(planar_tiff(planes, 2, order)), colour)
+        assert np.array_equal(shown(planar_tiff(planes[:1], 1, order))[..., 0], colour[..., 0])
+        if planes[0].dtype == np.uint8 or order == "<":  # the other, Pillow does not read
+            assert np.array_equal(shown(planar_tiff(planes[:1], 0, order))[..., 0], 255 - colour[..., 0])
+    ink = colour[..., 0] > 127
+    for photometric in (0, 1):
+        assert np.array_equal(shown(planar_tiff([ink], photometric, order))[..., 0] == 255, ink == photometric)
+
+
+@pytest.mark.parametrize("unit", [1, 256, 257])
+def test_a_palette_of_8_bits_in_a_tiff_file_is_not_taken_for_one_of_16(unit):
+    levels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    colours = np.stack([255 - np.arange(256), np.arange(256), np.arange(256) // 2])
+    data = planar_tiff([levels], 3, palette=(colours * unit).ravel().tolist())
+    assert np.array_equal(shown(data), colours.T[levels])
 
 
 def test_a_tiff_file_of_another_depth_is_refused_with_what_to_do():
@@ -380,8 +427,15 @@ def test_what_is_no_image_is_refused_with_the_formats_that_are_read(data):
             encoded(Image.new("RGB", (8, 8)), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),
             "such as 12 bits a",
         ),
+        *(
+            (
+                encoded(Image.new("RGB", (8, 8)), one)[:14],
+                "^truncated or damaged where the file begins: get it once more",
+            )
+            for one in ("PNG", "GIF", "WEBP")
+        ),
     ],
-    ids=["pointer", "page", "page without a type", "phone", "video", "12 bits"],
+    ids=["pointer", "page", "page without a type", "phone", "video", "12 bits", "PNG", "GIF", "WEBP"],
 )
 def test_what_is_known_of_a_file_that_is_no_image_is_said(data, words):
     with pytest.raises(UnreadableImageError, match=words):
@@ -474,6 +528,13 @@ def test_what_pillow_warns_of_but_shows_is_shown_without_a_word(name, tmp_path):
         command = [sys.executable, "-W", "always", "-c", code, str(path)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert ("Warning" in done.stderr) == (load is not SHOW), done.stderr
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_a_png_with_a_long_text_or_profile_is_shown(kind):
+    between = b"\0\1\0\0\0" if kind == b"iTXt" else b"\0\0"
+    content = b"workflow" + between + zlib.compress(bytes(2**22))
+    assert shown(with_chunk(encoded(Image.new("RGB", (8, 8)), "PNG"), kind, content)).shape == (8, 8, 3)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImagePalette, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError, features
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, COLORMAP, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from thaw.files.reading import POINTED, POINTER
 from thaw.threads import Budget
@@ -21,6 +21,8 @@ from thaw.threads import Budget
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 JPEG, PNG, TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The bytes that files of these formats begin with."""
+GIF, WEBP = (b"GIF87a", b"GIF89a"), b"WEBP"
+"""The same, but for WEBP's, which come after eight others."""
 Resize = Literal["pad", "stretch", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 Box = tuple[float, float, float, float]
@@ -64,6 +66,12 @@ DECODED = Budget(2 * (Image.MAX_IMAGE_PIXELS or 0))
 # Pillow refuses twice `MAX_IMAGE_PIXELS` and warns of less, but a warning cannot be made an error in one thread only.
 # What else it warns of does not change what is shown: entries of EXIF, further frames, how transparency is stored.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# TIFF files that are not compressed, Pillow would read by itself: where channels lie apart, it takes 16 bits for 8, and
+# black for white.
+TiffImagePlugin.READ_LIBTIFF = True
+# Of all texts together, Pillow takes as much; one of more than a megabyte would have it refuse the image.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 # Pillow takes memory for pixels in blocks. Smaller ones the C library keeps for the thread that had them: eight threads
 # keep 2 GB more.
@@ -227,6 +235,8 @@ def _open(data: bytes) -> Image.Image:
     require_pixels(image.height, image.width)
     if image.info.get("progressive") and data.count(b"\xff\xda") > SCANS:
         raise UnreadableImageError(f"more than {SCANS} scans, which would take too long to decode")
+    if isinstance(image, TiffImageFile) and image.palette and max(levels := image.tag_v2[COLORMAP]) < 2**8:
+        image.palette = ImagePalette.raw("RGB;L", bytes(levels))  # of 8 bits, where the standard has 16
     if image.format == "PNG" and "transparency" in image.info and image.mode in ("L", "RGB"):
         image.info["transparency"] = _in_8_bits(image.info["transparency"], bits=data[24])
     return image
@@ -244,6 +254,8 @@ def _unidentified(data: bytes) -> str:
         return "truncated, or TIFF of a kind that is not read, such as 14 bits a channel: save it with 8 or 16"
     if data.startswith(JPEG):
         return "truncated, or JPEG of a kind that is not read, such as 12 bits a channel: save it with 8"
+    if data.startswith((PNG, *GIF)) or data[8:12] == WEBP:
+        return "truncated or damaged where the file begins: get it once more"
     reason = f"not an image in one of the formats {', '.join(FORMATS)}"
     if data.startswith(POINTER):
         return f"{reason}, but {POINTED}"
