@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 LABELS_CSV = "labels.csv"
+WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
 def from_table(inside: Contents) -> tuple[list[Labelled], list[Skipped]]:
@@ -46,7 +47,10 @@ def from_table(inside: Contents) -> tuple[list[Labelled], list[Skipped]]:
     if gone:
         line, name = gone[0]
         more = f"; so it is with {len(gone) - 1} more of {len(table)} rows" if len(gone) > 1 else ""
-        raise UserError(f"{path}:{line}: {folder / name}: no such file{_respelled(inside, name)}{more}")
+        told = f"{folder / name}: {'a folder' if inside.is_folder(name) else 'no such file'}"
+        if name.startswith("/"):
+            told = f"{name!r} is absolute; paths are relative to {folder}"
+        raise UserError(f"{path}:{line}: {told}{_respelled(inside, name)}{more}")
     listed = table[is_listed]
     images = list(map(Labelled, listed["name"], listed["label"], listed["split"], listed["group"].map(_composed)))
     require_text(folder, images, beside)
@@ -63,9 +67,11 @@ def _read_table(inside: Contents) -> "DataFrame":
     try:
         return read_table(path, read_file(inside.folder, LABELS_CSV))
     except FileNotFoundError:
-        tables = [one for one in inside.files if one.lower().endswith((".csv", ".tsv"))]
+        tables = [one for one in inside.files if one.lower().endswith((".csv", ".tsv", ".csv.txt", *WORKBOOKS))]
         tables.sort(key=lambda one: one.count("/"))
         hint = f"; {tables[0]} would have to be {'there' if '/' in tables[0] else 'named so'}" if tables else ""
+        if tables and tables[0].lower().endswith(WORKBOOKS):
+            hint = f"; save {tables[0]} as that, in UTF-8"
         raise UserError(f"{path}: no such file; the layout csv reads paths and labels from it{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
@@ -78,7 +84,7 @@ def _require_cells(folder: Path, path: Path, table: "DataFrame") -> None:
     _require(path, table, table["path"] != "", "the path is empty")
     _require(path, table, table["label"] != "", "the label is empty")
     leaves = "{path!r} leaves {folder}; paths are relative to that folder"
-    _require(path, table, table["path"].map(_is_below), leaves, folder=folder)
+    _require(path, table, table["path"].map(lambda one: ".." not in one.split("/")), leaves, folder=folder)
     if table["split"].notna().all():
         expected = f"expected one of {', '.join(SPLITS)}"
         _require(path, table, table["split"].isin(SPLITS), f"unknown split {{split!r}}; {expected}")
@@ -93,10 +99,6 @@ def _require(path: Path, table: "DataFrame", is_right: "Series", told: str, **mo
         raise UserError(f"{path}:{row['line']}: {told.format(**row, **more)}")
 
 
-def _is_below(path: str) -> bool:
-    return not path.startswith("/") and ".." not in path.split("/")
-
-
 def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
@@ -107,7 +109,7 @@ def _respelled(inside: Contents, name: str) -> str:
     It may have a slash of Windows, spaces around it, or folders in front that are those of the data set, too; or it may
     lack folders, or differ in capital letters or in its ending.
     """
-    parts = name.strip().replace("\\", "/").split("/")
+    parts = name.strip().replace("\\", "/").lstrip("/").split("/")
     tails = ["/".join(parts[first:]) for first in range(len(parts))]
     respelled = [one for one in tails if inside.is_file(one)][:1]
     if not respelled:

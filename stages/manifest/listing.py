@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.manifest.arrays import from_arrays
-from stages.manifest.folders import from_folders
+from stages.manifest.folders import SPLIT_WORDS, from_folders
 from stages.manifest.labelled import SHOWN, Labelled, Skipped, from_zero
 from stages.manifest.labels_csv import LABELS_CSV, from_table
 from thaw.errors import UserError
@@ -56,7 +56,9 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     _require_listed(folder, classes, dataset.classes or [])
     if dataset.split.method == "given":
         _require_splits(folder, images, dataset)
-    notes = [*_joined(classes), *_doubtful_groups(images)]
+    notes = [*_joined(classes), *_misnumbered(dataset.classes or sorted(classes)), *_doubtful_groups(images)]
+    if dataset.layout in ("class_folders", "label_prefix") and dataset.split.folders is None:
+        notes += _mixed(inside)
     if dataset.layout == "class_folders" and dataset.split.folders is None:
         notes += _doubtful(images)
     if dataset.layout == "csv" and dataset.split.method != "given" and images[0].split:
@@ -126,13 +128,37 @@ def _doubtful(images: list[Labelled]) -> Iterator[str]:
 def _joined(classes: set[str]) -> Iterator[str]:
     """Yield a line if a class is several others in one, as tables have it where an image has several labels."""
     for label in sorted(classes):
-        parts = {part.strip("[]'\"") for part in re.split(r"[\s|;,+&/]+", label)}
+        parts = {part.strip("[]{}'\"") for part in re.split(r"[\s|;:,+&/]+", label)} - {
+            "choices"
+        }  # Label Studio's word
         if len(parts) > 1 and parts <= classes:
             yield (
                 f"warning: the class {label!r} seems to be {' and '.join(map(repr, sorted(parts)))} in one, and is "
                 "learnt as a class of its own: an image cannot have several classes here"
             )
             return
+
+
+def _misnumbered(classes: list[str]) -> Iterator[str]:
+    """Yield a line if classes are numbers from 0 or 1, but not those of the model's outputs."""
+    numbers = [int(label) if label.isascii() and label.isdecimal() else len(classes) + 1 for label in classes]
+    other = next((output for output, number in enumerate(numbers) if number != output), None)
+    if other is not None and max(numbers) <= len(classes):
+        yield (
+            "the classes are numbers, but not those of a model's outputs, which are sorted as texts: output "
+            f"{other} is {classes[other]!r}"
+        )
+
+
+def _mixed(inside: Contents) -> Iterator[str]:
+    """Yield a line if archives are named as splits are, whose images would be mixed."""
+    named = {one.name: SPLIT_WORDS.get(one.stem.lower()) for one in inside.archives if one.parent == inside.folder}
+    archives = [name for name, split in named.items() if split]
+    if len({*named.values()} - {None}) > 1:
+        yield (
+            f"warning: {', '.join(archives)} are read as one data set, which is split anew; to keep these splits, put "
+            "each archive into a folder of its own, and name the folders in dataset.split.folders"
+        )
 
 
 def _doubtful_groups(images: list[Labelled]) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
 import pandas
 
 from thaw.errors import UserError
+from thaw.files.reading import POINTED, POINTER
 
 NEEDED = {"path", "label"}
 OPTIONAL = {"split": None, "group": ""}
@@ -49,6 +51,8 @@ def read_table(path: Path, content: bytes) -> pandas.DataFrame:
 
 def _decoded(path: Path, content: bytes) -> str:
     """Return a table's text, without a byte order mark."""
+    if content.startswith(POINTER):
+        raise UserError(f"{path}: no table, but {POINTED}")
     encoding = "UTF-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "UTF-8"
     try:
         text = content.decode(encoding)
@@ -83,5 +87,9 @@ def _require_columns(path: Path, found: list[str]) -> None:
         hint = "; leave out the others"
     elif found[:1] and found[0].startswith("sep="):
         hint = "; remove that line, the separator is found without it"
+    elif len(found) == 1 and {*re.findall("[a-z]+", found[0].lower())} >= NEEDED:
+        hint = "; that is one column: put commas between names and values, and no quotes around whole lines"
+    else:
+        hint = "; the first line has to name them so"
     shown = ", ".join(one if one.isprintable() and one == one.strip() else repr(one) for one in found) or "none"
     raise UserError(f"{path}: expected the columns path, label and perhaps split, group; got {shown}{hint}")

@@ -329,7 +329,10 @@ def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path
         ("path,label", "photos/gone.png,ash", "labels.csv:12: {folder}/photos/gone.png: no such file"),
         ("path,label", "photos/1.png,elm", "labels.csv:12: 'photos/1.png' is there twice"),
         ("path,label", "../x.png,elm", "labels.csv:12: '../x.png' leaves"),
-        ("path,label", "/x.png,elm", "labels.csv:12: '/x.png' leaves"),
+        ("path,label", "/x.png,elm", "labels.csv:12: '/x.png' is absolute; paths are relative to {folder}"),
+        ("path,label", "/old/photos/new.png,elm", "paths are relative to {folder}; write 'photos/new.png'"),
+        ("path,label", "{folder}/photos/new.png,elm", "paths are relative to {folder}; write 'photos/new.png'"),
+        ("path,label", "photos/,elm", "labels.csv:12: {folder}/photos: a folder"),
         ("path,label", "x.png,", "labels.csv:12: the label is empty"),
         ("path,label", ",elm", "labels.csv:12: the path is empty"),
         ("path,label", "x.png", "labels.csv:12: expected 2 values"),
@@ -353,6 +356,15 @@ def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path
         ("path,label,label", "photos/new.png,a,b", "got path, label, label; a column is there twice"),
         ("path,label,path", "photos/new.png,a,b", "a column is there twice"),
         ("path/label", "photos/new.png/a", "expected the columns path, label and perhaps split, group; got path/label"),
+        ("photos/0.png,a", "photos/new.png,a", "group; got photos/0.png, a; the first line has to name them so"),
+        ("image,class", "photos/new.png,a", "group; got image, class; the first line has to name them so"),
+        ('"path,label"', '"photos/new.png,a"', "group; got path,label; that is one column: put commas between names"),
+        ("path label", "photos/new.png a", "group; got path label; that is one column: put commas between names"),
+        (
+            "version https://git-lfs.github.com/spec/v1",
+            "size 9",
+            "labels.csv: no table, but what Git LFS has in its place: `git lfs pull` fetches it",
+        ),
         ("path;label", "photos/new.png,a", "labels.csv:2: expected 2 values, as the first line has"),
         ("path,label", '"photos/new.png"x,elm', "labels.csv:12: no CSV: ',' expected after '\"'"),
         ("path,label", '"photos/new.png,elm', "labels.csv:12: no CSV: unexpected end of data"),
@@ -370,7 +382,7 @@ def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path
 )
 def test_a_mistake_in_a_table_is_named_with_its_line(folder: Path, header: str, line: str, words: str) -> None:
     rows = lines() if header == "path,label" else []
-    table(folder, [*rows, line], header)
+    table(folder, [*rows, line.format(folder=folder)], header)
     draw(folder / "photos" / "new.png", "new")
     assert words.format(folder=folder) in refused(folder, **TABLE)
 
@@ -424,6 +436,14 @@ def test_a_table_in_another_encoding_is_refused(folder: Path, encoding: str, lin
         ("label", ["elm", "ash", "elm|ash"], ["warning: the class 'elm|ash' seems to be 'ash' and 'elm' in one"]),
         ("label", ["elm", "ash", "elm ash"], ["warning: the class 'elm ash' seems to be"]),
         ("label", ["elm", "ash", "\"['ash', 'elm']\""], ["warning: the class \"['ash', 'elm']\" seems to be"]),
+        ("label", ["elm", "ash", '"{""choices"": [""ash"", ""elm""]}"'], ["seems to be 'ash' and 'elm' in one"]),
+        ("label", ["0", "1", "2", "3"], []),
+        ("label", ["00", "01"], []),
+        ("label", ["2023", "2024"], []),
+        ("label", ["1", "2", "elm"], []),
+        ("label", ["1", "2", "3"], ["sorted as texts: output 0 is '1'"]),
+        ("label", ["0", "2"], ["output 1 is '2'"]),
+        ("label", ["10", "9", "0"], []),
         (
             "label,split",
             ["elm,train", "ash,test"],
@@ -546,8 +566,13 @@ def test_a_row_that_names_an_archive_is_a_bad_file(folder: Path) -> None:
 
 def test_a_table_of_another_name_is_named(folder: Path) -> None:
     table(folder, lines())
-    (folder / "labels.csv").rename(folder / "train.csv")
-    assert refused(folder, **TABLE).endswith("reads paths and labels from it; train.csv would have to be named so")
+    for before, name, told in (
+        ("labels.csv", "train.csv", "train.csv would have to be named so"),
+        ("train.csv", "labels.csv.txt", "labels.csv.txt would have to be named so"),
+        ("labels.csv.txt", "Labels.XLSX", "save Labels.XLSX as that, in UTF-8"),
+    ):
+        (folder / before).rename(folder / name)
+        assert refused(folder, **TABLE).endswith(f"reads paths and labels from it; {told}")
 
 
 @pytest.mark.parametrize("layout", ["csv", "npy", "class_folders", "label_prefix"])
