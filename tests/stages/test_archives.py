@@ -320,6 +320,16 @@ def test_archives_that_are_classes_belong_into_folders_of_their_own(folder: Path
     assert "archives are read as if unpacked where they lie: put each into the folder of its class" in refused(folder)
 
 
+def test_archives_that_are_splits_are_told_to_be_mixed(folder: Path) -> None:
+    trees(folder)
+    (folder / "oak" / "bad.png").unlink()
+    pack(folder / "Train.zip", {})
+    assert not [one for one in collect(folder).notes if "split anew" in one]
+    pack(folder / "test.tar", {})
+    (note,) = (one for one in collect(folder).notes if "split anew" in one)
+    assert note.startswith("warning: Train.zip, test.tar are read as one data set, which is split anew; to keep")
+
+
 def test_an_archive_that_changes_under_way_is_a_bad_file(folder: Path) -> None:
     trees(folder)
     (folder / "oak" / "bad.png").unlink()

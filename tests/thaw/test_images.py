@@ -1,5 +1,6 @@
 """thaw.images.decoding: files as a person sees them, and resizing against Pillow itself."""
 
+import gzip
 import io
 import struct
 import subprocess
@@ -423,6 +424,7 @@ def test_what_is_no_image_is_refused_with_the_formats_that_are_read(data):
         (b"\xef\xbb\xbf<html><body>", "but a web page"),
         (b"\0\0\0\x18ftypheic", "but HEIC, AVIF or a video: save it as JPEG or PNG"),
         (b"\0\0\0\x20ftypmp42", "but HEIC, AVIF or a video"),
+        (gzip.compress(b"photos"), "but an archive, or compressed: unpack it"),
         (
             encoded(Image.new("RGB", (8, 8)), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),
             "such as 12 bits a",
@@ -435,7 +437,7 @@ def test_what_is_no_image_is_refused_with_the_formats_that_are_read(data):
             for one in ("PNG", "GIF", "WEBP")
         ),
     ],
-    ids=["pointer", "page", "page without a type", "phone", "video", "12 bits", "PNG", "GIF", "WEBP"],
+    ids=["pointer", "page", "page without a type", "phone", "video", "archive", "12 bits", "PNG", "GIF", "WEBP"],
 )
 def test_what_is_known_of_a_file_that_is_no_image_is_said(data, words):
     with pytest.raises(UnreadableImageError, match=words):

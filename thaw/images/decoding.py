@@ -23,6 +23,9 @@ JPEG, PNG, TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"
 """The bytes that files of these formats begin with."""
 GIF, WEBP = (b"GIF87a", b"GIF89a"), b"WEBP"
 """The same, but for WEBP's, which come after eight others."""
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+"""The bytes that files begin with which gzip, bzip2, xz and zstd made."""
+ARCHIVES = (b"PK\3\4", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", *COMPRESSED)
 Resize = Literal["pad", "stretch", "crop"]
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 Box = tuple[float, float, float, float]
@@ -261,6 +264,8 @@ def _unidentified(data: bytes) -> str:
         return f"{reason}, but {POINTED}"
     if data[:64].removeprefix(BOM_UTF8).lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return f"{reason}, but a web page: download it once more"
+    if data.startswith(ARCHIVES):
+        return f"{reason}, but an archive, or compressed: unpack it"
     if data[4:8] == b"ftyp":
         return f"{reason}, but HEIC, AVIF or a video: save it as JPEG or PNG"
     return reason

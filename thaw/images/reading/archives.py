@@ -16,13 +16,11 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 from thaw.errors import UserError
 from thaw.files.finding import is_ignored, refuse
 from thaw.files.reading import LARGEST_FILE, POINTED, POINTER, require_regular
-from thaw.images.decoding import UnreadableImageError
+from thaw.images.decoding import COMPRESSED, UnreadableImageError
 
 SUFFIXES = (".zip", ".tar")
 WHOLLY_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
 """Archives in which no member can be read without those before it."""
-MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
-"""The bytes that files begin with which gzip, bzip2, xz and zstd made."""
 BOMB_BYTES, BOMB_RATIO = 64 * 2**20, 100
 """A compressed member that is larger, and so many times as large as it is compressed, is not unpacked in memory."""
 WINDOWS = 0
@@ -135,7 +133,7 @@ def members(archive: Path) -> dict[str, Member | None]:
     except (BadZipFile, tarfile.TarError, NotImplementedError, ValueError, OverflowError, MemoryError, struct.error):
         with archive.open("rb") as file:
             head = file.read(len(POINTER))
-        refuse_archive(archive, head.startswith(MAGIC), head == POINTER)
+        refuse_archive(archive, head.startswith(COMPRESSED), head == POINTER)
     return found
 
 
@@ -194,7 +192,7 @@ def _zipped(archive: Path) -> Iterator[Held]:
         refuse_member(archive, error.object.decode(errors="surrogateescape"), NO_TEXT)
     if any(CENTRAL in one.comment or CENTRAL in one.extra for one in listed):
         raise BadZipFile  # lengths that are damaged, behind which further members are hidden
-    for one, ends in zip(listed, [*(after.header_offset for after in listed[1:]), end], strict=True):
+    for one, ends in zip(listed, [*(after.header_offset for after in listed[1:]), end][: len(listed)], strict=True):
         # In `filename`, what comes after a zero is cut off.
         name, is_deflated = one.orig_filename, one.compress_type == ZIP_DEFLATED
         member = Member(archive, name, one.header_offset, one.compress_size, one.file_size, one.CRC, is_deflated)
