@@ -17,6 +17,8 @@ MISSED = 5
 """The most classes that a warning names."""
 FEW_BITS = 14
 """The most bits of 16 that look too dark: what uses no more is shown at a fourth of its brightness, or less."""
+FLAT = 32
+"""Levels of 255: what has no more of 16 bits, as computed tomographies with an offset, is nearly one grey."""
 DARK = 64
 """Where no image has so high a level, all are shown at a fourth of their brightness, or less."""
 
@@ -78,6 +80,11 @@ def main(
         announce(
             f"warning: {len(dark)} of {len(found.used_bits)} images with 16 bits a channel use no more than "
             f"{max(dark)} of them, and are shown at {share} of their brightness: save them scaled to 16 bits"
+        )
+    elif found.used_bits and found.contrast < FLAT:
+        announce(
+            f"warning: {len(found.used_bits)} images with 16 bits a channel have no more than {found.contrast} of 255 "
+            "levels between their darkest and their brightest: save them scaled to 16 bits"
         )
     elif found.brightest < DARK:
         announce(

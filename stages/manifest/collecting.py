@@ -44,6 +44,8 @@ class Collection:
     """Lines about what else was found."""
     used_bits: list[int]
     """How many of their bits a channel those images use that have 16, in any order."""
+    contrast: int
+    """The most levels, of 255, that any of these images has between its darkest and its brightest."""
     black: int
     """Images that have the levels 0 and 1 only."""
     brightest: int
@@ -60,6 +62,8 @@ class _Read:
     thumbnail: bytes = b""
     used_bits: int | None = None
     """How many of 16 bits a channel it uses; None if it has fewer."""
+    contrast: int = 0
+    """The levels between its darkest and its brightest."""
     is_black: bool = False
     """Whether it has the levels 0 and 1 only."""
     brightest: int = 0
@@ -118,8 +122,10 @@ def collect(folder: Path, dataset: Dataset, thumbnails: ThumbnailWriter) -> Coll
         shown = f"{found_at(folder, without[0].path)}: {without[0].reason}"
         raise UserError(f"{error}\nfiles that are left out: {len(without)}, such as {shown}") from None
     bits = [one.used_bits for one in usable if one.used_bits is not None]
-    left_out, brightest = sorted(bad + repeated, key=lambda one: one.path), max(one.brightest for one in usable)
-    return Collection(rows, left_out, pairs, listed.notes, bits, sum(one.is_black for one in usable), brightest)
+    left_out = sorted(bad + repeated, key=lambda one: one.path)
+    contrast, brightest = (max(each) for each in zip(*((one.contrast, one.brightest) for one in usable), strict=True))
+    black = sum(one.is_black for one in usable)
+    return Collection(rows, left_out, pairs, listed.notes, bits, contrast, black, brightest)
 
 
 def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator[_Read]:
@@ -132,9 +138,10 @@ def _read_all(folder: Path, files: list[Labelled], dataset: Dataset) -> Iterator
                 looks = perceptual_hash(image) if dataset.near_duplicates is not None else 0
                 # Before the image becomes as small as its thumbnail.
                 bits, is_black = used_bits(source, image), has_ones_for_white(image)
+                contrast = 0 if bits is None else int(np.ptp(image.getextrema()))
                 jpeg = thumbnail(image)
                 brightest = int(np.max(image.getextrema()))
-                return _Read(file, digest, "", looks, jpeg, bits, is_black, brightest)
+                return _Read(file, digest, "", looks, jpeg, bits, contrast, is_black, brightest)
         except OSError as error:
             if is_of_machine(error):  # the file may be sound: to leave it out would be another data set
                 raise UserError(f"{found_at(folder, file.path)}: cannot be read: {reasons(error)}") from None

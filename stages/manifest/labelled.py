@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thaw.errors import UserError
-from thaw.params.labels import alike, is_formula, unreadable
+from thaw.params.labels import LATIN, alike, is_formula, unreadable
 
 SHOWN = 10
 """The most lines of a message, or names in one."""
@@ -41,7 +41,8 @@ def refuse_labels(source: Path, places: dict[str, str]) -> None:
     """Raise a UserError unless labels can be read and told apart; `places` says for each where it first stands."""
     for group in alike(places):
         shown = ", ".join(f"{label!r} ({places[label]})" for label in group)
-        raise UserError(f"{source}: these classes look the same: {shown}; write them in one way")
+        odd = "".join(f"; {one!r} is {one!a}" for one in group if not one.isascii() and one.translate(LATIN).isascii())
+        raise UserError(f"{source}: these classes look the same: {shown}{odd}; write them in one way")
     for label, place in places.items():
         reason = unreadable(label)
         if reason:

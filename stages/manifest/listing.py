@@ -61,10 +61,8 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
         notes += _mixed(inside)
     if dataset.layout == "class_folders" and dataset.split.folders is None:
         notes += _doubtful(images)
-    if dataset.layout == "csv" and dataset.split.method != "given" and images[0].split:
-        notes.append(
-            f"the column split of {LABELS_CSV} is not used: dataset.split.method is {dataset.split.method}, not given"
-        )
+    if dataset.layout == "csv" and dataset.split.method != "given":
+        notes += _unused_splits(images, dataset.split.method)
     if inside.archives:
         count = f"{len(inside.archives)} archive{'s' * (len(inside.archives) != 1)}"
         notes.append(
@@ -147,6 +145,19 @@ def _misnumbered(classes: list[str]) -> Iterator[str]:
         yield (
             "the classes are numbers, but not those of a model's outputs, which are sorted as texts: output "
             f"{other} is {classes[other]!r}"
+        )
+
+
+def _unused_splits(images: list[Labelled], method: str) -> Iterator[str]:
+    """Yield a line if a table tells splits, by a column or by folders, that are not used."""
+    if images[0].split:
+        yield f"the column split of {LABELS_CSV} is not used: dataset.split.method is {method}, not given"
+        return
+    folders = sorted({image.path.partition("/")[0] for image in images})
+    if len({SPLIT_WORDS.get(name.lower()) for name in folders} - {None}) > 1:
+        yield (
+            f"warning: the folders {', '.join(folders[:SHOWN])} are read as one data set, which is split anew; to keep "
+            f"these splits, add a column split to {LABELS_CSV}, and set dataset.split.method: given"
         )
 
 

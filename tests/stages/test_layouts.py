@@ -349,6 +349,11 @@ def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path
         ("path,label", "a.png,elm\nb.png,elm\nc.png,ash", "a.png: no such file; so it is with 2 more of 13 rows"),
         ("path,label", "x" * 300 + ",elm", "labels.csv:12: {folder}/" + "x" * 300 + ": no such file"),
         ("path,label", "photos/new.png,Elm", "these classes look the same: 'elm' (line 2), 'Elm' (line 12); write"),
+        (
+            "path,label",
+            "photos/new.png,\u0435lm",
+            "'elm' (line 2), '\u0435lm' (line 12); '\u0435lm' is '\\u0435lm'; write them",
+        ),
         ("path,label", "photos/new.png,elm ", "these classes look the same: 'elm' (line 2), 'elm ' (line 12); write"),
         ("path,label", "photos/new.png, oak", "the class ' oak' (line 12) begins or ends with a space"),
         ("path,label", 'photos/new.png,"o\tak"', r"the class 'o\tak' (line 12) has control characters"),
@@ -465,6 +470,18 @@ def test_what_is_doubtful_in_a_table_is_told(folder: Path, columns: str, cells: 
     notes = [one for one in collect(folder, **TABLE).notes if "does not name them" not in one]
     assert len(notes) == len(words)
     assert all(word in note for word, note in zip(words, notes, strict=True))
+
+
+def test_folders_of_splits_in_a_table_are_told_to_be_mixed(folder: Path) -> None:
+    names = [f"{'train' if number < 8 else 'Val'}/{number}.png" for number in range(12)]
+    for name in names:
+        draw(folder / name, name)
+    rows = [f"{name},{'ash' if number % 2 else 'elm'}" for number, name in enumerate(names)]
+    (folder / "labels.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    (note,) = collect(folder, **TABLE).notes
+    assert note.startswith(
+        "warning: the folders Val, train are read as one data set, which is split anew; to keep these"
+    )
 
 
 WORDS = (

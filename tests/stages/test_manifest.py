@@ -418,6 +418,7 @@ def test_classes_that_look_the_same_are_refused_with_their_folders(folder, other
     [
         *(("1", "01"), ("1", "1.0"), ("10", "10."), ("-2", "-02.0"), ("0", "00"), ("caf\u00e9", "cafe\u0301")),
         *(("STRASSE", "stra\u00dfe"), ("silver birch", "silver  birch"), ("silver birch", "silver\u00a0birch")),
+        *(("oak", "\u043eak"), ("OAK", "\u039f\u0391\u039a"), ("Oak", "\u041e\u0410\u041a")),
     ],
 )
 def test_labels_that_look_the_same_are_found(one, other):
@@ -435,6 +436,8 @@ def test_labels_that_look_the_same_are_found(one, other):
         ("-1", "1"),
         ("oak_1", "oak-1"),
         ("\u00e9", "e"),
+        ("A", "\u0410"),
+        ("\u0441\u043e\u0441\u043d\u0430", "coc"),
     ],
 )
 def test_labels_that_look_different_are_told_apart(one, other):
@@ -540,6 +543,19 @@ def test_images_that_are_nearly_black_are_told(folder, tmp_path, brightest, is_t
     main(tmp_path / "params.yaml", "dataset", folder, *(tmp_path / name for name in written))
     expected = f"warning: all images are nearly black, with no level above {brightest} of 255 in their thumbnails"
     assert (expected in capsys.readouterr().out) == is_told
+
+
+@pytest.mark.parametrize(("width", "is_told"), [(3000, True), (30000, False)])
+def test_images_whose_16_bits_are_nearly_one_grey_are_told(folder, tmp_path, width, is_told, capsys):
+    for number, path in enumerate(sorted(folder.glob("oak/*.png"))):
+        levels = np.random.default_rng(number).integers(32768, 32768 + width, (6, 8), np.uint16)
+        Image.fromarray(levels).save(path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    written = ("manifest.csv", "skipped.csv", "near.csv", "classes.csv", "samples.jpg", "thumbnails.zip")
+    main(tmp_path / "params.yaml", "dataset", folder, *(tmp_path / name for name in written))
+    said = capsys.readouterr().out
+    assert ("warning: 5 images with 16 bits a channel have no more than 11 of 255 levels" in said) == is_told
+    assert ("warning" in said) == is_told
 
 
 @pytest.mark.parametrize(("file_format", "name"), [("PNG", "0.jpg"), ("JPEG", "0.txt"), ("TIFF", "0")])

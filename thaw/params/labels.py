@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 # Words of some languages and some emoji are joined, or kept apart, by these.
 JOINERS = "\u200c\u200d"
+LATIN = str.maketrans("АВЕКМНОРСТХІЈЅаеорсухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTXIJSaeopcyxijsABEZHIKMNOPTYXo")
+"""From letters of Cyrillic and Greek, which keyboards write that are not switched back, to those that look the same."""
 
 
 def unreadable(label: str) -> str | None:
@@ -49,11 +51,11 @@ def alike(labels: Iterable[str]) -> list[list[str]]:
 def _look(label: str) -> str:
     """Return what labels that look the same have in common: not spaces, upper case, Unicode's form, zeros of a number.
 
-    Of one letter, the case is what it shows: data sets of handwriting tell A from a.
+    Of one letter, case and alphabet are what it shows: data sets of handwriting tell A from a.
     """
     seen = "".join(one for one in unicodedata.normalize("NFKC", label) if unicodedata.category(one) != "Cf")
     words = " ".join(seen.split())
     number = re.fullmatch(r"\+?(-?)0*([0-9]+?)(?:\.([0-9]*?)0*)?", words)
     if number:
         return f"{number[1]}{number[2]}.{number[3] or ''}"
-    return words if len(words) == 1 else unicodedata.normalize("NFKC", words.casefold())
+    return words if len(words) == 1 else unicodedata.normalize("NFKC", words.translate(LATIN).casefold())
