@@ -37,8 +37,7 @@ def from_folders(inside: Contents, dataset: Dataset) -> tuple[list[Labelled], li
         _refuse_splits(inside)
     for name, split in parts.items():
         if not inside.is_folder(name):
-            hint = did_you_mean(name, [one for one, is_folder in inside.entries("").items() if is_folder])
-            raise UserError(f"{folder / name}: no such folder; dataset.split.folders names it{hint}")
+            raise UserError(f"{folder / name}: no such folder; dataset.split.folders names it{_meant(inside, name)}")
         if name and is_hidden(PurePosixPath(name).as_posix()):
             raise UserError(f"{folder / name}: hidden, or named as what other programs leave behind: rename it")
         found, others = (
@@ -55,6 +54,15 @@ def from_folders(inside: Contents, dataset: Dataset) -> tuple[list[Labelled], li
     if dataset.classes is None:
         refuse_labels(folder, places)
     return images, beside
+
+
+def _meant(inside: Contents, name: str) -> str:
+    """Return which folder is probably meant by one that is not there; it may be named from above the data set."""
+    _, *parts = PurePosixPath(name).parts
+    tails = ["/".join(parts[first:]) for first in range(len(parts))]
+    if below := next(filter(inside.is_folder, tails), ""):
+        return f"; they are below dataset.path: write {below!r}"
+    return did_you_mean(name, [one for one, is_folder in inside.entries("").items() if is_folder])
 
 
 def _below(name: str, inside: str) -> str:
@@ -153,6 +161,9 @@ def _other_layout(inside: Contents, names: list[str]) -> str:
         return "; if the names of files begin with the number of their class, set dataset.layout: label_prefix"
     if inside.archives:
         return "; archives are read as if unpacked where they lie: put each into the folder of its class"
+    stems = {re.sub(r"[\W_]*\d+(\.\w+)?$", "", name) for name in names}
+    if 1 < len(stems - {""}) <= len(names) / 2:
+        return f"; if names of files tell their class, write it into a table {LABELS_CSV}, and set dataset.layout: csv"
     return "; if this is the folder of one class, dataset.path is the folder that it is in" if names else ""
 
 

@@ -52,7 +52,8 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     if len(classes) < 2:
         found = f"only {classes.pop()!r}" if classes else "none"
         left = f"; {_count_of(beside)} left out, such as {beside[0].path!r}: {beside[0].reason}" if beside else ""
-        raise UserError(f"{folder}: expected images of two classes or more, found {found}{left}")
+        table = f"; to read {LABELS_CSV}, set dataset.layout: csv" * (LABELS_CSV in {*files} - used)
+        raise UserError(f"{folder}: expected images of two classes or more, found {found}{left}{table}")
     _require_listed(folder, classes, dataset.classes or [])
     if dataset.split.method == "given":
         _require_splits(folder, images, dataset)

@@ -111,6 +111,10 @@ def test_a_folder_of_a_split_that_is_missing_is_named(folder: Path) -> None:
         f"{folder / 'Tset'}: no such folder; dataset.split.folders names it; did you mean 'Test'?"
     )
     assert refused(folder, split=GIVEN | {"folders": {"train": "Train", "test": "t" * 300}}).endswith("names it")
+    for path in ("data/raw/x/Train", f"{folder.name}/Train"):
+        assert refused(folder, split=GIVEN | {"folders": {"train": path, "test": "Test"}}).endswith(
+            "dataset.split.folders names it; they are below dataset.path: write 'Train'"
+        )
     (folder / "Test").rename(folder / ".test")
     assert refused(folder, split=GIVEN | {"folders": {"train": "Train", "test": "./.test"}}).startswith(
         f"{folder / '.test'}: hidden, or named as what other programs leave behind"

@@ -521,6 +521,21 @@ def test_the_layout_that_is_probably_meant_is_named(tmp_path, names, layout):
     assert message(tmp_path).endswith(f"set dataset.layout: {layout}")
 
 
+@pytest.mark.parametrize("between", [".", "_", " (", "-00", ""])
+def test_classes_in_the_names_of_files_belong_into_a_table(tmp_path, between):
+    for number in range(6):
+        draw(tmp_path / f"{('cat', 'great dane')[number % 2]}{between}{number}.png", number)
+    assert message(tmp_path).endswith(
+        "if names of files tell their class, write it into a table labels.csv, and set dataset.layout: csv"
+    )
+
+
+def test_a_table_beside_the_only_folder_is_named(tmp_path):
+    draw(tmp_path / "images" / "0.png", 0)
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    assert message(tmp_path).endswith("it has no class; to read labels.csv, set dataset.layout: csv")
+
+
 def test_folders_of_the_same_names_in_every_class_are_worth_a_line(folder):
     for one in ("2023", "2024"):
         for label in ("north", "south"):
