@@ -191,9 +191,10 @@ def _split(
         if not len(first):
             raise
         most = np.bincount(component).max()
+        lower = "lower dataset.near_duplicates, or leave it out" if dataset.near_duplicates else ""
         raise UserError(
-            f"{error}\nimages that look alike stay together, {most} of {len(usable)} in one unit; lower "
-            "dataset.near_duplicates, or leave it out"
+            f"{error}\nimages that look alike stay together, {most} of {len(usable)} in one unit; "
+            f"{lower or 'leave dataset.near_duplicates out'}"
         ) from None
     numbers = {label: number for number, label in enumerate(classes)}
     rows = [

@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.manifest.labelled import Labelled, Skipped, refuse_labels, require_text
+from stages.manifest.labelled import SHOWN, Labelled, Skipped, refuse_labels, require_text
 from thaw.errors import UserError
 from thaw.formats.manifest import SPLITS
 from thaw.images.decoding import UnreadableImageError
@@ -69,8 +69,11 @@ def _read_table(inside: Contents) -> "DataFrame":
     except FileNotFoundError:
         tables = [one for one in inside.files if one.lower().endswith((".csv", ".tsv", ".csv.txt", *WORKBOOKS))]
         tables.sort(key=lambda one: one.count("/"))
+        together = [one for one in tables if one.count("/") == tables[0].count("/")]
         hint = f"; {tables[0]} would have to be {'there' if '/' in tables[0] else 'named so'}" if tables else ""
-        if tables and tables[0].lower().endswith(WORKBOOKS):
+        if len(together) > 1:
+            hint = f"; join {', '.join(together[:SHOWN])} in it, with a column split if that is what they tell"
+        elif tables and tables[0].lower().endswith(WORKBOOKS):
             hint = f"; save {tables[0]} as that, in UTF-8"
         raise UserError(f"{path}: no such file; the layout csv reads paths and labels from it{hint}") from None
     except OSError as error:

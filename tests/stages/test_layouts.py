@@ -591,6 +591,7 @@ def test_a_table_of_another_name_is_named(folder: Path) -> None:
         ("labels.csv", "train.csv", "train.csv would have to be named so"),
         ("train.csv", "labels.csv.txt", "labels.csv.txt would have to be named so"),
         ("labels.csv.txt", "Labels.XLSX", "save Labels.XLSX as that, in UTF-8"),
+        ("photos/0.png", "val.tsv", "join Labels.XLSX, val.tsv in it, with a column split if that is what they tell"),
     ):
         (folder / before).rename(folder / name)
         assert refused(folder, **TABLE).endswith(f"reads paths and labels from it; {told}")
