@@ -97,7 +97,8 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
                 shutil.rmtree(out)
             elif format == "openvino":  # whoever is killed here leaves no former graph with other weights
                 out.unlink(missing_ok=True)
-            for one in sorted(Path(folder).iterdir(), key=lambda one: one == written):  # the model comes last
+            # What tells an export from a file of the user's own comes first, the model last.
+            for one in sorted(Path(folder).iterdir(), key=lambda one: (one == written, one != _beside(written))):
                 one.replace(out.parent / one.name)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {reasons(error)}") from None
@@ -116,7 +117,8 @@ def _require(format: str, out: Path) -> None:
     is_another = out.is_dir() if ENDINGS[format] else out.exists() and not (out / "saved_model.pb").exists()
     about = _beside(out)
     weights = [out.with_suffix(".bin")] * (format == "openvino")
-    for one in [*[out] * is_another, *[about] * (not _is_ours(about)), *(path for path in weights if path.is_dir())]:
+    theirs = [one for one in (out, *weights) if one.exists() and not about.exists()]  # which an export writes, too
+    for one in [*[out] * is_another, *theirs, *[about] * (not _is_ours(about)), *filter(Path.is_dir, weights)]:
         raise UserError(f"{one}: there is something else of that name; give --out another one")
 
 

@@ -126,10 +126,11 @@ def test_what_differs_is_not_written_and_what_was_there_stays(
     monkeypatch.setattr(exporting, "export_model", write_another)
     out = tmp_path / "exports" / "small.xml"
     out.parent.mkdir()
-    out.write_text("before")
+    for path in (out, out.with_name("small.xml.json")):
+        path.write_text(json.dumps(ABOUT))
     with pytest.raises(UserError, match=r"small\.xml: not written.*differ by up to .*e-03 on 10 images"):
         export.main(model, "openvino", out, [])
-    assert [one.read_text() for one in out.parent.iterdir()] == ["before"]
+    assert [json.loads(one.read_text()) for one in out.parent.iterdir()] == [ABOUT, ABOUT]
 
 
 def test_it_is_checked_on_the_images_that_are_given(
@@ -156,8 +157,8 @@ def test_a_graph_never_stands_beside_the_weights_of_another(
     monkeypatch.setattr(exporting, "export_model", write)
     monkeypatch.setattr(exporting, "run_exported", lambda *arguments: models.load(model)[0].predict(arguments[2]))
     monkeypatch.setattr(Path, "replace", killed)
-    for ending in ("xml", "bin"):
-        (tmp_path / f"m.{ending}").write_text("old")
+    for ending in ("xml", "bin", "xml.json"):
+        (tmp_path / f"m.{ending}").write_text(json.dumps(ABOUT))
     with pytest.raises(KeyboardInterrupt):
         export.main(model, "openvino", tmp_path / "m.xml", [])
     assert (tmp_path / "m.bin").read_text() == "new"
@@ -195,13 +196,17 @@ def test_what_cannot_be_used_is_named(model: Path, tmp_path: Path, monkeypatch: 
     )
     assert "there is something else of that name" in wrong(model, "saved_model", folder)
     assert "there is something else of that name" in wrong(model, "saved_model", note)
-    for name, content in (("m.json", '{"mine": 1}'), ("m.xml.json", "[]"), ("n.json/", ""), ("m.bin/", "")):
+    for name, content in (
+        *(("m.json", '{"mine": 1}'), ("m.xml.json", "[]"), ("n.json/", ""), ("m.bin/", "")),
+        *(("m.xml", "mine"), ("m.bin", "mine")),
+    ):
         theirs = tmp_path / name
         theirs.mkdir() if name.endswith("/") else theirs.write_text(content)
-        out = tmp_path / name.replace(".json", "").replace(".bin/", ".xml").rstrip("/")
+        out = tmp_path / name.replace(".json", "").replace(".bin", ".xml").rstrip("/")
         told = wrong(model, "openvino" if out.suffix else "saved_model", out)
         assert told == f"{theirs}: there is something else of that name; give --out another one"
         theirs.rmdir() if name.endswith("/") else theirs.unlink()
+    assert wrong(model, "keras", model) == f"{model}: there is something else of that name; give --out another one"
     assert wrong(model, "keras", note / "m.keras").endswith("m.keras: cannot be written: File exists")
     assert f"{note}: not an image" in wrong(model, "keras", tmp_path / "m.keras", note)
     assert "none.keras: no such file" in wrong(tmp_path / "none.keras", "keras", tmp_path / "m.keras")
