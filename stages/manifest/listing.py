@@ -1,6 +1,7 @@
 """What a data set's folder holds, in whichever layout."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ def listing(folder: Path, dataset: Dataset) -> Listing:
     if dataset.split.method == "given":
         _require_splits(folder, images, dataset)
     notes = [*_joined(classes), *_misnumbered(dataset.classes or sorted(classes)), *_doubtful_groups(images)]
+    if dataset.layout == "csv":
+        notes += _missing(images)
     if dataset.layout in ("class_folders", "label_prefix") and dataset.split.folders is None:
         notes += _mixed(inside)
     if dataset.layout == "class_folders" and dataset.split.folders is None:
@@ -147,6 +150,19 @@ def _misnumbered(classes: list[str]) -> Iterator[str]:
             "the classes are numbers, but not those of a model's outputs, which are sorted as texts: output "
             f"{other} is {classes[other]!r}"
         )
+
+
+def _missing(images: list[Labelled]) -> Iterator[str]:
+    """Yield a line for each class and group that is probably none: a missing value that was written as text."""
+    for kind, values, mended in (
+        ("class", Counter(image.label for image in images), "leave out the rows without a label"),
+        ("group", Counter(image.group for image in images), "leave the cell empty where an image stands alone"),
+    ):
+        for value in sorted(values):
+            if value.casefold() in ("nan", "<na>", "nat") or (kind == "group" and value.casefold() == "none"):
+                yield (
+                    f"warning: {values[value]} images are of the {kind} {value!r}; if that is a missing value, {mended}"
+                )
 
 
 def _unused_splits(images: list[Labelled], method: str) -> Iterator[str]:

@@ -446,6 +446,17 @@ def test_a_table_in_another_encoding_is_refused(folder: Path, encoding: str, lin
         ("label", ["elm", "ash", "elm ash"], ["warning: the class 'elm ash' seems to be"]),
         ("label", ["elm", "ash", "\"['ash', 'elm']\""], ["warning: the class \"['ash', 'elm']\" seems to be"]),
         ("label", ["elm", "ash", '"{""choices"": [""ash"", ""elm""]}"'], ["seems to be 'ash' and 'elm' in one"]),
+        (
+            "label",
+            ["elm", "ash", "nan"],
+            ["warning: 9 images are of the class 'nan'; if that is a missing value, leave"],
+        ),
+        ("label", ["elm", "ash", "None"], []),
+        (
+            "label,group",
+            ["elm,None", "ash,", "ash,", "elm,"],
+            ["warning: 7 images are of the group 'None'; if that is"],
+        ),
         ("label", ["0", "1", "2", "3"], []),
         ("label", ["00", "01"], []),
         ("label", ["2023", "2024"], []),
@@ -837,6 +848,15 @@ def test_near_duplicates_are_found_and_kept_in_one_split(folder: Path, seed: int
     for method in ("stratified", "shuffled"):
         told = refused(folder, near_duplicates=32, split=STRATIFIED | {"method": method, "seed": seed})
         assert "stay together, 30 of 30 in one unit; lower dataset.near_duplicates, or leave it out" in told
+
+
+@pytest.mark.parametrize(("bits", "mended"), [(0, "leave dataset.near"), (1, "lower dataset.near")])
+def test_images_of_one_colour_look_alike(folder: Path, bits: int, mended: str) -> None:
+    for number in range(6):
+        path = folder / ("red", "blue")[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (20 + number, 20), path.parent.name).save(path)
+    assert f"look alike stay together, 6 of 6 in one unit; {mended}" in refused(folder, near_duplicates=bits)
 
 
 def run_manifest(folder: Path, params: str, out: Path) -> subprocess.CompletedProcess[str]:
