@@ -7,7 +7,7 @@ from stages.manifest.collecting import collect
 from thaw.formats.manifest import SPLITS, Row, class_names, write_manifest
 from thaw.formats.sealed_csv import write_csv
 from thaw.formats.thumbnails import Thumbnails, draw_grid, drawable, reading_thumbnails, writing_thumbnails
-from thaw.params.dataset import Dataset
+from thaw.params.dataset import Dataset, Split
 from thaw.params.reading import read_entry
 from thaw.stage import announce, run
 
@@ -74,6 +74,8 @@ def main(
             more = f" and {len(absent) - MISSED} more" if len(absent) > MISSED else ""
             named = ", ".join(map(repr, absent[:MISSED])) + more
             announce(f"warning: classes without an image in the {split} split: {named}: {loss}")
+    if few := undivided(rows, dataset.split):
+        announce(f"warning: groups are too large to be divided as dataset.split asks: for training are only {few}")
     dark = [bits for bits in found.used_bits if bits <= FEW_BITS]
     if dark:
         share = f"1/{2 ** (16 - max(dark))}"
@@ -99,6 +101,23 @@ def main(
     leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
     if leaks:
         announce(f"warning: {leaks} pairs that look alike are in different splits: see {near_duplicates}")
+
+
+def undivided(rows: list[Row], split: Split) -> str:
+    """Return the classes of which groups leave less than half of the share that is asked for training; "" if none.
+
+    >>> rows = [Row(f"{one}.png", "oak", "test", "", group="tree") for one in range(7)]
+    >>> rows.append(Row("7.png", "oak", "train", ""))
+    >>> undivided(rows, Split(method="stratified", test=0.2, validation=0.2))
+    "1 of 8 images of 'oak'"
+    """
+    if split.test is None:
+        return ""
+    asked = 1 - split.test - (split.validation or 0)
+    images, trained = (Counter(row.label for row in rows if row.split in of) for of in (SPLITS, SPLITS[:1]))
+    few = [label for label in {row.label: 0 for row in rows if row.group} if trained[label] < images[label] * asked / 2]
+    more = f", and {len(few) - MISSED} more classes" if len(few) > MISSED else ""
+    return ", ".join(f"{trained[label]} of {images[label]} images of {label!r}" for label in few[:MISSED]) + more
 
 
 def draw_samples(samples: Path, rows: list[Row], pictures: Thumbnails) -> None:

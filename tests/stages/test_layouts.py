@@ -16,6 +16,7 @@ from sklearn.datasets import load_sample_images
 from sklearn.model_selection import train_test_split
 
 from stages.manifest import collecting as module
+from stages.manifest.__main__ import undivided
 from stages.manifest.collecting import Collection
 from stages.manifest.near_duplicates import components, similar_pairs
 from stages.manifest.splits import Member, assign
@@ -27,7 +28,7 @@ from thaw.formats.frames import frame
 from thaw.formats.manifest import Row, class_names, read_manifest, write_manifest
 from thaw.formats.predictions import Predictions, read_predictions, write_predictions
 from thaw.formats.thumbnails import reading_thumbnails, writing_thumbnails
-from thaw.params.dataset import Dataset
+from thaw.params.dataset import Dataset, Split
 from thaw.params.tensors import Tensors
 
 GIVEN = {"method": "given", "folders": {"train": "Train", "test": "Test"}, "validation": 0.25}
@@ -308,6 +309,25 @@ def test_equal_bytes_join_the_groups_that_they_are_in(folder: Path, method: str,
     for pair in range(5):
         own = [row for row in found if int(row.path[7:-4]) // 12 == pair]
         assert (len(own), len({row.split for row in own}), len({row.group for row in own})) == (11, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("group", "trained", "method", "told"),
+    [
+        ("tree", 2, "stratified", "2 of 10 images of 'ash', 2 of 10 images of 'elm'"),
+        ("tree", 4, "stratified", ""),
+        ("tree", 2, "given", ""),
+        ("", 2, "shuffled", ""),
+    ],
+)
+def test_groups_that_leave_little_for_training_are_told(group: str, trained: int, method: str, told: str) -> None:
+    rows = [
+        Row(f"{label}/{number}", label, "train" if number < trained else "test", "", group if number >= trained else "")
+        for label in ("ash", "elm")
+        for number in range(10)
+    ]
+    shares = {"validation": 0.2} if method == "given" else {"test": 0.2, "validation": 0.1}
+    assert undivided(rows, Split(method=method, **shares)) == told
 
 
 @pytest.mark.slow
