@@ -117,10 +117,11 @@ def collect(folder: Path, dataset: Dataset, thumbnails: ThumbnailWriter) -> Coll
     try:
         rows, pairs = _split(usable, groups, listed.classes, dataset)
     except UserError as error:
-        if not (without := bad + repeated):
-            raise
-        shown = f"{found_at(folder, without[0].path)}: {without[0].reason}"
-        raise UserError(f"{error}\nfiles that are left out: {len(without)}, such as {shown}") from None
+        doubts = [note for note in listed.notes if note.startswith("warning: ")]
+        if without := bad + repeated:
+            shown = f"{found_at(folder, without[0].path)}: {without[0].reason}"
+            doubts.insert(0, f"files that are left out: {len(without)}, such as {shown}")
+        raise UserError("\n".join([str(error), *doubts])) from None
     bits = [one.used_bits for one in usable if one.used_bits is not None]
     left_out = sorted(bad + repeated, key=lambda one: one.path)
     contrast, brightest = (max(each) for each in zip(*((one.contrast, one.brightest) for one in usable), strict=True))

@@ -144,8 +144,8 @@ def _joined(classes: set[str]) -> Iterator[str]:
 def _misnumbered(classes: list[str]) -> Iterator[str]:
     """Yield a line if classes are numbers from 0 or 1, but not those of the model's outputs."""
     numbers = [int(label) if label.isascii() and label.isdecimal() else len(classes) + 1 for label in classes]
-    other = next((output for output, number in enumerate(numbers) if number != output), None)
-    if other is not None and max(numbers) <= len(classes):
+    if numbers != [*range(len(numbers))] and max(numbers) <= len(classes):
+        other = next((output for output, number in enumerate(numbers) if number != output + numbers[0]), 0)
         yield (
             "the classes are numbers, but not those of a model's outputs, which are sorted as texts: output "
             f"{other} is {classes[other]!r}"

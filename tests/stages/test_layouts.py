@@ -576,6 +576,13 @@ def test_every_class_of_a_table_stays_the_text_that_stands_there(folder: Path, t
     ]
 
 
+def test_what_is_doubtful_is_told_where_no_split_can_be_made(folder: Path) -> None:
+    table(folder, [f"{line},nan" for line in lines()], "path,label,group")
+    error, doubt = refused(folder, **TABLE).splitlines()
+    assert "which belong together in 1" in error
+    assert doubt.startswith("warning: 10 images are of the group 'nan'; if that is a missing value")
+
+
 def test_an_unknown_split_and_a_table_without_splits_are_named(folder: Path) -> None:
     table(folder, [*lines(",train"), "x.png,elm,trian"], "path,label,split")
     given = {"method": "given", "validation": 0.2}

@@ -536,6 +536,15 @@ def test_a_table_beside_the_only_folder_is_named(tmp_path):
     assert message(tmp_path).endswith("it has no class; to read labels.csv, set dataset.layout: csv")
 
 
+@pytest.mark.parametrize("least", [0, 1])
+def test_the_class_that_is_the_first_out_of_order_is_named(tmp_path, least):
+    for number in range(3 * 11):
+        draw(tmp_path / "data" / str(least + number % 11) / f"{number}.png", number)
+    with writing_thumbnails(tmp_path / "thumbnails.zip") as thumbnails:
+        (note,) = module.collect(tmp_path / "data", FAIL, thumbnails).notes
+    assert note.endswith(f"sorted as texts: output {2 - least} is '10'")
+
+
 def test_folders_of_the_same_names_in_every_class_are_worth_a_line(folder):
     for one in ("2023", "2024"):
         for label in ("north", "south"):
