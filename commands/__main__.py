@@ -42,9 +42,8 @@ def main() -> None:
     parser.add_argument("--version", action=_Version, nargs=0, help="print which Thaw this is")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do; COMMAND --help says more")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
-    called = parser.parse_args()
-
-    with in_terminal():
+    with in_terminal():  # also what --help and --version print
+        called = parser.parse_args()
         command = import_module(f"commands.{called.command}")
         parser = argparse.ArgumentParser(prog=f"thaw {called.command}", description=inspect.getdoc(command.main))
         command.add_arguments(parser)

@@ -230,6 +230,12 @@ def test_nobody_has_to_read_what_a_stage_prints() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("words", ["--version", "plan --help"])
+def test_nobody_has_to_read_what_commands_say_of_themselves(words: str) -> None:
+    command = f"sleep 0.1; exec '{sys.executable}' -m commands {words} | true"
+    assert subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, check=True).stderr == b""
+
+
 @pytest.mark.parametrize(
     "called",
     ["stages.check --params params.yaml >&-", "commands plan 2>&-", "commands plan <&- >&- 2>&-"],
