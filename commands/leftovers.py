@@ -3,7 +3,8 @@
 DVC writes its list of locks and dvc.lock in place, and makes a folder in its run cache before the file in it. Who is
 killed at that moment leaves them empty or cut off, and no command of DVC runs until somebody removes them; nor does one
 where a machine that lost its power has damaged the databases of hashes, which DVC makes anew.
-`python -m commands.leftovers` removes all that, before `make repro` starts DVC. See docs/upstream.md.
+`python -m commands.leftovers` removes all that, before `make repro` starts DVC. See docs/upstream.md. And it puts what
+is here of results, and not in DVC's cache, into that: DVC would have their stages run again.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import re
 import sqlite3
 import time
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -18,11 +20,12 @@ from dvc.dvcfile import Lockfile
 from dvc.fs import LocalFileSystem
 from dvc.lock import LockError
 from dvc.repo import Repo
+from dvc.stage import Stage
 from ruamel.yaml.constructor import DuplicateKeyError
 from zc import lockfile
 
-from commands.lock import LOCK
-from commands.pipeline import CACHE_IN, complaining, require_plain, require_valid_params
+from commands.lock import LOCK, stages_now
+from commands.pipeline import CACHE_IN, complaining, require_plain, require_valid_params, stages_of
 from thaw.params.reading import CONFLICT
 from thaw.stage import in_terminal
 
@@ -63,6 +66,26 @@ def remove_leftovers() -> None:
             if _is_lock_damaged(repo):
                 kept = Path(LOCK).replace(temporary / LOCK)
                 print(f"{LOCK}: cut off by a command that was killed; moved to {kept}, and written anew", flush=True)
+
+
+def commit_results() -> None:
+    """Put into DVC's cache what it lacks of results that are here as they should be, unless a command is at work."""
+    stages_now()  # has a remedy for what a merge left, which DVC has not
+    with complaining(), Repo() as repo, suppress(LockError), repo.lock:
+        # As the cache may have been emptied, or not moved with the folder. What was added, DVC puts there by itself.
+        for stage in uncommitted(stage for stage in stages_of(repo) if stage.cmd):
+            print(f"{stage.addressing}: putting its results into DVC's cache, which lacks them", flush=True)
+            stage.commit()
+
+
+def uncommitted(stages: Iterable[Stage]) -> list[Stage]:
+    """Return the stages that have to run for one reason alone: DVC's cache lacks results that are here."""
+    return [
+        stage
+        for stage in stages
+        if any(out.use_cache and out.hash_info and out.exists and out.changed_cache() for out in stage.outs)
+        and not any(stage.changed_entries())
+    ]
 
 
 def damaged(repo: Repo) -> list[str]:
@@ -152,3 +175,4 @@ if __name__ == "__main__":
     with in_terminal():
         require_valid_params()
         remove_leftovers()
+        commit_results()

@@ -21,7 +21,7 @@ from dvc.stage import Stage
 from dvc.utils.serialize import modify_yaml
 
 from commands.launching import launched_by
-from commands.leftovers import remove_leftovers
+from commands.leftovers import commit_results, remove_leftovers
 from commands.lock import LOCK, stages_now
 from commands.pipeline import complaining, require_valid_params, stages_of
 from thaw.errors import UserError
@@ -57,6 +57,7 @@ def main(jobs: int, launch: str | None = None) -> None:
     """
     require_valid_params()
     remove_leftovers()
+    commit_results()
     with _holding_lock():
         before = _before()
     with complaining():

@@ -1,6 +1,7 @@
 """Whether DVC sees the data, and there is room for what the pipeline makes: memory, disk, DVC's cache."""
 
 import os
+import shlex
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from dvc_objects.fs.generic import test_links
 from commands import lock, pipeline
 from commands.doctor.findings import Finding, State, amount, first_names
 from commands.doctor.sizes import Sizes
+from commands.leftovers import uncommitted
 from thaw.files.finding import files_below
 from thaw.reuse.folder import FOLDER, limit, project_folder, rows_folder, stored
 from thaw.threads import GROUP
@@ -109,8 +111,14 @@ def _free_bytes(repo: Repo) -> int:
 
 
 def check_cache(repo: Repo) -> Finding:
-    """Find out whether what is in DVC's cache takes room once."""
+    """Find out whether all results that are here are in DVC's cache, and whether they take room once."""
     pipeline.require_plain(repo.cache.local.path, pipeline.CACHE_IN)
+    stages = [stage for stage in pipeline.stages_of(repo) if not stage.is_import]  # those may be elsewhere
+    if lacking := [stage.addressing for stage in uncommitted(stages)]:
+        text = (
+            f"{repo.cache.local.path} lacks what is here of {first_names(lacking)}, so that `dvc repro` makes it anew"
+        )
+        return Finding("cache", State.WARNING, text, shlex.join(["dvc", "commit", *lacking]))
     links = _links(repo)
     size = sum(out.meta.size or 0 for out in repo.index.outs if out.use_cache and out.meta)
     if not links:

@@ -77,7 +77,8 @@ def plan_as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) 
         lines.append(f"Not here, and not known to DVC: {', '.join(found.missing)}.")
     if found.uncommitted:
         commit = shlex.join(["dvc", "commit", *found.uncommitted])
-        lines.append(f"What is here need not be made again: `{commit}` puts it into DVC's cache.")
+        text = f"`{commit}` puts it into DVC's cache, and so do `make repro` and `thaw repro`"
+        lines.append(f"What is here need not be made again: {text}.")
     if found.incomplete:
         lines.append(f"Since not all is here, the command is `{command(found)}`.")
     return "\n".join(lines)

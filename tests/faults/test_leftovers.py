@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,9 @@ from zc.lockfile import LockFile
 from commands.doctor import check_leftovers
 from commands.doctor.findings import State
 from commands.doctor.remotes import check_pushed, complete_remote
-from commands.leftovers import remove_leftovers
+from commands.doctor.room import check_cache
+from commands.leftovers import commit_results, remove_leftovers
+from commands.pipeline import stages_of
 from tests.conftest import ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
 from thaw.errors import UserError
@@ -145,6 +148,28 @@ def test_a_run_that_was_not_noted_to_its_end_does_not_stop_the_next(toy: Project
     dvc(toy, "repro", "--quiet")
     assert (toy.folder / "dvc.lock").read_bytes() == whole
     assert results(toy) == sound
+
+
+@pytest.mark.parametrize(("is_changed", "kept"), [(False, ["text", "folder"]), (True, ["text"])])
+def test_what_is_here_and_only_dvcs_cache_lacks_is_put_there(
+    is_changed: bool, kept: list[str], toy: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where somebody removed the cache for its room: all would run again."""
+    shutil.rmtree(".dvc/cache")
+    if is_changed:
+        Path("folder", "1.txt").write_text("mine")
+    with opened(toy) as repo:
+        found = check_cache(repo)
+    added = ["raw.txt.dvc", *kept]
+    assert (found.state, found.command) == (State.WARNING, f"dvc commit {' '.join(added)}")
+    assert f"lacks what is here of {', '.join(added)}" in found.text
+    capsys.readouterr()
+    commit_results()
+    assert re.findall(r"(\w+): putting its results into DVC's cache", capsys.readouterr().out) == kept
+    dvc(toy, "commit", "--quiet", "raw.txt.dvc")
+    with opened(toy) as repo:
+        assert check_cache(repo).state is State.OK
+        assert [stage.name for stage in stages_of(repo) if any(stage.changed_entries())] == ["folder"] * is_changed
 
 
 @pytest.mark.parametrize("content", [bytes(9999), b"no database", b"SQLite format 3\0" + bytes(99)])
