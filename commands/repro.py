@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,8 @@ PAUSE = 3
 """Seconds until a file that another of DVC's processes reads or writes is tried again."""
 # What DVC says then.
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
+# And of a stage that somebody killed, by itself or below a shell.
+KILLED = re.compile(r"exited with (-9|137)$", re.MULTILINE)
 UNFINISHED = Path(".thaw", "unfinished.json")
 """Stages of dvc.lock before a run, until that comes to its end: what it adds is put into the order of `dvc repro`."""
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
@@ -223,6 +226,12 @@ class Commands:
             self._running.discard(process)
             if not process.returncode:
                 return True
+            if KILLED.search("".join(lines)):
+                print(
+                    f"{name}its process was killed, as a system does where memory is lacking; let fewer run at a time, "
+                    "or take a smaller batch_size; `thaw doctor` says how much is free",
+                    flush=True,
+                )
             is_busy = any(text in line for text in BUSY for line in lines)
             if not is_busy or self._ended.wait(PAUSE):
                 return False

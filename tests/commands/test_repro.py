@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from commands.launching import LAUNCHER, launched_by
 from commands.launching import main as launch
-from commands.repro import UNFINISHED, _before, _sort_lock, side_by_side, visible_gpus
+from commands.repro import UNFINISHED, Commands, _before, _sort_lock, side_by_side, visible_gpus
 from tests.conftest import ROOT, Project
 from tests.toy import dvc, make_toy
 from thaw.errors import UserError
@@ -152,6 +152,23 @@ def repro(folder: Path, *command: str) -> tuple[int, str]:
         [sys.executable, "-m", *command], cwd=folder, env=environment, text=True, capture_output=True, check=False
     )
     return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("says", "is_told"),
+    [
+        ("ERROR: failed to reproduce 'a': failed to run: python -m stages.train, exited with -9", True),
+        ("ERROR: failed to reproduce 'a': failed to run: python -m stages.train, exited with 137\n\nmore", True),
+        ("ERROR: failed to reproduce 'a': failed to run: python -m stages.train, exited with 1", False),
+        ("ERROR: failed to reproduce 'a': failed to run: python -m stages.train, exited with -99", False),
+    ],
+)
+def test_a_stage_that_was_killed_may_have_lacked_memory(
+    says: str, is_told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not Commands().run(["sh", "-c", 'echo "$0"; exit 255', says], {}, "a: ")
+    told = "\na: its process was killed, as a system does where memory is lacking; let fewer run at a time"
+    assert (told in capsys.readouterr().out) == is_told
 
 
 @pytest.mark.slow
