@@ -250,10 +250,10 @@ class Commands:
 
 
 @contextmanager
-def _holding_lock() -> Iterator[None]:
+def _holding_lock() -> Iterator[Repo]:
     """Keep others from writing dvc.lock, as DVC does: what another run beside this one notes would be lost."""
     with complaining(), Repo(_wait_for_lock=True) as repo, repo.lock:
-        yield
+        yield repo
 
 
 def _before() -> list[str]:
@@ -274,7 +274,7 @@ def _in_lock() -> list[str]:
 
 def _sort_lock(before: list[str], plan: list[str]) -> None:
     """Put the stages that are new in dvc.lock into the order in which `dvc repro` would have put them there."""
-    with _holding_lock():
+    with _holding_lock() as repo, repo.scm_context(quiet=True) as context:
         there = _in_lock()
         new = [stage for stage in plan if stage in there and stage not in before]
         if there != [*before, *new]:
@@ -283,6 +283,7 @@ def _sort_lock(before: list[str], plan: list[str]) -> None:
                 with modify_yaml(temporary) as lock:
                     for stage in new:
                         lock["stages"][stage] = lock["stages"].pop(stage)
+            context.track_file(LOCK)  # puts it into Git's index, where core.autostage says so
 
 
 def _jobs(text: str) -> int:

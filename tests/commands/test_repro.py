@@ -131,6 +131,7 @@ def test_an_order_that_cannot_be_read_is_that_of_the_lock(
 def test_the_lock_is_put_into_order_only_while_nobody_else_writes_it(tmp_path: Path) -> None:
     toy = make_toy(tmp_path / "toy")
     lock = toy.folder / "dvc.lock"
+    dvc(toy, "config", "core.autostage", "true")
     with contextlib.chdir(toy.folder):
         with Repo() as repo, repo.lock:
             sorting = threading.Thread(target=_sort_lock, args=([], ["folder", "text", "more"]))
@@ -139,6 +140,8 @@ def test_the_lock_is_put_into_order_only_while_nobody_else_writes_it(tmp_path: P
             lock.write_text(f"{lock.read_text()}  more:\n    cmd: echo\n")  # as DVC does for another run
         sorting.join(20)
     assert re.findall(r"^  (\w+):", lock.read_text(), re.MULTILINE) == ["folder", "text", "more"]
+    staged = subprocess.run(["git", "show", ":dvc.lock"], cwd=toy.folder, capture_output=True, text=True, check=True)
+    assert staged.stdout == lock.read_text()
 
 
 def write_pipeline(folder: Path, pipeline: dict[str, Any]) -> None:
