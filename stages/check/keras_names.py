@@ -444,7 +444,7 @@ def _is_whole_for_a_part(rule: Rule, namespace: str, value: Any) -> bool:
 def is_settled(spec: Any, namespace: str) -> bool:
     """Say whether rules tell of each argument of an object whether it is right, so that Keras need not be asked.
 
-    >>> is_settled({"Adam": {"learning_rate": 1e-3}}, "optimizers"), is_settled({"Muon": {"ns_steps": 0}}, "optimizers")
+    >>> is_settled({"Adam": {"learning_rate": 1e-3}}, "optimizers"), is_settled({"Muon": {"rms_rate": 0}}, "optimizers")
     (True, False)
     """
     if isinstance(spec, str):

@@ -24,6 +24,8 @@ _UP_TO_1 = ("a number from 0 to 1", _number(minimum=0, maximum=1)[1])
 _COUNT = _number(whole=True, minimum=0)
 _POSITIVE = _number(exclusiveMinimum=0)
 _NOT_NEGATIVE = _number(minimum=0)
+_REPEATED = _number(whole=True, minimum=1, maximum=100)
+"""How often something is done in each step: Keras writes it out as often into the graph that it computes."""
 _MODE = _one_of("one of auto, min, max", "auto", "min", "max")
 RULES: dict[str, Rule] = {
     # of what is trained
@@ -38,6 +40,8 @@ RULES: dict[str, Rule] = {
         "one of horizontal, vertical, horizontal_and_vertical", "horizontal", "vertical", "horizontal_and_vertical"
     ),
     "MixUp.alpha": _POSITIVE,
+    "num_ops": _REPEATED,
+    "power_iterations": _REPEATED,
     "stddev": _NOT_NEGATIVE,
     "trainable": _one_of("true, since a variant's inputs and freeze say what is not trained", True),
     "units": (
@@ -58,6 +62,7 @@ RULES: dict[str, Rule] = {
     "Lion.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
     "loss_scale_factor": _POSITIVE,
     "momentum": _SHARE,  # at 1, a batch normalization keeps the statistics that it begins with
+    "ns_steps": _REPEATED,
     "rho": _SHARE,
     "ScheduleFreeAdamW.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
     "weight_decay": _NOT_NEGATIVE,

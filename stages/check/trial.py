@@ -5,6 +5,7 @@ what to try as JSON, and gives the problems back.
 """
 
 import json
+import math
 import sys
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,10 @@ from thaw.training.training import optimizer_of
 TRIAL_CLASSES = 2
 TRIAL_STEPS = 10**9
 """More than a warm-up has."""
+DRAWN = 10**5
+"""Numbers of a weight that is drawn in no time, however it is drawn; orthogonal ones take the cube of its sides."""
+MOST_NUMBERS = 10**9
+"""Of a weight, and of what a layer gives for one image: a training holds several times as many."""
 
 
 def main() -> None:
@@ -139,7 +144,8 @@ def _output(x: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, 
         layer = keras_object(spec, "layers", TRIAL_CLASSES)
         if problem := _unfit(layer, len(x.shape)):
             return x, (where, problem)
-        x = applied(layer, x)
+        with _shapes_alone(DRAWN):
+            x = applied(layer, x)
     except UserError as error:
         return x, (where, str(error).removeprefix("params.yaml: "))
     if is_kept:
@@ -149,6 +155,8 @@ def _output(x: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, 
             return x, (where, f"Keras writes {type(layer).__name__} so that it cannot read it: {reason(error)}")
     if None in x.shape[1:]:
         return x, (where, f"the size of what it gives is not known, {_size(x)}: give numbers for it")
+    if math.prod(x.shape[1:]) > MOST_NUMBERS:
+        return x, (where, f"it gives {_size(x)} for each image, which is more than memory holds: give smaller numbers")
     return x, None
 
 
@@ -175,13 +183,20 @@ def _size(x: Any) -> str:
 
 
 @contextmanager
-def _shapes_alone() -> Iterator[None]:
-    """Have all weights be zeros, which are neither drawn nor copied: only shapes are of interest."""
+def _shapes_alone(drawn: int = 0) -> Iterator[None]:
+    """Have weights be zeros, which are neither drawn nor copied: only shapes are of interest.
+
+    Args:
+        drawn: of how many numbers a weight may be that is drawn all the same, since its initializer is of interest.
+    """
     layer = keras.layers.Layer
     add, set_weights = layer.add_weight, layer.set_weights
 
     def add_weight(self: Any, shape: Any = None, initializer: Any = None, **options: Any) -> Any:
-        return add(self, shape=shape, initializer="zeros", **options)
+        count = math.prod(shape or ())
+        if count > MOST_NUMBERS:
+            raise ValueError(f"{count:,} weights are more than memory holds: give smaller numbers, or a pooling first")
+        return add(self, shape=shape, initializer=initializer if count <= drawn else "zeros", **options)
 
     layer.add_weight, layer.set_weights = add_weight, lambda self, weights: None
     try:

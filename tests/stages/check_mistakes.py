@@ -29,6 +29,8 @@ from tests.stages.check_cases import (
 )
 from thaw.params.reading import shown
 
+REPEATED = "whole number not below 1 and not above 100"
+
 ELSEWHERE = {
     "tensors.other": {"pixels": [96, 96], "resize": "pad", "normalization": "lite"},
     "features.other": {"tensors": "other", "backbone": "lite0", "layer": "block_9"},
@@ -315,6 +317,10 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".0.SpectralNormalization.layer.dense: unknown layer 'dense'; did you mean 'Dense'?",
         ),
         (
+            [{"SpectralNormalization": {"layer": {"Dense": {"units": 9}}, "power_iterations": 5000}}, FINAL],
+            f".0.SpectralNormalization.power_iterations: expected a {REPEATED}, got 5000",
+        ),
+        (
             [{"SpectralNormalization": {"layer": "Flatten"}}, FINAL],
             '.0.SpectralNormalization.layer: expected {Name: {argument: value}}, got "Flatten"',
         ),
@@ -474,6 +480,10 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
                 ("ema_momentum", 0.9, "use_ema"),
                 ("ema_overwrite_frequency", 9, "use_ema"),
             )
+        ),
+        *(
+            ({"Muon": {"ns_steps": steps}}, f".Muon.ns_steps: expected a {REPEATED}, got {steps}")
+            for steps in (0, 2000, 10**12)
         ),
         (
             {"Adam": {"learning_rate": {"CosineDecay": {"initial_learning_rate": -1}}}},

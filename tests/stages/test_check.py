@@ -274,7 +274,7 @@ def test_what_is_tried_needs_no_gpu(
     monkeypatch.setattr("stages.check.trials.subprocess", SimpleNamespace(run=run))
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     monkeypatch.setenv("THAW_CACHE", str(tmp_path))
-    assert errors(edited({"variants.half.fit.optimizer": {"Muon": {"ns_steps": 3}}})) == []
+    assert errors(edited({"variants.half.fit.optimizer": {"Muon": {"rms_rate": 0.3}}})) == []
     assert (found["JAX_PLATFORMS"], found["CUDA_VISIBLE_DEVICES"]) == ("cpu", "-1")
 
 

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from commands.predict import main as predict
+from stages.check import trial
 from stages.check.keras_names import public_classes, signature
 from stages.evaluate import main as score_stage
 from stages.features.augmentation import Augmentation
@@ -188,6 +189,14 @@ MISFITS: dict[str, tuple[Tree, str]] = {
         {"head": [{"EinsumDense": {"equation": "abcd,de->abce", "output_shape": [None, None, 4]}}, "Flatten", FINAL]},
         "head.0: the size of what it gives is not known, (None, None, 4): ",
     ),
+    "weights for which there is no memory": (
+        {"head": ["Flatten", {"Dense": {"units": 10_000_000}}, FINAL]},
+        "head.1: Dense does not fit what it gets, (768): 7,680,000,000 weights are more than memory holds: ",
+    ),
+    "maps for which there is no memory": (
+        {"head": [{"ZeroPadding2D": {"padding": 10**5}}, "GlobalAveragePooling2D", FINAL]},
+        "head.0: it gives (200016, 200016, 3) for each image, which is more than memory holds: ",
+    ),
     "no vector at the end": (
         {"head": [{"Reshape": {"target_shape": [16, 48]}}, FINAL]},
         "head: it ends in (16, 2) for each image, not in one number for each class: ",
@@ -201,6 +210,15 @@ MISFITS: dict[str, tuple[Tree, str]] = {
         "head.1: Reshape does not fit what it gets, (1280): The total size of the tensor must be unchanged",
     ),
 }
+
+
+@pytest.mark.parametrize(("units", "is_drawn"), [(10, True), (trial.DRAWN, False)])
+def test_large_weights_are_not_drawn_as_they_are_tried(units: int, is_drawn: bool) -> None:
+    """Orthogonal ones of 2,000 units, which LSTM begins with, would take a minute."""
+    layer = keras.layers.Dense(units)
+    with trial._shapes_alone(trial.DRAWN):
+        layer.build((None, 2))
+    assert np.any(layer.kernel) == is_drawn
 
 
 @pytest.mark.parametrize("has_jax", [True, False])
