@@ -19,6 +19,7 @@ from pathlib import Path
 from dvc.dvcfile import Lockfile
 from dvc.fs import LocalFileSystem
 from dvc.lock import LockError
+from dvc.output import Output
 from dvc.repo import Repo
 from dvc.stage import Stage
 from ruamel.yaml.constructor import DuplicateKeyError
@@ -69,23 +70,34 @@ def remove_leftovers() -> None:
 
 
 def commit_results() -> None:
-    """Put into DVC's cache what it lacks of results that are here as they should be, unless a command is at work."""
+    """Put into DVC's cache what it lacks of what is here as it should be, unless a command is at work.
+
+    As where the cache was emptied, or did not move along. DVC would have stages run again, and fetch what was imported
+    from where it may be no more.
+    """
     stages_now()  # has a remedy for what a merge left, which DVC has not
     with complaining(), Repo() as repo, suppress(LockError), repo.lock:
-        # As the cache may have been emptied, or not moved with the folder. What was added, DVC puts there by itself.
-        for stage in uncommitted(stage for stage in stages_of(repo) if stage.cmd):
-            print(f"{stage.addressing}: putting its results into DVC's cache, which lacks them", flush=True)
+        for stage in uncommitted(stages_of(repo)):
+            print(f"{stage.addressing}: putting what is here of it into DVC's cache, which lacks it", flush=True)
             stage.commit()
 
 
 def uncommitted(stages: Iterable[Stage]) -> list[Stage]:
-    """Return the stages that have to run for one reason alone: DVC's cache lacks results that are here."""
+    """Return the stages, and `.dvc` files, that are up to date, but of which DVC's cache lacks what is here."""
     return [
         stage
         for stage in stages
-        if any(out.use_cache and out.hash_info and out.exists and out.changed_cache() for out in stage.outs)
-        and not any(stage.changed_entries())
+        if any(out.use_cache and out.hash_info and out.exists and _is_lacking(out, stage) for out in stage.outs)
+        # Where data come from is no matter here.
+        and not any(stage.changed_entries() if stage.cmd else [out.changed_checksum() for out in stage.outs])
     ]
+
+
+def _is_lacking(out: Output, stage: Stage) -> bool:
+    """Say whether DVC's cache lacks an output; of data, which may be a million files, whether it lacks their list."""
+    if stage.cmd:
+        return bool(out.changed_cache())
+    return not Path(out.cache.oid_to_path(out.hash_info.value)).exists()
 
 
 def damaged(repo: Repo) -> list[str]:

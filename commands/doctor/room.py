@@ -1,7 +1,6 @@
 """Whether DVC sees the data, and there is room for what the pipeline makes: memory, disk, DVC's cache."""
 
 import os
-import shlex
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -113,12 +112,10 @@ def _free_bytes(repo: Repo) -> int:
 def check_cache(repo: Repo) -> Finding:
     """Find out whether all results that are here are in DVC's cache, and whether they take room once."""
     pipeline.require_plain(repo.cache.local.path, pipeline.CACHE_IN)
-    stages = [stage for stage in pipeline.stages_of(repo) if not stage.is_import]  # those may be elsewhere
-    if lacking := [stage.addressing for stage in uncommitted(stages)]:
-        text = (
-            f"{repo.cache.local.path} lacks what is here of {first_names(lacking)}, so that `dvc repro` makes it anew"
-        )
-        return Finding("cache", State.WARNING, text, shlex.join(["dvc", "commit", *lacking]))
+    if lacking := [stage.addressing for stage in uncommitted(pipeline.stages_of(repo))]:
+        what = f"lacks what is here of {first_names(lacking)}"
+        text = f"{repo.cache.local.path} {what}: it cannot be pushed, and `dvc repro` would make results anew"
+        return Finding("cache", State.WARNING, text, "python -m commands.leftovers")
     links = _links(repo)
     size = sum(out.meta.size or 0 for out in repo.index.outs if out.use_cache and out.meta)
     if not links:

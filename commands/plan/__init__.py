@@ -77,7 +77,7 @@ def plan_as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) 
         lines.append(f"Not here, and not known to DVC: {', '.join(found.missing)}.")
     if found.uncommitted:
         commit = shlex.join(["dvc", "commit", *found.uncommitted])
-        text = f"`{commit}` puts it into DVC's cache, and so do `make repro` and `thaw repro`"
+        text = f"`{commit}` puts it into DVC's cache, and `make repro` and `thaw repro` do so, too"
         lines.append(f"What is here need not be made again: {text}.")
     if found.incomplete:
         lines.append(f"Since not all is here, the command is `{command(found)}`.")

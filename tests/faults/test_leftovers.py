@@ -18,7 +18,6 @@ from commands.doctor.findings import State
 from commands.doctor.remotes import check_pushed, complete_remote
 from commands.doctor.room import check_cache
 from commands.leftovers import commit_results, remove_leftovers
-from commands.pipeline import stages_of
 from tests.conftest import ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
 from thaw.errors import UserError
@@ -150,26 +149,35 @@ def test_a_run_that_was_not_noted_to_its_end_does_not_stop_the_next(toy: Project
     assert results(toy) == sound
 
 
-@pytest.mark.parametrize(("is_changed", "kept"), [(False, ["text", "folder"]), (True, ["text"])])
+@pytest.mark.parametrize(
+    ("is_changed", "is_imported", "kept"),
+    [(False, False, ["text", "folder"]), (True, False, ["text"]), (False, True, ["text", "folder"])],
+)
 def test_what_is_here_and_only_dvcs_cache_lacks_is_put_there(
-    is_changed: bool, kept: list[str], toy: Project, capsys: pytest.CaptureFixture[str]
+    is_changed: bool, is_imported: bool, kept: list[str], toy: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As where somebody removed the cache for its room: all would run again."""
+    """As where somebody removed the cache for its room: all would run again, or be fetched from where it was once."""
+    sound = results(toy)
+    if is_imported:
+        Path("raw.txt.dvc").unlink()
+        Path("raw.txt").rename("source.txt")
+        dvc(toy, "import-url", "--quiet", str(Path("source.txt").absolute()), "raw.txt")
+        Path("source.txt").unlink()
     shutil.rmtree(".dvc/cache")
     if is_changed:
         Path("folder", "1.txt").write_text("mine")
     with opened(toy) as repo:
         found = check_cache(repo)
-    added = ["raw.txt.dvc", *kept]
-    assert (found.state, found.command) == (State.WARNING, f"dvc commit {' '.join(added)}")
-    assert f"lacks what is here of {', '.join(added)}" in found.text
+    kept = ["raw.txt.dvc", *kept]
+    assert (found.state, found.command) == (State.WARNING, "python -m commands.leftovers")
+    assert f"lacks what is here of {', '.join(kept)}: " in found.text
     capsys.readouterr()
     commit_results()
-    assert re.findall(r"(\w+): putting its results into DVC's cache", capsys.readouterr().out) == kept
-    dvc(toy, "commit", "--quiet", "raw.txt.dvc")
+    assert re.findall(r"(\S+): putting what is here of it into DVC's cache", capsys.readouterr().out) == kept
     with opened(toy) as repo:
         assert check_cache(repo).state is State.OK
-        assert [stage.name for stage in stages_of(repo) if any(stage.changed_entries())] == ["folder"] * is_changed
+    dvc(toy, "repro", "--quiet")
+    assert results(toy) == sound
 
 
 @pytest.mark.parametrize("content", [bytes(9999), b"no database", b"SQLite format 3\0" + bytes(99)])
