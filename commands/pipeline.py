@@ -104,6 +104,9 @@ def complaining() -> Iterator[None]:
         is_either = error.errno in (errno.EACCES, errno.EPERM)
         what = "written" if error.errno in OF_WRITING else "read or written" if is_either else "read"
         raise UserError(f"{error.filename or 'DVC'}: cannot be {what}: {reasons(error)}") from None
+    except UnicodeEncodeError as error:  # DVC keeps paths in databases
+        path = error.object if Path(error.object).is_absolute() else Path.cwd()
+        raise UserError(f"{path}: a path that is not in UTF-8, at which DVC fails; rename it") from None
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in OF_STORAGES:
             raise

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import errno
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -348,6 +349,17 @@ def test_outside_of_the_projects_folder_a_line_says_so(command: str, project: Pr
         pytest.raises(UserError, match=r"^dvc\.yaml: no such file; run this in the project's folder$"),
     ):
         CALLS[command]()
+
+
+@pytest.mark.parametrize(
+    ("kept", "named"), [("/data/caf\udce9/a.png", "/data/caf\udce9/a.png"), ("(Repo, '/caf\udce9')", str(Path.cwd()))]
+)
+def test_a_path_that_dvc_cannot_keep_is_named(kept: str, named: str) -> None:
+    with (
+        pytest.raises(UserError, match=f"^{re.escape(named)}: a path that is not in UTF-8, .*; rename it$"),
+        pipeline.complaining(),
+    ):
+        kept.encode()
 
 
 NAMELESS = """
