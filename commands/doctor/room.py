@@ -20,6 +20,8 @@ from thaw.threads import GROUP
 
 BASE_MEMORY = 1.5e9
 """Bytes of a process that has loaded Keras and trains a small network."""
+MEMBERSHIP = Path("/proc/self/cgroup")
+"""Which group a process is in, as those of a scheduler's job are."""
 OF_A_SOLVER = 2
 """A solver holds all rows, and again as it turns them."""
 MUCH = 1e9
@@ -56,13 +58,28 @@ def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
 
 
 def _memory() -> tuple[int, int]:
-    """Return how many bytes there are, and how many of them are free; a container may have fewer than the machine."""
+    """Return how many bytes there are, and how many of them are free; a container, or a job, may have fewer."""
     memory = psutil.virtual_memory()
     found = [memory.total]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # since 2020, and before
-        with suppress(OSError, ValueError):  # there is none, or "max"
-            found.append(int((GROUP / name).read_text()))
+    for group in _groups():
+        for name in (
+            Path(group, "memory.max"),
+            Path("memory", group, "memory.limit_in_bytes"),
+        ):  # since 2020, and before
+            with suppress(OSError, ValueError):  # there is none, or "max"
+                found.append(int((GROUP / name).read_text()))
     return min(found), min(memory.available, *found)
+
+
+def _groups() -> set[Path]:
+    """Return the groups that this process is in, one in the other; of a container, the outermost is the container."""
+    groups = {Path()}
+    with suppress(OSError):
+        for line in MEMBERSHIP.read_text().splitlines():
+            _, kinds, group = line.split(":", 2)
+            if kinds in ("", "memory"):
+                groups |= {Path(group.lstrip("/")), *Path(group.lstrip("/")).parents}
+    return groups
 
 
 def check_disk(repo: Repo, found: Sizes | None) -> Finding:

@@ -363,17 +363,25 @@ def test_a_solver_of_more_than_the_memory_is_an_error() -> None:
     assert check_memory(unsolved | {"label_issues": {}}, too_much).state is State.OK
 
 
-@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("memory.max", "memory/memory.limit_in_bytes"),
+        *("slurm/job_1/step_0/memory.max", "slurm/job_1/memory.max", "memory/slurm/job_1/memory.limit_in_bytes"),
+    ],
+)
 @pytest.mark.parametrize(
     ("limit", "state"), [("1000000000", State.ERROR), ("9223372036854771712", None), ("max", None)]
 )
-def test_a_container_may_have_less_memory_than_the_machine(
+def test_a_container_or_a_job_may_have_less_memory_than_the_machine(
     name: str, limit: str, state: State | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = check_memory(PARAMS, None).state
-    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text(f"{limit}\n")
     monkeypatch.setattr(room, "GROUP", tmp_path)
+    (tmp_path / "membership").write_text("9:cpu,cpuacct:/other\n4:memory:/slurm/job_1\n0::/slurm/job_1/step_0\n")
+    monkeypatch.setattr(room, "MEMBERSHIP", tmp_path / "membership")
     found = check_memory(PARAMS, None)
     assert found.state is (state or expected)
     assert ("of 1.0 GB free" in found.text) == (state is not None)
