@@ -1,5 +1,6 @@
 """Files as they are in a commit, and whether they are."""
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -13,12 +14,12 @@ def is_here() -> bool:
 
 
 def require_commit(rev: str) -> str:
-    """Return the full name of a commit.
+    """Return the full name of a commit, which may be that of an experiment.
 
     Raises:
         UserError: there is no such commit, or no Git repository.
     """
-    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
+    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}") or _experiment(rev)
     if found is None and not is_here():
         raise UserError(
             f"{rev}: no such commit, for this is not a Git repository; clone the project to have its commits"
@@ -28,6 +29,14 @@ def require_commit(rev: str) -> str:
     if found is None:
         raise UserError(f"{rev}: no such commit; `git fetch` gets those of a remote, `git branch -a` lists branches")
     return found.decode().strip()
+
+
+def _experiment(name: str) -> bytes | None:
+    """Return the commit of one of DVC's experiments, whose names Git does not know; None if not one alone has it."""
+    if not re.fullmatch(r"[\w-]+", name):
+        return None
+    found = (_git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}") or b"").split()
+    return found[0] if len(found) == 1 else None
 
 
 def file_at(rev: str, path: str) -> bytes | None:

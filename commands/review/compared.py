@@ -122,7 +122,7 @@ def _suspected(rev: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[S
         here = Path(path)
         if now[path] == then.get(path) or not here.exists():
             continue
-        before = git.file_at(rev, path) or b""
+        before = git.file_at(git.require_commit(rev), path) or b""
         with reading(f"{rev}:{path}"):
             former = (
                 label_issues(parse_csv(before.decode().splitlines(keepends=True), is_bound=True).rows) if before else []

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from commands import lock, review
+from commands.git import require_commit
 from commands.review import compared
 from tests.conftest import ROOT, Project
 from thaw.errors import UserError
@@ -258,6 +259,19 @@ def test_what_stages_of_a_users_own_write_is_none_of_the_variants_predictions() 
 def test_a_base_that_cannot_be_one(base: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         review.main(base)
+
+
+def test_a_base_may_be_an_experiment_of_which_there_is_but_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "--message", "base")
+    commit = require_commit("HEAD")
+    for of, name in (("12", "odd-name"), ("12", "twice"), ("34", "twice")):
+        git(tmp_path, "update-ref", f"refs/exps/{of}/3456/{name}", "HEAD")
+    assert require_commit("odd-name") == commit
+    for none in ("twice", "odd-*", "*"):
+        with pytest.raises(UserError, match="no such commit"):
+            require_commit(none)
 
 
 def test_a_base_that_a_shallow_clone_does_not_have(
