@@ -201,6 +201,7 @@ class Commands:
         """
         settings = {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
         settings |= {STARTED_BY: str(os.getpid())}
+        told: set[str] = set()
         while True:
             with self._starting:
                 if self._ended.is_set():
@@ -221,7 +222,7 @@ class Commands:
                 assert process.stdout is not None
                 for line in process.stdout:
                     lines.append(line)
-                    if line.strip():
+                    if line.strip() and line not in told:
                         print(f"{name}{line}", end="", flush=True)
             self._running.discard(process)
             if not process.returncode:
@@ -233,6 +234,9 @@ class Commands:
                     flush=True,
                 )
             is_busy = any(text in line for text in BUSY for line in lines)
+            if is_busy and not told:
+                print(f"{name}waiting until that is done", flush=True)
+            told.update(lines)
             if not is_busy or self._ended.wait(PAUSE):
                 return False
 

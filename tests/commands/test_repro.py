@@ -18,6 +18,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+import commands.repro
 from commands.launching import LAUNCHER, launched_by
 from commands.launching import main as launch
 from commands.repro import UNFINISHED, Commands, _before, _sort_lock, side_by_side, visible_gpus
@@ -172,6 +173,20 @@ def test_a_stage_that_was_killed_may_have_lacked_memory(
     assert not Commands().run(["sh", "-c", 'echo "$0"; exit 255', says], {}, "a: ")
     told = "\na: its process was killed, as a system does where memory is lacking; let fewer run at a time"
     assert (told in capsys.readouterr().out) == is_told
+
+
+def test_who_waits_for_another_run_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands.repro, "PAUSE", 0)
+    busy = "echo \"ERROR: 'a.csv' is busy, it is being blocked by:\"; echo '  (PID 1)'; echo 1 >> tries; exit 255"
+    assert Commands().run(["sh", "-c", f"[ $(cat tries | wc -l) -gt 2 ] && echo done || {{ {busy}; }}"], {}, "a: ")
+    told = [line for line in capsys.readouterr().out.splitlines() if "tries" not in line]
+    assert told == [
+        "a: ERROR: 'a.csv' is busy, it is being blocked by:",
+        *("a:   (PID 1)", "a: waiting until that is done", "a: done"),
+    ]
 
 
 @pytest.mark.slow
