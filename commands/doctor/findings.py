@@ -37,7 +37,8 @@ def checked(about: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except OSError as error:
-        return Finding(about, State.ERROR, f"{error.filename or about}: {reasons(error)}")
+        place = f"{error.filename}: " if error.filename else ""
+        return Finding(about, State.ERROR, f"{place}{reasons(error)}")
     except (UserError, DvcException, sqlite3.DatabaseError) as error:
         return Finding(about, State.ERROR, str(error))
 

@@ -1,6 +1,7 @@
 """`thaw doctor`, on faults that are made on purpose; and whether the commands that it prints mend them."""
 
 import contextlib
+import errno
 import re
 import shutil
 import subprocess
@@ -297,6 +298,14 @@ def test_dvc_fails_at_braces_in_paths(toy: Project, name: str, tmp_path: Path) -
         assert command
         subprocess.run(command[1].replace("FOLDER", f"'{tmp_path}/cache'"), shell=True, check=True)
         dvc(Project(Path(), toy.python), "repro", "--quiet", "--force")
+
+
+@pytest.mark.parametrize(("file", "said"), [(None, "No space left on device; "), ("a", "a: No space left on device; ")])
+def test_what_the_system_refuses_is_told_with_its_file_if_there_is_one(file: str | None, said: str) -> None:
+    def check() -> Finding:
+        raise OSError(errno.ENOSPC, "No space left on device", file)
+
+    assert checked("disk", check).text.startswith(said)
 
 
 def test_a_place_for_rows_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
