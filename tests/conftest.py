@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import ctypes
 import fcntl
 import gc
 import os
@@ -364,6 +365,18 @@ def clone_of(experiment: Experiment, branch: str, folder: Path) -> Project:
     remote = str(origin / ".dvc" / "cache")
     assert clone.dvc("remote", "add", "--local", "--default", "store", remote).code == 0
     return clone
+
+
+@pytest.fixture
+def memory_back() -> Iterator[None]:
+    """Give the system back what a test's networks take: gigabytes, which Keras's processes would keep."""
+    yield
+    from thaw.networks.backend import keras
+
+    keras.backend.clear_session()
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -164,6 +164,7 @@ def metrics(variant: str) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.usefixtures("memory_back")
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_runs_from_end_to_end_with_the_tutorials_parameter_counts(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,5 @@
 """Every network that the check accepts has the boundaries that it knows, and runs on a CPU, and right."""
 
-import ctypes
 import gc
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +36,7 @@ def quickly_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def traced(monkeypatch: pytest.MonkeyPatch, memory_back: None) -> Iterator[list[Any]]:
     """What Keras makes of each model that is converted, as TensorFlow runs it."""
     functions: list[Any] = []
 
@@ -48,11 +47,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     monkeypatch.setattr(converting, "inference", kept)
     gc.disable()  # to look for garbage among so many objects takes some of the time
     yield functions
-    keras.backend.clear_session()
     gc.enable()
-    gc.collect()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)  # the largest take gigabytes, which Keras's processes would keep
 
 
 def same(found: np.ndarray, expected: np.ndarray) -> None:
