@@ -24,13 +24,17 @@ from thaw.networks import models
 from thaw.networks.backend import keras
 from thaw.networks.keras_objects import applied, keras_object, reason
 from thaw.params.backbones import Backbone
+from thaw.params.variants import MIXING
 from thaw.training.training import optimizer_of
 
 TRIAL_CLASSES = 2
+TRIAL_ROWS = 2
 TRIAL_STEPS = 10**9
 """More than a warm-up has."""
-DRAWN = 10**5
+DRAWN = 10**6
 """Numbers of a weight that is drawn in no time, however it is drawn; orthogonal ones take the cube of its sides."""
+COMPUTED = 10**7
+"""Of what a layer gives for one image: it is computed in no time, too."""
 MOST_NUMBERS = 10**9
 """Of a weight, and of what a layer gives for one image: a training holds several times as many."""
 
@@ -40,6 +44,7 @@ def main() -> None:
     if keras.backend.backend() == "numpy":
         # Keras seeds its random numbers, too, where there is TensorFlow, and loads it for that, which takes 3 s.
         sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
+        keras.src.utils.backend_utils.in_tf_graph = lambda: False  # which it would ask TensorFlow
     print(json.dumps([list(trial_problems(**entry)) for entry in json.load(sys.stdin)]))
 
 
@@ -67,8 +72,9 @@ def trial_problems(
     for key, (namespace, spec) in (fit or {}).items():
         yield from _of_training(key, namespace, spec)
     images = keras.Input((*pixels, 3))
+    rows = _drawn(images, 255)
     for number, spec in enumerate(augmentation):
-        _, problem = _output(images, f"augmentation.{number}", spec)
+        *_, problem = _output(images, rows, f"augmentation.{number}", spec)
         if problem:
             yield problem
     if not head and architecture == "none":
@@ -80,8 +86,9 @@ def trial_problems(
         return
     if not head:
         return
+    rows = _drawn(x)
     for number, spec in enumerate(head):
-        x, problem = _output(x, f"head.{number}", spec, is_kept=True)
+        x, rows, problem = _output(x, rows, f"head.{number}", spec, is_kept=True)
         if problem:
             yield problem
             return
@@ -135,29 +142,70 @@ def _first_loss(loss: Any) -> np.ndarray:
     return found
 
 
-def _output(x: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, Problem | None]:
-    """Return what a layer gives for `x`, and the problem if it gives nothing that others could take.
+def _drawn(x: Any, most: int = 1) -> np.ndarray | None:
+    """Return a few rows of the shape of a symbolic tensor, numbers from 0 to `most`; None if they are too large."""
+    if math.prod(x.shape[1:]) > COMPUTED:
+        return None
+    return np.random.default_rng(0).random((TRIAL_ROWS, *x.shape[1:]), np.float32) * np.float32(most)
+
+
+def _output(x: Any, rows: Any, where: str, spec: Any, is_kept: bool = False) -> tuple[Any, Any, Problem | None]:
+    """Return what a layer gives for `x` and for rows, and the problem if it gives nothing that others could take.
 
     Where a layer is kept in a model's file, it has to come out of it as it went in.
     """
     try:
         layer = keras_object(spec, "layers", TRIAL_CLASSES)
         if problem := _unfit(layer, len(x.shape)):
-            return x, (where, problem)
+            return x, rows, (where, problem)
+        size = _size(x)
         with _shapes_alone(DRAWN):
             x = applied(layer, x)
     except UserError as error:
-        return x, (where, str(error).removeprefix("params.yaml: "))
+        return x, rows, (where, str(error).removeprefix("params.yaml: "))
+    name = type(layer).__name__
     if is_kept:
         try:
             type(layer).from_config(layer.get_config())
         except Exception as error:  # each layer has its own way to say so
-            return x, (where, f"Keras writes {type(layer).__name__} so that it cannot read it: {reason(error)}")
+            return x, rows, (where, f"Keras writes {name} so that it cannot read it: {reason(error)}")
     if None in x.shape[1:]:
-        return x, (where, f"the size of what it gives is not known, {_size(x)}: give numbers for it")
+        return x, rows, (where, f"the size of what it gives is not known, {_size(x)}: give numbers for it")
     if math.prod(x.shape[1:]) > MOST_NUMBERS:
-        return x, (where, f"it gives {_size(x)} for each image, which is more than memory holds: give smaller numbers")
-    return x, None
+        told = f"it gives {_size(x)} for each image, which is more than memory holds: give smaller numbers"
+        return x, rows, (where, told)
+    if 0 in x.shape[1:]:
+        return x, rows, (where, f"{name} leaves nothing of what it gets, {size}: {_size(x)}")
+    if name in MIXING:  # they take labels, too
+        return x, rows, None
+    if rows is None or math.prod(x.shape[1:]) > COMPUTED or any(math.prod(one.shape) > DRAWN for one in layer.weights):
+        return x, _drawn(x), None
+    try:
+        rows = _in_training(layer, rows)
+    except NotImplementedError:  # by this backend alone
+        return x, _drawn(x), None
+    except Exception as error:  # each layer has its own way to say so
+        return x, rows, (where, f"{name} cannot be trained on what it gets, {size}: {reason(error)}")
+    if rows.shape[1:] != x.shape[1:]:
+        return x, rows, (where, f"{name} gives {_size(rows)}, of which Keras reckons that it is {_size(x)}")
+    if not np.isfinite(rows).all():
+        return x, rows, (where, f"{name} computes numbers that are not finite")
+    return x, rows, None
+
+
+def _in_training(layer: Any, rows: np.ndarray) -> np.ndarray:
+    """Return what a layer gives for rows in training, once its regularizers and constraints have been tried as well.
+
+    Of many layers, Keras takes the size of what they give from their arguments, and computes nothing before that.
+    """
+    if isinstance(getattr(layer, "axis", None), list):
+        layer.axis = (*layer.axis,)  # NumPy takes no list
+    given: np.ndarray = keras.ops.convert_to_numpy(layer(rows, training=True))
+    _ = layer.losses
+    for weight in layer.trainable_variables:
+        if weight.constraint:
+            weight.constraint(weight)
+    return given
 
 
 def _unfit(layer: Any, axes: int) -> str | None:
@@ -168,8 +216,10 @@ def _unfit(layer: Any, axes: int) -> str | None:
     if hasattr(layer, "transform_images") and axes != 4:
         name = type(layer).__name__
         return f"{name} takes maps, which it does not get: put it before the layer that ends them, or leave it out"
+    if isinstance(getattr(layer, "activity_regularizer", None), keras.regularizers.OrthogonalRegularizer):
+        return "OrthogonalRegularizer compares the images of a batch, each of which is taken by itself: name another"
     for one in (layer, getattr(layer, "layer", None), getattr(layer, "activation", None)):
-        axis = getattr(one, "axis", None)
+        axis = getattr(one, "axis", getattr(one, "shared_axes", None))
         for number in axis if isinstance(axis, list | tuple) else [axis]:
             if isinstance(number, int) and number in (0, -axes):
                 return f"axis {number} is that of the images of a batch, each of which is taken by itself: name another"

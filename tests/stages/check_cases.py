@@ -66,6 +66,8 @@ RIGHT = {
                     "kernel_regularizer": {"L2": {"l2": 1e-4}},
                     "bias_initializer": {"Constant": {"value": 2.0}},
                     "bias_regularizer": None,
+                    "kernel_constraint": {"MaxNorm": {"axis": [0]}},
+                    "bias_constraint": {"MinMaxNorm": {"rate": 1.0}},
                     "dtype": "float32",
                 }
             },

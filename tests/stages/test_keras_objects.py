@@ -172,6 +172,8 @@ def test_every_other_layer_is_refused_by_its_key(check: Callable[[Tree], list[st
 
 
 SMALL = [one for _ in range(4) for one in ({"Conv2D": {"filters": 4, "kernel_size": 3}}, "MaxPooling2D")]
+ORTHOGONAL = "OrthogonalRegularizer"
+KEPT_ASPECT = {"pad_to_aspect_ratio": True, "crop_to_aspect_ratio": True}
 MISFITS: dict[str, tuple[Tree, str]] = {
     "too many poolings": (
         {"head": [*SMALL, "Flatten", FINAL]},
@@ -205,6 +207,46 @@ MISFITS: dict[str, tuple[Tree, str]] = {
         {"augmentation": [{"RandomPosterization": {"factor": 0.2}}]},
         "augmentation.0: {'RandomPosterization': {'factor': 0.2}}: Keras refuses it: The `factor` argument should be",
     ),
+    "a regularizer of another shape": (
+        {"head": [{"Conv2D": {"filters": 4, "kernel_size": 3, "kernel_regularizer": ORTHOGONAL}}, "Flatten", FINAL]},
+        "head.0: Conv2D cannot be trained on what it gets, (16, 16, 3): ",
+    ),
+    "a regularizer that compares images": (
+        {"head": ["Flatten", {"Dense": {"units": 4, "activity_regularizer": ORTHOGONAL}}, FINAL]},
+        f"head.1: {ORTHOGONAL} compares the images of a batch, each of which is taken by itself: name another",
+    ),
+    "a constraint of an axis that there is not": (
+        {"head": ["Flatten", {"Dense": {"units": 4, "kernel_constraint": {"MaxNorm": {"axis": 2}}}}, FINAL]},
+        "head.1: Dense cannot be trained on what it gets, (768): ",
+    ),
+    "an activation that halves what it gets": (
+        {"head": ["Flatten", {"Dense": {"units": 6, "activation": "glu"}}, FINAL]},
+        "head.1: Dense gives (3), of which Keras reckons that it is (6)",
+    ),
+    "an activation that needs arguments": (
+        {"head": ["Flatten", {"Dense": {"units": 6, "activation": "threshold"}}, FINAL]},
+        "head.1: Dense cannot be trained on what it gets, (768): threshold() missing 2 required positional arguments",
+    ),
+    "numbers for fewer channels": (
+        {"head": [{"Rescaling": {"scale": [1.0, 2.0]}}, "Flatten", FINAL]},
+        "head.0: Rescaling cannot be trained on what it gets, (16, 16, 3): ",
+    ),
+    "noise of another shape": (
+        {"head": [{"Dropout": {"rate": 0.5, "noise_shape": [None, 5, 1, 3]}}, "Flatten", FINAL]},
+        "head.0: Dropout cannot be trained on what it gets, (16, 16, 3): ",
+    ),
+    "two ways to keep an aspect": (
+        {"head": [{"Resizing": {"height": 8, "width": 8, **KEPT_ASPECT}}, "Flatten", FINAL]},
+        "head.0: Resizing cannot be trained on what it gets, (16, 16, 3): Only one of `pad_to_aspect_ratio` & ",
+    ),
+    "nothing that is left": (
+        {"head": [{"Resizing": {"height": 0, "width": 9}}, "Flatten", FINAL]},
+        "head.0: Resizing leaves nothing of what it gets, (16, 16, 3): (0, 9, 3)",
+    ),
+    "numbers that are not finite": (
+        {"head": [{"Normalization": {"mean": 0.5, "variance": -1.0}}, "Flatten", FINAL]},
+        "head.0: Normalization computes numbers that are not finite",
+    ),
     "behind a network": (
         {"start": "backbones/lite0", "head": ["GlobalAveragePooling2D", {"Reshape": {"target_shape": [1281]}}, FINAL]},
         "head.1: Reshape does not fit what it gets, (1280): The total size of the tensor must be unchanged",
@@ -228,7 +270,8 @@ def test_what_does_not_fit_is_named_before_anything_runs(
     if not has_jax:
         monkeypatch.setattr("stages.check.trials.find_spec", lambda _: None)
     names = {name.replace(" ", "_"): name for name in MISFITS}
-    found = check(with_variants({"right": {}, **{key: MISFITS[name][0] for key, name in names.items()}}))
+    right = {"head": [{"Softmax": {"axis": [1, 2]}}, "Flatten", FINAL]}
+    found = check(with_variants({"right": right, **{key: MISFITS[name][0] for key, name in names.items()}}))
     for line, (key, name) in zip(found, names.items(), strict=True):
         assert line.startswith(f"variants.{key}.{MISFITS[name][1]}")
 
@@ -272,6 +315,16 @@ def test_an_augmentation_keeps_size_and_range_and_is_the_same_twice(name: str) -
     assert drawn[0].min() >= 0
     assert drawn[0].max() <= 255.001
     assert len({view.tobytes() for view in drawn[0][:8]}) > 1
+
+
+@pytest.mark.parametrize(
+    "layer", [{"RandomSaturation": {"factor": [0.9, 1.0]}}, {"RandomColorJitter": {"saturation_factor": 1.0}}]
+)
+def test_colours_that_become_stronger_stay_within_the_range_of_pixels(layer: KerasSpec) -> None:
+    keras.utils.set_random_seed(0)
+    drawn = np.asarray(keras_object(layer, "layers")(PIXELS.astype(np.float32), training=True))
+    assert drawn.min() >= 0
+    assert drawn.max() <= 255.001
 
 
 def test_a_training_with_random_layers_is_the_same_twice() -> None:
@@ -366,6 +419,11 @@ def test_arguments_that_are_left_out_have_the_constructors_defaults() -> None:
     assert layer.get_config() == {**keras.layers.Rescaling(0.00392).get_config(), "name": layer.name}
     nested = keras_object({"Bidirectional": {"layer": {"LSTM": {"units": 5}}, "merge_mode": "sum"}}, "layers")
     assert (nested.forward_layer.units, nested.merge_mode) == (5, "sum")
+
+
+def test_names_are_whatever_their_owner_likes() -> None:
+    for namespace, name in (("optimizers", "SGD"), ("losses", "Poisson"), ("layers", "RandomFlip")):
+        assert keras_object({name: {"name": "my größe"}}, namespace).name.isidentifier()
 
 
 def test_a_training_is_not_lost_to_what_only_saves_time(

@@ -32,13 +32,18 @@ def keras_object(spec: KerasSpec, namespace: str, classes: int = 0) -> Any:
     3
     """
     name, given = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
-    arguments = {key: _argument(key, value, classes) for key, value in (given or {}).items()}
+    # Names are nowhere to be seen, and TensorFlow takes few characters in them.
+    arguments = {key: _argument(key, value, classes) for key, value in (given or {}).items() if key != "name"}
     if arguments.get("units") == "classes":
         arguments["units"] = classes
     try:
-        return attrgetter(f"{namespace}.{name}")(keras)(**arguments)
+        built = attrgetter(f"{namespace}.{name}")(keras)(**arguments)
     except Exception as error:  # each constructor has its own way to say so
         raise UserError(f"params.yaml: {spec}: Keras refuses it: {reason(error)}") from None
+    for part in built._flatten_layers() if namespace == "layers" else ():
+        if isinstance(part, keras.layers.RandomSaturation):
+            part.value_range = (0, 1)  # Keras takes the pixels' for the saturations', which makes pixels far below 0
+    return built
 
 
 def applied(layer: keras.layers.Layer, x: Any) -> Any:
@@ -54,9 +59,8 @@ def applied(layer: keras.layers.Layer, x: Any) -> Any:
         size = ", ".join(map(str, x.shape[1:]))
         raise UserError(f"{name} does not fit what it gets, ({size}): {reason(error)}") from None
     if not hasattr(output, "shape"):
-        raise UserError(
-            f"{name} gives {len(output)} outputs, of which the next layer takes one: leave return_state out"
-        )
+        told = "merge_mode" if getattr(layer, "merge_mode", "") is None else "return_state"
+        raise UserError(f"{name} gives {len(output)} outputs, of which the next layer takes one: leave {told} out")
     return output
 
 
