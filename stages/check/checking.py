@@ -160,7 +160,9 @@ def _unfit_for_files(where: str, node: Any) -> Iterator[Problem]:
             if not isinstance(key, str):
                 yield here, f"a key is text, got {shown(key)}"
             if key in UNSEEN_BY_DVC:
-                yield here, f"DVC does not notice when a parameter named {key!r} changes; use another name"
+                of_keras = where.rpartition(".")[2].startswith("UpSampling")
+                remedy = "leave it out, for it is 2 then, or take Resizing" if of_keras else "use another name"
+                yield here, f"DVC does not notice when a parameter named {key!r} changes; {remedy}"
             yield from _unfit_for_files(here, value)
     elif isinstance(node, list):
         for index, item in enumerate(node):

@@ -328,6 +328,10 @@ def _together(place: str, name: str, arguments: dict[str, Any]) -> Iterator[tupl
                 f"the learning rate would rise to the end_learning_rate {last:g}{default}: name one that is not above "
                 f"the initial_learning_rate {first:g}",
             )
+    if name == "Discretization":
+        bins = arguments["bin_boundaries"]
+        if not isinstance(bins, list) or not bins or not all(map(is_number, bins)) or bins != sorted({*bins}):
+            yield place, f"bin_boundaries are numbers, each of them above the one before it, got {shown(bins)}"
     if name == "PiecewiseConstantDecay":
         yield from _pieces(place, arguments["boundaries"], arguments["values"])
 
@@ -336,7 +340,9 @@ def _pieces(place: str, boundaries: Any, values: Any) -> Iterator[tuple[str, str
     """Yield what is wrong with the steps at which a learning rate changes, and with its values."""
     if not isinstance(boundaries, list) or not isinstance(values, list):
         return  # which each is told by itself
-    if not all(map(is_number, [*boundaries, *values])):
+    if not boundaries:
+        yield place, "there is no boundary: name one, or write the learning rate as a number"
+    elif not all(map(is_number, [*boundaries, *values])):
         yield place, "boundaries and values are numbers"
     elif min([*boundaries, *values], default=0) < 0 or not any(values):
         yield place, "boundaries and values are not below 0, and a value is above 0"

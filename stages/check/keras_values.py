@@ -33,9 +33,21 @@ RULES: dict[str, Rule] = {
     "dropout": _SHARE,
     "dtype": _one_of("float32, in which heads, losses and augmentations compute", "float32", None),
     "epsilon": _POSITIVE,
+    "filters": _number(whole=True, minimum=1),
     "fill_value": ("a number from 0 to 255", _number(minimum=0, maximum=255)[1]),
+    **dict.fromkeys(
+        [f"{name}.axis" for name in ("MaxNorm", "MinMaxNorm", "UnitNorm")],
+        ("a whole number or a list of them", {"anyOf": [{"type": "integer"}, {"type": "array"}]}),
+    ),
+    "MaxNorm.max_value": _POSITIVE,
+    "MinMaxNorm.max_value": _POSITIVE,
+    "MinMaxNorm.min_value": _NOT_NEGATIVE,
+    "MinMaxNorm.rate": _UP_TO_1,
     "rate": _SHARE,
     "recurrent_dropout": _SHARE,
+    "seed": _number(whole=True, minimum=0, exclusiveMaximum=2**32),
+    "sparse": _one_of("false, since other layers take arrays", False),
+    "synchronized": _one_of("false, since devices share a training otherwise", False),
     "RandomFlip.mode": _one_of(
         "one of horizontal, vertical, horizontal_and_vertical", "horizontal", "vertical", "horizontal_and_vertical"
     ),
@@ -48,10 +60,14 @@ RULES: dict[str, Rule] = {
         "a whole number above 0 or classes",
         {"anyOf": [{"const": "classes"}, {"type": "integer", "minimum": 1}]},
     ),
+    "use_cudnn": _one_of("auto, which takes cuDNN where it can, or false", "auto", False),
     "value_range": ("[0, 255], as pixels are here", {"const": [0, 255]}),
     # of optimizers
+    "adam_beta_1": _SHARE,
+    "adam_beta_2": _SHARE,
     "beta_1": _SHARE,
     "beta_2": _SHARE,
+    "beta_2_decay": _number(maximum=0),
     "clipnorm": _POSITIVE,
     "clipvalue": _POSITIVE,
     "ema_momentum": _SHARE,  # at 1, averages stay the first weights

@@ -380,6 +380,33 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
                 ({"Dense": {"units": 3, "activation": {"Softmax": {"axis": 0}}}}, 0),
             )
         ),
+        *(
+            (
+                [{name: given | {argument: value}}, FINAL],
+                f".0.{name}.{argument}: expected {said}, got {shown(value)}",
+            )
+            for name, given, argument, value, said in (
+                ("LSTM", {"units": 3}, "use_cudnn", True, "auto, which takes cuDNN where it can, or false"),
+                ("BatchNormalization", {}, "synchronized", True, "false, since devices share a training otherwise"),
+                ("GaussianNoise", {"stddev": 1}, "seed", -1, "a whole number not below 0 and below 4294967296"),
+            )
+        ),
+        *(
+            (
+                [{"Dense": {"units": 3, "kernel_constraint": {name: {argument: value}}}}, FINAL],
+                f".0.Dense.kernel_constraint.{name}.{argument}: expected {said}, got {shown(value)}",
+            )
+            for name, argument, value, said in (
+                ("MaxNorm", "axis", "0", "a whole number or a list of them"),
+                ("MaxNorm", "max_value", 0, "a number above 0"),
+                ("MinMaxNorm", "min_value", -1, "a number not below 0"),
+                ("MinMaxNorm", "rate", 2, "a number from 0 to 1"),
+            )
+        ),
+        (
+            [{"Discretization": {"bin_boundaries": [0.6, 0.2]}}, FINAL],
+            ".0.Discretization: bin_boundaries are numbers, each of them above the one before it, got [0.6, 0.2]",
+        ),
         (
             [{"Dropout": {"rate": 0.5, "noise_shape": [8, 1280]}}, FINAL],
             ".0: noise_shape begins with the number of images of a batch, which is not known: write null there",
@@ -391,6 +418,14 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         (
             [{"Reshape": {"target_shape": [32, 40]}}, {"GRU": {"units": 3, "return_state": True}}, FINAL],
             ".1: GRU gives 2 outputs, of which the next layer takes one: leave return_state out",
+        ),
+        (
+            [
+                {"Reshape": {"target_shape": [32, 40]}},
+                {"Bidirectional": {"layer": {"GRU": {"units": 3}}, "merge_mode": None}},
+                FINAL,
+            ],
+            ".1: Bidirectional gives 2 outputs, of which the next layer takes one: leave merge_mode out",
         ),
         ([{"Dropout": {"rate": math.nan}}, FINAL], ".0.Dropout.rate: expected a finite number of 32 bits, got NaN"),
         (
@@ -485,6 +520,8 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ({"Muon": {"ns_steps": steps}}, f".Muon.ns_steps: expected a {REPEATED}, got {steps}")
             for steps in (0, 2000, 10**12)
         ),
+        ({"Adafactor": {"beta_2_decay": 0.8}}, ".Adafactor.beta_2_decay: expected a number not above 0, got 0.8"),
+        ({"Muon": {"adam_beta_1": 2.0}}, ".Muon.adam_beta_1: expected a number from 0 to below 1, got 2.0"),
         (
             {"Adam": {"learning_rate": {"CosineDecay": {"initial_learning_rate": -1}}}},
             ".Adam.learning_rate.CosineDecay.initial_learning_rate: expected a number not below 0, got -1",
@@ -561,6 +598,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             )
             for boundaries, values, said in (
                 (["a"], [0.1, 0.2], "boundaries and values are numbers"),
+                ([], [0.1], "there is no boundary: name one, or write the learning rate as a number"),
                 ([1], [0.1, -0.2], "boundaries and values are not below 0, and a value is above 0"),
                 ([2, 1], [0.1, 0.2, 0.3], "each of boundaries is above the one before it, got [2, 1]"),
                 ([1, 2], [0.1, 0.2], "there is one value more than boundaries, got 2 and 2"),
@@ -1146,7 +1184,20 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             "variants.fresh": FRESH
             | {"inputs": "features/midway", "head": [{"UpSampling2D": {"size": 2}}, "Flatten", FINAL]}
         },
-        [f"{HEAD}.0.UpSampling2D.size: DVC does not notice when a parameter named 'size' changes; use another name"],
+        [
+            f"{HEAD}.0.UpSampling2D.size: DVC does not notice when a parameter named 'size' changes; leave it out, for "
+            "it is 2 then, or take Resizing"
+        ],
+    ),
+    "filters": (
+        {
+            "variants.fresh": FRESH
+            | {
+                "inputs": "features/midway",
+                "head": [{"Conv2D": {"filters": "classes", "kernel_size": 1}}, "GlobalAveragePooling2D", FINAL],
+            }
+        },
+        [f'{HEAD}.0.Conv2D.filters: expected a whole number not below 1, got "classes"'],
     ),
     "units": (
         {**WITH_FRESH, HEAD: [{"Dense": {"units": "class"}}, {"Dense": {"units": 0}}, FINAL]},
@@ -1262,8 +1313,8 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
         ],
     ),
     "numbers that only Keras can tell not to be finite": (
-        {f"{FIT}.optimizer": {"Adafactor": {"beta_2_decay": 1e9}}},
-        [f"{FIT}.optimizer: {{'Adafactor': {{'beta_2_decay': 1000000000.0}}}}: computes numbers that are not finite"],
+        {f"{FIT}.optimizer": {"Ftrl": {"initial_accumulator_value": 0.0}}},
+        [f"{FIT}.optimizer: {{'Ftrl': {{'initial_accumulator_value': 0.0}}}}: computes numbers that are not finite"],
     ),
     "names that are one file on some disks": (
         {"variants.Half": DEFAULTS["variants"]["half"], "tensors.LITE64": DEFAULTS["tensors"]["lite64"]},
