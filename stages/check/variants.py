@@ -6,6 +6,7 @@ from typing import Any
 
 from stages.check.keras_values import is_number
 from stages.check.problems import Entries, Problem, arguments_of, listed, name_of, of_keras, unknown_entry
+from thaw.params.reading import shown
 from thaw.params.variants import Training, ends_in_logits, mixing
 from thaw.suggestions import did_you_mean
 
@@ -18,6 +19,12 @@ UNCOMPILED = (
     *("RandAugment", "RandomElasticTransform", "RandomPerspective", "RandomRotation", "RandomShear"),
     *("RandomTranslation", "RandomZoom"),
 )
+# Of layers that it can compile, the values of arguments with which it cannot.
+_SMOOTH = ("bicubic", "lanczos3", "lanczos5")
+UNCOMPILED_WITH: dict[str, dict[str, tuple[Any, ...]]] = {
+    "Resizing": {"interpolation": ("nearest", *_SMOOTH), "antialias": (True,), "pad_to_aspect_ratio": (True,)},
+    "UpSampling2D": {"interpolation": _SMOOTH},
+}
 
 
 def of_variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Problem]:
@@ -34,9 +41,7 @@ def of_variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Probl
         yield from _callbacks(f"{here}.fit.callbacks", fit["callbacks"], arguments_of(fit.get("optimizer")))
         yield from _never_looking(f"{here}.fit.callbacks", fit["callbacks"], fit.get("epochs"))
     layers = [*listed(entry.get("head")), *listed(entry.get("augmentation"))]
-    for layer in (
-        [name for name in map(name_of, layers) if name in UNCOMPILED][:1] if fit.get("jit_compile") is True else ()
-    ):
+    for layer in [one for one in map(_uncompiled, layers) if one][:1] if fit.get("jit_compile") is True else ():
         yield (
             f"{here}.fit.jit_compile",
             f"XLA cannot compile {layer} for TensorFlow, and JAX compiles in any case: leave jit_compile out",
@@ -53,6 +58,18 @@ def of_variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Probl
         yield from _mixed_labels(here, listed(entry["augmentation"]), fit)
     if isinstance(entry.get("head"), list) and entry["head"]:
         yield from _end_of_head(here, entry["head"], fit.get("loss"))
+
+
+def _uncompiled(layer: Any) -> str | None:
+    """Return what of a layer XLA cannot compile for TensorFlow: its name, perhaps with an argument; None if it can."""
+    name = name_of(layer)
+    if name in UNCOMPILED:
+        return str(name)
+    values = UNCOMPILED_WITH.get(name, {})
+    return next(
+        (f"{name} with {key}: {shown(one)}" for key, one in arguments_of(layer).items() if one in values.get(key, ())),
+        None,
+    )
 
 
 def _mixed_labels(here: str, augmentation: list[Any], fit: dict[Any, Any]) -> Iterator[Problem]:

@@ -1292,6 +1292,26 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             "write loss: {Tversky: {axis: -1}}, which takes each by itself, or leave one of them out"
         ],
     ),
+    "what XLA cannot compile with its arguments": (
+        {
+            "variants.fresh": FRESH
+            | {
+                "inputs": "features/midway",
+                "head": [
+                    {"Conv2D": {"filters": 4, "kernel_size": 1}},
+                    {"Resizing": {"height": 3, "width": 3}},
+                    {"UpSampling2D": {"interpolation": "bicubic"}},
+                    "Flatten",
+                    FINAL,
+                ],
+                "fit": TRAINED | {"jit_compile": True},
+            }
+        },
+        [
+            'variants.fresh.fit.jit_compile: XLA cannot compile UpSampling2D with interpolation: "bicubic" for '
+            "TensorFlow, and JAX compiles in any case: leave jit_compile out"
+        ],
+    ),
     "what XLA cannot compile": (
         {"variants.full.augmentation": ["RandomFlip", "RandomElasticTransform"], "variants.full.fit.jit_compile": True},
         [

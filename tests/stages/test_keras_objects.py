@@ -22,6 +22,7 @@ from thaw.backbones.building import build_backbone
 from thaw.engines.keras import KerasEngine
 from thaw.engines.openvino import OpenVinoEngine
 from thaw.engines.ready import engine
+from thaw.errors import UserError
 from thaw.formats.model_file import BackboneRecord
 from thaw.images.normalization import Normalization
 from thaw.networks import models
@@ -419,6 +420,12 @@ def test_arguments_that_are_left_out_have_the_constructors_defaults() -> None:
     assert layer.get_config() == {**keras.layers.Rescaling(0.00392).get_config(), "name": layer.name}
     nested = keras_object({"Bidirectional": {"layer": {"LSTM": {"units": 5}}, "merge_mode": "sum"}}, "layers")
     assert (nested.forward_layer.units, nested.merge_mode) == (5, "sum")
+
+
+def test_what_xla_cannot_compile_is_named() -> None:
+    cubic: KerasSpec = {"Resizing": {"height": 8, "width": 8, "interpolation": "bicubic"}}
+    with pytest.raises(UserError, match=r"ResizeBicubic\w*; leave fit.jit_compile out"):
+        trained([cubic, "Flatten", FINAL], jit_compile=True)
 
 
 def test_names_are_whatever_their_owner_likes() -> None:

@@ -6,6 +6,7 @@ import functools
 import gc
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -307,3 +308,21 @@ def same_bits() -> Iterator[None]:
             f"on a GPU, TensorFlow cannot give the same bits in every run: {error.message.splitlines()[0]} Let XLA "
             "compile the steps (fit.jit_compile: true), or train on the CPU (CUDA_VISIBLE_DEVICES=-1 dvc repro)"
         ) from None
+
+
+@contextmanager
+def compiled_by_xla() -> Iterator[None]:
+    """Say in a line what XLA cannot compile for TensorFlow; whatever it compiles gives the same bits in every run.
+
+    Raises:
+        UserError: there is such an operation inside the block.
+    """
+    if _BACKEND != "tensorflow":
+        yield
+        return
+    try:
+        yield
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        operations = dict.fromkeys(re.findall(r"(\w+) \(No registered", error.message))
+        told = ", ".join(operations) or error.message.strip().splitlines()[-1]
+        raise UserError(f"XLA cannot compile this training for TensorFlow: {told}; leave fit.jit_compile out") from None

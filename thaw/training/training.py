@@ -3,13 +3,12 @@
 import math
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.networks.backend import keras, read_ahead, same_bits
+from thaw.networks.backend import compiled_by_xla, keras, read_ahead, same_bits
 from thaw.networks.boundary import blocks, tail
 from thaw.networks.keras_objects import applied, keras_object
 from thaw.networks.models import HEAD, in_bfloat16, not_finite
@@ -137,8 +136,7 @@ def train(
     if watch:
         callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: watch(_columns(history))))
     begin = keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin)
-    # What XLA compiles has a way of its own to the same bits.
-    with nullcontext() if fit.jit_compile else same_bits():
+    with compiled_by_xla() if fit.jit_compile else same_bits():
         trained.fit(
             read_ahead(WithLabels(batches) if mixes else batches),
             initial_epoch=checkpoint.epochs if checkpoint else 0,
