@@ -8,6 +8,7 @@ from stages.check.networks import cut, ends_in, fixed_size
 from stages.check.problems import Entries, Problem, arguments_of, name_of
 from thaw.params.backbones import Backbone
 from thaw.params.features import Features
+from thaw.params.keras_spec import KerasSpec
 from thaw.params.variants import Solver, Training, Variant, ends_in_logits
 
 Source = tuple[str, Features | None]
@@ -88,7 +89,9 @@ def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, v
             f"{variant.inputs} are made of tensors.{tensors}, but the variant's start was trained on "
             f"tensors.{root_tensors}: make them the same",
         )
-    if variant.freeze:
+    if variant.freeze and backbone.architecture == "none":
+        yield from _within_head(f"{here}.freeze", variant.freeze, chain[-1].head or [])
+    elif variant.freeze:
         yield from cut(f"{here}.freeze", variant.freeze, backbone)
     if isinstance(variant.fit, Training) and variant.fit.layer_decay != 1:
         yield from _decay(f"{here}.fit.layer_decay", variant, features, backbone)
@@ -100,6 +103,14 @@ def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, v
         parent_features = sources[1][1]
         trained_from = parent_features.layer if parent_features else chain[1].freeze
         yield from _trained_before(where, variant, features, trained_from, root_features, backbone)
+
+
+def _within_head(where: str, layer: str, head: list[KerasSpec]) -> Iterator[Problem]:
+    """Yield a problem if a network that is all head has no such layer, or nothing behind it."""
+    if layer != "top" and not layer.startswith(tuple(f"head_{number}_" for number in range(1, len(head)))):
+        names = [f"head_{number}_{name_of(one).lower()}" for number, one in enumerate(head[:-1], start=1)]
+        remedy = f"name {' or '.join(names[-2:])}, or leave freeze out" if names else "leave freeze out"
+        yield where, f"{layer!r} is no layer of the head behind which there is one to train: {remedy}"
 
 
 def _decay(where: str, variant: Variant, features: Features | None, backbone: Backbone) -> Iterator[Problem]:

@@ -1114,6 +1114,32 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             "top: leave layer_decay out",
         ],
     ),
+    "all of a network that is nothing but a head frozen": (
+        {
+            "backbones.scratch": SCRATCH,
+            "variants.fresh": FRESH
+            | {
+                "start": "backbones/scratch",
+                "inputs": "tensors/lite64",
+                "freeze": "head_3_dense",
+                "head": [{"Conv2D": {"filters": 4, "kernel_size": 3}}, "GlobalMaxPooling2D", FINAL],
+            },
+            "variants.more": {
+                "start": "variants/fresh",
+                "inputs": "tensors/lite64",
+                "freeze": "head_1_conv2d",
+                "fit": TRAINED,
+            },
+            "variants.linear": FRESH
+            | {"start": "backbones/scratch", "inputs": "tensors/lite64", "freeze": "conv", "head": ["Flatten", FINAL]},
+        },
+        [
+            "variants.fresh.freeze: 'head_3_dense' is no layer of the head behind which there is one to train: name "
+            "head_1_conv2d or head_2_globalmaxpooling2d, or leave freeze out",
+            "variants.linear.freeze: 'conv' is no layer of the head behind which there is one to train: name "
+            "head_1_flatten, or leave freeze out",
+        ],
+    ),
     "a rate that decays in nothing": (
         {
             "backbones.scratch": SCRATCH,

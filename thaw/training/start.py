@@ -64,6 +64,9 @@ def begin(entry: str, variant: Variant, start: Path, inputs: RowFile) -> tuple[k
     elif variant.freeze:
         require_boundary(model, variant.freeze, boundaries(model), f"{entry}.freeze: {variant.start}")
         frozen = variant.freeze
+        place = [layer.name for layer in model.layers].index(frozen)
+        if not any(layer.weights for layer in model.layers[place + 1 :]):
+            raise UserError(f"{entry}.freeze: behind {frozen} there is nothing to train: name an earlier layer")
     earlier = started if isinstance(started, ModelRecord) else None
     return model, ModelRecord(
         classes=list(inputs.index.classes),
