@@ -444,9 +444,12 @@ def test_a_training_is_not_lost_to_what_only_saves_time(
     layers = [{"Reshape": {"target_shape": [40, 120]}}, {"LSTM": {"units": 4}}, FINAL]
     variant = {"start": "backbones/nothing", "inputs": "tensors/small", "head": layers, "fit": TINY}
     params = tmp_path / "params.yaml"
+    frozen = {**variant, "freeze": "head_3_dense"}
     with params.open("w", encoding="utf-8") as file:
-        YAML().dump({"variants": {"rnn": variant}, "evaluation": {"top_k": 2}}, file)
+        YAML().dump({"variants": {"rnn": variant, "frozen": frozen}, "evaluation": {"top_k": 2}}, file)
     model, out = tmp_path / "rnn.keras", tmp_path / "out"
+    with pytest.raises(UserError, match=r"variants.frozen.freeze: behind head_3_dense there is nothing to train"):
+        train_stage(params, "variants.frozen", nothing, inputs, model, out / "history.csv")
     train_stage(params, "variants.rnn", nothing, inputs, model, out / "history.csv")
     names = ("metrics.json", "validation.csv", "predictions.csv", "classes.csv", "calibration.csv", "mistakes.jpg")
     score_stage(params, "evaluation", "rnn", model, inputs, thumbnails, *(out / name for name in names))
