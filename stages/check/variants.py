@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from stages.check.keras_names import public_classes, signature
 from stages.check.keras_values import is_number
 from stages.check.problems import Entries, Problem, arguments_of, listed, name_of, of_keras, unknown_entry
+from thaw.params.keras_spec import is_keras_object
 from thaw.params.reading import shown
 from thaw.params.variants import Training, ends_in_logits, mixing
 from thaw.suggestions import did_you_mean
@@ -40,6 +42,7 @@ def of_variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Probl
     if isinstance(fit.get("callbacks"), list):
         yield from _callbacks(f"{here}.fit.callbacks", fit["callbacks"], arguments_of(fit.get("optimizer")))
         yield from _never_looking(f"{here}.fit.callbacks", fit["callbacks"], fit.get("epochs"))
+    yield from _without_gradient(f"{here}.head", entry.get("head"))
     layers = [*listed(entry.get("head")), *listed(entry.get("augmentation"))]
     for layer in [one for one in map(_uncompiled, layers) if one][:1] if fit.get("jit_compile") is True else ():
         yield (
@@ -58,6 +61,20 @@ def of_variant(here: str, entry: dict[Any, Any], raw: Entries) -> Iterator[Probl
         yield from _mixed_labels(here, listed(entry["augmentation"]), fit)
     if isinstance(entry.get("head"), list) and entry["head"]:
         yield from _end_of_head(here, entry["head"], fit.get("loss"))
+
+
+def _without_gradient(where: str, head: Any) -> Iterator[Problem]:
+    """Yield a problem for each layer that lets no gradient through to layers with weights before it."""
+    names = [name_of(layer) if is_keras_object(layer) else None for layer in head] if isinstance(head, list) else []
+    for number, name in enumerate(names):
+        before = [signature("layers", one) for one in names[:number] if one in public_classes("layers")]
+        arguments = {argument for one in before if one for argument in one.arguments}
+        if name == "Discretization" and any(one == "layer" or one.endswith("_initializer") for one in arguments):
+            yield (
+                f"{where}.{number}",
+                "Discretization lets no gradient through, so that the layers before it would stay as they begin: put "
+                "it before them, or leave it out",
+            )
 
 
 def _uncompiled(layer: Any) -> str | None:

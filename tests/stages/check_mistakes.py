@@ -404,6 +404,11 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             )
         ),
         (
+            [{"Dense": {"units": 3}}, {"Discretization": {"bin_boundaries": [0.2]}}, FINAL],
+            ".1: Discretization lets no gradient through, so that the layers before it would stay as they begin: put "
+            "it before them, or leave it out",
+        ),
+        (
             [{"Discretization": {"bin_boundaries": [0.6, 0.2]}}, FINAL],
             ".0.Discretization: bin_boundaries are numbers, each of them above the one before it, got [0.6, 0.2]",
         ),
