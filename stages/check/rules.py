@@ -17,6 +17,9 @@ from thaw.params.features import Features
 from thaw.params.seeds import Seeds
 from thaw.params.variants import MIXING, Solver, Training, Variant
 
+UNTRACED = ("RandomElasticTransform",)
+"""Layers that look at what they draw, which is not known where JAX compiles them."""
+
 
 def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
     """Yield what does not fit together.
@@ -51,6 +54,7 @@ def relations(raw: Entries, valid: Entries) -> Iterator[Problem]:
     yield from _unlike_pretraining(valid)
     yield from _without_pixels(valid)
     yield from _on_several_devices(valid)
+    yield from _on_jax(valid)
     for name, folds in valid["cross_validation"].items():
         yield from _cross_validated(name, folds, raw, valid)
     for name, seeds in valid["seeds"].items():
@@ -107,6 +111,17 @@ def _on_several_devices(valid: Entries) -> Iterator[Problem]:
                 f"variants.{name}.fit.devices",
                 "devices share a training with Keras on JAX only: set KERAS_BACKEND=jax, or leave devices out",
             )
+
+
+def _on_jax(valid: Entries) -> Iterator[Problem]:
+    """Yield which layers JAX, if it is set, cannot train on; cached views are not compiled."""
+    for name, variant in valid["variants"].items():
+        for number, spec in enumerate(variant.augmentation):
+            if name_of(spec) in UNTRACED and backend() == "jax":
+                yield (
+                    f"variants.{name}.augmentation.{number}",
+                    f"JAX cannot compile {name_of(spec)}: set KERAS_BACKEND=tensorflow, or leave it out",
+                )
 
 
 def _cross_validated(name: str, folds: CrossValidation, raw: Entries, valid: Entries) -> Iterator[Problem]:

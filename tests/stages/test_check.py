@@ -52,6 +52,18 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 PARAMS = MISTAKES | {name: (edits, []) for name, edits in RIGHT.items()}
 
 
+def test_a_layer_that_jax_cannot_compile_is_named_where_jax_is_set(
+    errors: Callable[[Tree], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = edited({"variants.full.augmentation": ["RandomFlip", "RandomElasticTransform"]})
+    assert errors(layers) == []
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert errors(layers) == [
+        "variants.full.augmentation.1: JAX cannot compile RandomElasticTransform: set KERAS_BACKEND=tensorflow, or "
+        "leave it out"
+    ]
+
+
 @pytest.mark.parametrize(("edits", "expected"), PARAMS.values(), ids=PARAMS)
 def test_a_mistake_is_found_and_nothing_else(
     edits: Tree, expected: list[str], errors: Callable[[Tree], list[str]]
