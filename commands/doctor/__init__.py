@@ -18,6 +18,7 @@ from commands.doctor.machine import (
     check_python,
     starting_keras,
 )
+from commands.doctor.made import check_made
 from commands.doctor.rehashing import rehash
 from commands.doctor.remotes import check_pushed, check_remote, check_secrets, complete_remote
 from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
@@ -69,6 +70,7 @@ def examine(objects: bool = False, complete: bool = False) -> Iterator[Finding]:
             yield checked("OpenVINO", lambda: check_openvino(params))
             yield checked("data", lambda: check_data(repo, Path(params["dataset"]["path"])))
             yield checked("cache", lambda: check_cache(repo))
+            yield checked("results", lambda: check_made(params))
         yield checked("rows", check_store)
         if address := os.environ.get(ADDRESS):
             yield checked("cluster", lambda: check_cluster(address))

@@ -1,6 +1,7 @@
 """`thaw doctor`, on faults that are made on purpose; and whether the commands that it prints mend them."""
 
 import contextlib
+import copy
 import errno
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import h5py
 import pytest
 
+from commands import lock
 from commands.doctor import check_pipeline, machine, room
 from commands.doctor.findings import Finding, State, checked
 from commands.doctor.machine import (
@@ -24,6 +26,7 @@ from commands.doctor.machine import (
     check_python,
     starting_keras,
 )
+from commands.doctor.made import check_made
 from commands.doctor.rehashing import rehash
 from commands.doctor.remotes import check_pushed, check_remote, check_secrets
 from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
@@ -438,6 +441,38 @@ def test_images_are_those_of_the_data_set_however_it_is_spelled(toy: Project) ->
             found = sizes(repo, {**PARAMS, "dataset": {"path": path}}, {})
         assert found is not None
         assert found.tensors == {"small": 3 * 3 * 40 * 40}
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "stage"),
+    [
+        ("tensors.small", {"resize": "stretch"}, "tensors"),
+        ("tensors.small", {"normalization": "torch", "unlike_pretraining": True}, "tensors"),
+        ("backbones.lite0", {"weights": "none"}, "backbone"),
+        ("features.midway", {"layer": "block_9"}, "features"),
+        ("variants.half", {"fit": {"epochs": 2, "optimizer": {"Adam": {"learning_rate": 1e-4}}}}, "train"),
+        ("variants.frozen_head", {"fit": {"solver": "logistic_regression", "C": [0.1]}}, "train"),
+        ("tensors.small", {}, None),
+        ("tensors.small", {"unlike_pretraining": True, "keep": True}, None),  # of which the pixels say nothing
+        ("features.midway", {"batch_size": 32, "views": 1}, None),  # the defaults
+    ],
+)
+def test_results_that_dvc_takes_for_those_of_other_parameters_are_named(
+    key: str, changes: dict[str, Any], stage: str | None, finished: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section, name = key.split(".")
+    params = copy.deepcopy(PARAMS)
+    params[section][name] |= changes
+    monkeypatch.chdir(finished.folder)
+    entries = lock.stages_now()
+    assert check_made(params).state is State.OK  # they have yet to be run with these
+    for noted in (entry.get("params", {}).get("params.yaml", {}) for entry in entries.values()):
+        noted |= {key: params[section][name]} if key in noted else {}
+    monkeypatch.setattr(lock, "stages_now", lambda: entries)  # as `dvc commit --force` leaves it
+    found = check_made(params)
+    assert (found.state, found.command) == (
+        (State.WARNING, f"dvc repro --force --single-item {stage}@{name}") if stage else (State.OK, None)
+    )
 
 
 def test_sizes_are_those_of_the_files(finished: Project) -> None:
