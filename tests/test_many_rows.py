@@ -59,6 +59,7 @@ def test_the_index_takes_its_columns_and_not_the_manifests_rows(
     assert bytes_a_row(prepare) < 2 * (64 + len("oak/000000.jpg") + 1 + 4)  # as a list, a row takes 400
 
 
+@pytest.mark.slow
 def test_predictions_are_written_and_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "ROWS_AT_A_TIME", 100)
     classes = [str(number) for number in range(40)]

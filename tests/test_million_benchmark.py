@@ -10,6 +10,7 @@ from benchmarks import million
 from benchmarks.million import DRIVER, STEPS, in_a_process, measure, words
 
 
+@pytest.mark.slow
 def test_every_step_is_measured_by_the_number_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
 
@@ -50,6 +51,7 @@ def test_growth_and_memory_are_without_what_the_fewest_images_take() -> None:
     assert f"{len(STEPS) * 103 / 60:.0f} minutes of a core" in told
 
 
+@pytest.mark.slow
 def test_a_step_is_a_process_of_its_own(tmp_path: Path) -> None:
     found = in_a_process(tmp_path, "files", 30)
     assert found.keys() == {"listing", "look", "peak"}

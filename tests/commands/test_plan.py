@@ -212,6 +212,7 @@ def test_what_is_planned_is_what_runs(name: str, project: Project) -> None:
     assert sorted(repro_as_planned(project, plan_in(Path())).ran) == sorted(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remote", [False, True])
 def test_what_only_dvcs_cache_lacks_need_not_run(
     remote: bool, project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -431,6 +432,7 @@ def test_what_a_plan_cannot_be_made_of(project: Project, monkeypatch: pytest.Mon
         plan.main()
 
 
+@pytest.mark.slow
 def test_nobody_has_to_read_on() -> None:
     command = f"{shlex.quote(sys.executable)} -m commands plan --json | true"
     done = subprocess.run(command, shell=True, cwd=ROOT, text=True, capture_output=True, check=True)

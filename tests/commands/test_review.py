@@ -198,6 +198,7 @@ def test_a_review_tells_what_changed(capsys: pytest.CaptureFixture[str]) -> None
     assert "not up to date" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_flipped_images_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     review.SHEET.unlink(missing_ok=True)

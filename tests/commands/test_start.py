@@ -111,6 +111,7 @@ def test_a_recipe_takes_the_place_of_the_parameters_and_git_brings_all_back(
     assert project.repro().ran == []
 
 
+@pytest.mark.slow
 def test_what_is_not_of_a_variant_that_is_gone_may_be_uncommitted(project: Project) -> None:
     (project.folder / "metrics" / "notes.md").write_text("not committed\n")
     (project.folder / "metrics" / "kept.json").write_text('{"not": "committed"}\n')

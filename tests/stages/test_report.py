@@ -186,6 +186,7 @@ def test_only_none_and_all_are_written_as_that(write: Callable[[float], str], va
     assert write(value) == text
 
 
+@pytest.mark.slow
 def test_one_mistake_of_many_is_no_full_score() -> None:
     labels = np.arange(2500) % 2
     right = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)

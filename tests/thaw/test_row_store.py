@@ -234,6 +234,7 @@ def test_an_error_while_computing_passes_through_and_what_was_before_it_is_store
 PRINT_FINGERPRINT = "from thaw.reuse.fingerprint import fingerprint; print(fingerprint('stages.tensors', [1]))"
 
 
+@pytest.mark.slow
 def test_a_fingerprint_is_that_of_the_code_too(tmp_path: Path) -> None:
     def found(folder: Path) -> str:
         shown = subprocess.run([sys.executable, "-c", PRINT_FINGERPRINT], cwd=folder, text=True, capture_output=True)
