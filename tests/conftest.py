@@ -82,6 +82,9 @@ TRIED = ROOT / ".pytest_cache" / "tried"
 SLOW = {"bench", "experiment", "finished", "shown", "tried", "warm"}
 """Fixtures with which a test waits for the pipeline or for a browser, or tries faults one after the other."""
 
+LONGEST = ("test_recipes", "test_same_bytes", "test_front_ends", "test_every_network")
+"""Files of tests that take half a minute each, or all of which take minutes."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give each run a folder for caches, which is not the user's, and each worker cores of its own.
@@ -119,7 +122,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: ("test_recipes" not in item.nodeid, "test_every_network" not in item.nodeid))
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 def pytest_collection_finish() -> None:

@@ -1,9 +1,10 @@
 """List the usable images, each with its class, its split and its digest."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from stages.manifest.collecting import collect
+from stages.manifest.collecting import Collection, collect
 from thaw.formats.manifest import SPLITS, Row, class_names, write_manifest
 from thaw.formats.sealed_csv import write_csv
 from thaw.formats.thumbnails import Thumbnails, draw_grid, drawable, reading_thumbnails, writing_thumbnails
@@ -68,39 +69,51 @@ def main(
     announce(f"{len(rows)} images of {len(class_names(rows))} classes: {sizes}; {len(found.skipped)} left out")
     for note in found.notes:
         announce(note)
-    for split, loss in (("validation", "no choice heeds them"), ("test", "the scores say nothing of them")):
-        absent = [label for label in class_names(rows) if not of_class[label, split]]
+    doubts = [*of_splits(rows, dataset.split), *of_levels(found)]
+    leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
+    if leaks:
+        doubts.append(f"{leaks} pairs that look alike are in different splits: see {near_duplicates}")
+    for doubt in doubts:
+        announce(f"warning: {doubt}")
+
+
+def of_splits(rows: list[Row], split: Split) -> Iterator[str]:
+    """Yield what is doubtful about how images were split: classes that a split lacks, or of which few are trained."""
+    of_class = {(row.label, row.split) for row in rows}
+    for held_out, loss in (("validation", "no choice heeds them"), ("test", "the scores say nothing of them")):
+        absent = [label for label in class_names(rows) if (label, held_out) not in of_class]
         if absent:
             more = f" and {len(absent) - MISSED} more" if len(absent) > MISSED else ""
             named = ", ".join(map(repr, absent[:MISSED])) + more
-            announce(f"warning: classes without an image in the {split} split: {named}: {loss}")
-    if few := undivided(rows, dataset.split):
-        announce(f"warning: groups are too large to be divided as dataset.split asks: for training are only {few}")
+            yield f"classes without an image in the {held_out} split: {named}: {loss}"
+    if few := undivided(rows, split):
+        yield f"groups are too large to be divided as dataset.split asks: for training are only {few}"
+
+
+def of_levels(found: Collection) -> Iterator[str]:
+    """Yield what is doubtful about how images were stored: as if their levels were of another range."""
     dark = [bits for bits in found.used_bits if bits <= FEW_BITS]
     if dark:
         share = f"1/{2 ** (16 - max(dark))}"
-        announce(
-            f"warning: {len(dark)} of {len(found.used_bits)} images with 16 bits a channel use no more than "
+        yield (
+            f"{len(dark)} of {len(found.used_bits)} images with 16 bits a channel use no more than "
             f"{max(dark)} of them, and are shown at {share} of their brightness: save them scaled to 16 bits"
         )
     elif found.used_bits and found.contrast < FLAT:
-        announce(
-            f"warning: {len(found.used_bits)} images with 16 bits a channel have no more than {found.contrast} of 255 "
+        yield (
+            f"{len(found.used_bits)} images with 16 bits a channel have no more than {found.contrast} of 255 "
             "levels between their darkest and their brightest: save them scaled to 16 bits"
         )
     elif found.brightest < DARK:
-        announce(
-            f"warning: all images are nearly black, with no level above {found.brightest} of 255 in their thumbnails: "
+        yield (
+            f"all images are nearly black, with no level above {found.brightest} of 255 in their thumbnails: "
             "save them scaled to 0-255"
         )
     elif found.black:
-        announce(
-            f"warning: {found.black} of {len(rows)} images have the levels 0 and 1 only, of 255, and look black: "
+        yield (
+            f"{found.black} of {len(found.rows)} images have the levels 0 and 1 only, of 255, and look black: "
             "save white as 255"
         )
-    leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
-    if leaks:
-        announce(f"warning: {leaks} pairs that look alike are in different splits: see {near_duplicates}")
 
 
 def undivided(rows: list[Row], split: Split) -> str:

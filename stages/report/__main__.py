@@ -84,15 +84,7 @@ def main(
     held_out = _read_predictions(validation, entries, manifest, images, "validation")
     read = _read_predictions(predictions, entries, manifest, images, "test")
     labels = next(iter(read.values())).labels
-    scored = {("validation", name): one for name, one in held_out.items() if one.paths}
-    scored |= {("test", name): one for name, one in read.items()}
-    computed = on_all_cores(lambda one: score(one.labels, one.probabilities), scored.values())
-    scores = dict(zip(scored, computed, strict=True))
-    standing = Standing(
-        validation={name: one for (split, name), one in scores.items() if split == "validation"},
-        test={name: one for (split, name), one in scores.items() if split == "test"},
-        unranked=_unranked(held_out, entries),
-    )
+    standing = _standing(held_out, read, entries)
     order = standing.order
     announce(f"report: {', '.join(order)}")
     trainings = Trainings(
@@ -170,6 +162,19 @@ def _read_issues(path: Path, manifest: Path, images: list[Row]) -> list[LabelIss
     if any(labels[one.path] != one.given for one in issues):
         raise UserError(f"{path}: of other images than {manifest}; run `dvc repro`")
     return issues
+
+
+def _standing(held_out: dict[str, Predictions], read: dict[str, Predictions], variants: dict[str, Any]) -> Standing:
+    """Return how variants score on the validation and the test split, and which cannot be chosen by the first."""
+    scored = {("validation", name): one for name, one in held_out.items() if one.paths}
+    scored |= {("test", name): one for name, one in read.items()}
+    computed = on_all_cores(lambda one: score(one.labels, one.probabilities), scored.values())
+    scores = dict(zip(scored, computed, strict=True))
+    return Standing(
+        validation={name: one for (split, name), one in scores.items() if split == "validation"},
+        test={name: one for (split, name), one in scores.items() if split == "test"},
+        unranked=_unranked(held_out, variants),
+    )
 
 
 def _unranked(held_out: dict[str, Predictions], variants: dict[str, Any]) -> dict[str, str]:
