@@ -302,6 +302,10 @@ def _together(place: str, name: str, arguments: dict[str, Any]) -> Iterator[tupl
         right, better = ("max", "greater") if str(watched).endswith("accuracy") else ("min", "less")
         if arguments.get("mode") in ("min", "max") and arguments["mode"] != right:
             yield place, f"mode: {arguments['mode']}, but {watched} is better the {better} it is: leave mode out"
+        for argument in ("baseline", "min_delta") if right == "max" else ():
+            if is_number(arguments.get(argument)) and arguments[argument] >= 1:
+                told = f"{argument}: {arguments[argument]}, but {watched} is a share, below 1: write 0.9 for 90 %"
+                yield place, told
     for argument, value in arguments.items():
         needed = UNHEEDED.get(argument) or UNHEEDED.get(f"{name}.{argument}")
         if needed and needed not in arguments and value not in (None, False):
@@ -315,6 +319,14 @@ def _together(place: str, name: str, arguments: dict[str, Any]) -> Iterator[tupl
             "without warmup_steps, Keras begins at warmup_target, and does not heed initial_learning_rate: name them, "
             "or leave warmup_target out",
         )
+    elif name == "CosineDecay" and has_target:
+        first, most = arguments["initial_learning_rate"], arguments["warmup_target"]
+        if is_number(first) and is_number(most) and first > most:
+            yield (
+                place,
+                f"the warm-up would fall, from the initial_learning_rate {first:g} to the warmup_target {most:g}, from "
+                "which the decay begins: exchange them",
+            )
     elif arguments.get("initial_learning_rate") == 0 and not has_target:
         yield place, "the learning rate is 0 in each step: name an initial_learning_rate above 0, or a warm-up"
     if name == "PolynomialDecay":

@@ -83,8 +83,8 @@ RULES: dict[str, Rule] = {
     "ScheduleFreeAdamW.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
     "weight_decay": _NOT_NEGATIVE,
     # of schedules
-    "CosineDecay.alpha": _NOT_NEGATIVE,
-    "CosineDecayRestarts.alpha": _NOT_NEGATIVE,
+    "CosineDecay.alpha": _UP_TO_1,  # above, the learning rate would rise
+    "CosineDecayRestarts.alpha": _UP_TO_1,
     "decay_rate": _POSITIVE,
     "decay_steps": _POSITIVE,
     "end_learning_rate": _NOT_NEGATIVE,

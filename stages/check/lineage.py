@@ -143,6 +143,21 @@ def _fresh_head(here: str, variant: Variant, features: Features | None, backbone
             f"the backbone's end is {end}, not one vector per image: begin the head with GlobalAveragePooling{axes}, "
             "or take features with layer: top and pooling: avg or max",
         )
+    yield from _of_single_images(here, variant, in_vectors)
+
+
+def _of_single_images(here: str, variant: Variant, in_vectors: bool) -> Iterator[Problem]:
+    """Yield a problem if a batch normalization of vectors gets one at a time: less its own mean, nothing is left."""
+    names = [name_of(layer) for layer in variant.head or []]
+    if not isinstance(variant.fit, Training) or variant.fit.batch_size > 1 or "BatchNormalization" not in names:
+        return
+    place = names.index("BatchNormalization")
+    if "Reshape" not in names[:place] and (in_vectors or {*TO_VECTORS} & {*names[:place]}):
+        yield (
+            f"{here}.fit.batch_size",
+            f"head.{place}, BatchNormalization, takes the mean of a batch from each image, and of a batch of one leaves "
+            "nothing: set a batch_size above 1, or take LayerNormalization",
+        )
 
 
 def _trained_before(

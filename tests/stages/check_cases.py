@@ -93,6 +93,17 @@ RIGHT = {
         f"{FIT}.train_on": ["train"],
     },
     "a rate that decays": {f"{FIT}.layer_decay": 0.75, "variants.full.fit.layer_decay": 1},
+    "batches of one whose maps are normalized": {
+        "variants.fresh": FRESH
+        | {
+            "inputs": "features/midway",
+            "head": ["BatchNormalization", "GlobalAveragePooling2D", "LayerNormalization", FINAL],
+            "fit": TRAINED | {"batch_size": 1},
+        }
+    },
+    "the best accuracy": {
+        f"{FIT}.callbacks": [{"EarlyStopping": {"monitor": "val_accuracy", "baseline": 0.9, "min_delta": 0.01}}]
+    },
     "a plateau without a schedule": {
         f"{FIT}.optimizer": {"SGD": {"learning_rate": 1e-2, "momentum": 0.9, "nesterov": True, "clipnorm": 1.0}},
         f"{FIT}.callbacks": ["TerminateOnNaN", {"ReduceLROnPlateau": {"monitor": "val_accuracy", "patience": 2}}],

@@ -571,6 +571,15 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".CosineDecay: without warmup_target, Keras does not heed warmup_steps: name it, or leave warmup_steps out",
         ),
         (
+            {"CosineDecay": {"initial_learning_rate": 0.1, "warmup_target": 0.01, "warmup_steps": 9}},
+            ".CosineDecay: the warm-up would fall, from the initial_learning_rate 0.1 to the warmup_target 0.01, from "
+            "which the decay begins: exchange them",
+        ),
+        (
+            {"CosineDecay": {"initial_learning_rate": 0.1, "alpha": 2.0}},
+            ".CosineDecay.alpha: expected a number from 0 to 1, got 2.0",
+        ),
+        (
             {"CosineDecay": {"initial_learning_rate": 0.0}},
             ".CosineDecay: the learning rate is 0 in each step: name an initial_learning_rate above 0, or a warm-up",
         ),
@@ -677,6 +686,13 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         (
             [{"EarlyStopping": {"mode": "min", "monitor": "val_accuracy"}}],
             ".0.EarlyStopping: mode: min, but val_accuracy is better the greater it is: leave mode out",
+        ),
+        *(
+            (
+                [{"EarlyStopping": {"monitor": "val_accuracy", argument: value}}],
+                f".0.EarlyStopping: {argument}: {value}, but val_accuracy is a share, below 1: write 0.9 for 90 %",
+            )
+            for argument, value in (("baseline", 90), ("min_delta", 1.0))
         ),
         (["SwapEMAWeights"], ".0: SwapEMAWeights needs an optimizer with use_ema: true"),
         *(
@@ -1288,6 +1304,24 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             "would be lost: write {SwapEMAWeights: {swap_on_epoch: true}} before it, or leave use_ema out"
         ],
     ),
+    **{
+        f"a batch normalization of single images behind {before or 'features'}": (
+            {
+                "variants.fresh": FRESH
+                | {
+                    "inputs": "features/midway" if before else "features/bottleneck",
+                    "head": [*before, "BatchNormalization", FINAL],
+                    "fit": TRAINED | {"batch_size": 1},
+                }
+            },
+            [
+                f"variants.fresh.fit.batch_size: head.{len(before)}, BatchNormalization, takes the mean of a batch "
+                "from each image, and of a batch of one leaves nothing: set a batch_size above 1, or take "
+                "LayerNormalization"
+            ],
+        )
+        for before in ([], ["Flatten", {"Dense": {"units": 9}}])
+    },
     "a momentum at which statistics stay what they begin with": (
         {**WITH_FRESH, HEAD: [{"BatchNormalization": {"momentum": 1.0}}, FINAL]},
         [f"{HEAD}.0.BatchNormalization.momentum: expected a number from 0 to below 1, got 1.0"],
