@@ -155,8 +155,8 @@ def _of_single_images(here: str, variant: Variant, in_vectors: bool) -> Iterator
     if "Reshape" not in names[:place] and (in_vectors or {*TO_VECTORS} & {*names[:place]}):
         yield (
             f"{here}.fit.batch_size",
-            f"head.{place}, BatchNormalization, takes the mean of a batch from each image, and of a batch of one leaves "
-            "nothing: set a batch_size above 1, or take LayerNormalization",
+            f"head.{place}, BatchNormalization, takes the mean of a batch from each image, and of a batch of one "
+            "leaves nothing: set a batch_size above 1, or take LayerNormalization",
         )
 
 

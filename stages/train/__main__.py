@@ -1,5 +1,7 @@
 """Train what comes after the freeze boundary."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,8 @@ from thaw.formats.model_file import ModelRecord, to_json
 from thaw.formats.row_file import RowFile
 from thaw.machine import processor
 from thaw.networks.backend import device, keras
-from thaw.networks.models import count_parameters, save
+from thaw.networks.boundary import tail
+from thaw.networks.models import HEAD, count_parameters, save
 from thaw.params.reading import read_entry
 from thaw.params.variants import Solver, Training, Variant
 from thaw.reuse.fingerprint import fingerprint
@@ -24,6 +27,9 @@ from thaw.training.calibration import calibrate
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.start import begin
 from thaw.training.training import freeze, solve, train
+
+UNSETTLED = 0.1
+"""The most that may be left, at a training's end, of statistics that are of no image."""
 
 
 def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, history: Path) -> None:
@@ -49,6 +55,8 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     if fit.validate_on == "test":
         announce("warning: the test split is used for validation: its scores will be optimistic")
     freeze(network, record.frozen, fit.batch_norm)
+    for doubt in doubts(network, record.frozen, images, fit):
+        announce(f"warning: {doubt}")
     computes = [np.__version__, keras.__version__, keras.backend.backend(), device(), processor()]
     checkpoint = Checkpoint(
         project_folder() / "training" / entry, fingerprint("stages.train", to_json(record), computes)
@@ -61,6 +69,44 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     _save(network, model, _calibrated(network, rows, fit, record, entry))
     write_history(history, curve, sha256(model))
     checkpoint.discard()
+
+
+def doubts(network: keras.Model, frozen: str | None, images: int, fit: Training) -> Iterator[str]:
+    """Yield what is doubtful of the batch normalization in the part of a network that is trained.
+
+    Args:
+        network: `freeze` has been called.
+        frozen: its last layer that is not trained; None if all are.
+        images: how many are trained on.
+        fit: how.
+    """
+    layers = (network if frozen is None else tail(network, frozen)).layers
+    norms = [one for one in layers if isinstance(one, keras.layers.BatchNormalization)]
+    new = [one for one in norms if not np.any(one.moving_mean) and np.all(np.equal(one.moving_variance, 1))]
+    if kept := [one.name for one in new if not one.trainable]:
+        yield (
+            f"{_first(kept)} would stay at mean 0 and variance 1, as random weights have it, for which there is no "
+            "reason: set batch_norm: trained"
+        )
+    steps = fit.epochs * (fit.steps_per_epoch or -(-images // fit.batch_size))
+    slow = [one for one in new if one.trainable and one.momentum**steps > UNSETTLED]
+    if slow:
+        share, momentum = slow[0].momentum ** steps, math.floor(100 * UNSETTLED ** (1 / steps)) / 100
+        mend = f"give it momentum: {momentum:g}, or add epochs" if slow[0].name.startswith(HEAD) else "add epochs"
+        yield (
+            f"{_first([one.name for one in slow])} scores images by a mean and a variance of which, after {steps} "
+            f"steps, {share:.0%} are still the 0 and 1 that it begins with: {mend}"
+        )
+    alone = [one.name for one in norms if one.trainable and math.prod(one.input.shape[1:-1]) == 1]
+    if alone and fit.batch_size > 1 and images % fit.batch_size == 1:
+        yield (
+            f"{_first(alone)} takes the mean of a batch from each image, which leaves nothing of the one image in the "
+            f"last of each {-(-images // fit.batch_size)} batches: set another batch_size than {fit.batch_size}"
+        )
+
+
+def _first(names: list[str]) -> str:
+    return f"{names[0]}{f', and {len(names) - 1} more,' if len(names) > 1 else ''}"
 
 
 def _calibrated(

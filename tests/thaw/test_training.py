@@ -15,6 +15,7 @@ from commands.predict import main as predict
 from stages.check.keras_names import public_classes
 from stages.features.augmentation import Augmentation
 from stages.features.views import Views
+from stages.train.__main__ import doubts
 from tests.conftest import record
 from tests.thaw.test_logistic import clusters
 from thaw.backbones.building import build_backbone
@@ -84,6 +85,48 @@ def test_parameters_of_vgg16_on_food11(boundary: str | None, expected: int) -> N
     freeze(model, boundary, "frozen")
     assert model.count_params() == 14_767_099
     assert trainable(model) == expected
+
+
+@pytest.mark.parametrize(
+    ("boundary", "batch_norm", "images", "epochs", "words"),
+    [
+        (
+            "norm",
+            "frozen",
+            16,
+            5,
+            [
+                "head_1_batchnormalization, and 1 more, scores images by a mean and a variance of which, after 10 "
+                "steps, 90% are still the 0 and 1 that it begins with: give it momentum: 0.79, or add epochs"
+            ],
+        ),
+        ("norm", "frozen", 16, 115, []),
+        (None, "trained", 16, 115, []),
+        (None, "trained", 16, 1, ["norm, and 2 more, scores images", "add epochs"]),
+        ("pooling", "frozen", 16, 115, []),
+        (None, "frozen", 16, 115, ["norm would stay at mean 0 and variance 1", "set batch_norm: trained"]),
+        (
+            "pooling",
+            "frozen",
+            17,
+            115,
+            [
+                "head_1_batchnormalization, and 1 more, takes the mean of a batch from each image, which leaves "
+                "nothing of the one image in the last of each 3 batches: set another batch_size than 8"
+            ],
+        ),
+        ("pooling", "frozen", 18, 115, []),
+    ],
+)
+def test_what_is_doubtful_of_batch_normalization_is_told(
+    boundary: str | None, batch_norm: str, images: int, epochs: int, words: list[str]
+) -> None:
+    model = small_network(["BatchNormalization", {"Dense": {"units": 4}}, "BatchNormalization", *SOFTMAX])
+    freeze(model, boundary, batch_norm)
+    fit = Training(epochs=epochs, batch_size=8, optimizer="Adam", batch_norm=batch_norm)
+    found = list(doubts(model, boundary, images, fit))
+    assert len(found) == min(len(words), 1)
+    assert all(word in found[0] for word in words)
 
 
 def small_network(head: Sequence[KerasSpec] = SOFTMAX) -> keras.Model:
