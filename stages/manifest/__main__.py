@@ -1,5 +1,6 @@
 """List the usable images, each with its class, its split and its digest."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,12 @@ FLAT = 32
 """Levels of 255: what has no more of 16 bits, as computed tomographies with an offset, is nearly one grey."""
 DARK = 64
 """Where no image has so high a level, all are shown at a fourth of their brightness, or less."""
+_CHANGED = r"aug(?:mented)?|[hv]?flip(?:ped|lr|ud|tb)?|mirror(?:ed)?|new|rot(?:ate|ated)?"
+ROBOFLOW = r"\.rf\.[0-9a-f]{32}$"
+COPY = re.compile(
+    rf"^aug(?:mented)?[ _.-]+|[ _.-]+(?:{_CHANGED}|\d+deg)(?:{_CHANGED}|deg|\d|[ _.-])*$|{ROBOFLOW}", re.IGNORECASE
+)
+"""What the names of augmented copies have besides that of the image that they are made of."""
 
 
 def main(
@@ -88,6 +95,12 @@ def of_splits(rows: list[Row], split: Split) -> Iterator[str]:
             yield f"classes without an image in the {held_out} split: {named}: {loss}"
     if few := undivided(rows, split):
         yield f"groups are too large to be divided as dataset.split asks: for training are only {few}"
+    if copies := torn_copies(rows, split):
+        yield (
+            f"images that seem to be made of one by augmentation are in different splits, and make scores too good: "
+            f"{copies}; leave such copies out, since augmentation in params.yaml makes them of training images alone, "
+            "or give those of one image a group in labels.csv"
+        )
 
 
 def of_levels(found: Collection) -> Iterator[str]:
@@ -131,6 +144,38 @@ def undivided(rows: list[Row], split: Split) -> str:
     few = [label for label in {row.label: 0 for row in rows if row.group} if trained[label] < images[label] * asked / 2]
     more = f", and {len(few) - MISSED} more classes" if len(few) > MISSED else ""
     return ", ".join(f"{trained[label]} of {images[label]} images of {label!r}" for label in few[:MISSED]) + more
+
+
+def torn_copies(rows: list[Row], split: Split) -> str:
+    """Return how many images were augmented into several splits, as far as their names tell, and two; "" if none.
+
+    Roboflow makes copies of training images only, so that its own splits are right.
+
+    >>> rows = [Row(f"{name}.png", "oak", split, "") for name, split in (("1", "test"), ("1_rot90", "train"))]
+    >>> torn_copies(rows, Split(method="stratified", test=0.2, validation=0.2))
+    '1, such as 1_rot90.png for train and 1.png for test'
+    """
+    splits: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        stem, source = _source(row)
+        if source != stem and not (split.method == "given" and re.search(ROBOFLOW, stem)):
+            splits.setdefault((row.label, source), {})
+    for row in rows if splits else ():
+        of_one = splits.get((row.label, _source(row)[1]))
+        if of_one is not None:
+            of_one.setdefault(row.split, row.path)
+    torn = [of_one for of_one in splits.values() if len(of_one) > 1]
+    if not torn:
+        return ""
+    first, second = [f"{torn[0][one]} for {one}" for one in SPLITS if one in torn[0]][:2]
+    return f"{len(torn)}, such as {first} and {second}"
+
+
+def _source(row: Row) -> tuple[str, str]:
+    """Return the name of an image's file, and that of the image that it is made of; without their endings."""
+    name = row.path.rpartition("/")[2]
+    stem = name.rpartition(".")[0] or name
+    return stem, COPY.sub("", stem)
 
 
 def draw_samples(samples: Path, rows: list[Row], pictures: Thumbnails) -> None:

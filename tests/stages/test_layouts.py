@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_images
 from sklearn.model_selection import train_test_split
 
 from stages.manifest import collecting as module
-from stages.manifest.__main__ import undivided
+from stages.manifest.__main__ import torn_copies, undivided
 from stages.manifest.collecting import Collection
 from stages.manifest.near_duplicates import components, similar_pairs
 from stages.manifest.splits import Member, assign
@@ -32,7 +32,8 @@ from thaw.params.dataset import Dataset, Split
 from thaw.params.tensors import Tensors
 
 GIVEN = {"method": "given", "folders": {"train": "Train", "test": "Test"}, "validation": 0.25}
-STRATIFIED = {"method": "stratified", "test": 0.2, "validation": 0.2}
+SHARES = {"test": 0.2, "validation": 0.2}
+STRATIFIED = {"method": "stratified", **SHARES}
 FOOD = {
     "layout": "label_prefix",
     "classes": ["Bread", "Egg"],
@@ -328,6 +329,40 @@ def test_groups_that_leave_little_for_training_are_told(group: str, trained: int
     ]
     shares = {"validation": 0.2} if method == "given" else {"test": 0.2, "validation": 0.1}
     assert undivided(rows, Split(method=method, **shares)) == told
+
+
+ROBOFLOW = "7_jpg.rf." + "0a" * 16
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_copies"),
+    [
+        (ROBOFLOW, ROBOFLOW.replace("0a", "1b"), True),
+        ("7", "7_aug", True),
+        ("7", "aug_7", True),
+        ("7", "7-flipped", True),
+        ("7_aug_1", "7_aug_2", True),
+        ("RS_HL 7", "RS_HL 7_new30degFlipLR", True),
+        ("RS_HL 7_flipTB", "RS_HL 7_270deg", True),
+        ("oak_7", "oak_7_rot90", True),
+        ("more/oak_7", "oak_7.hflip", True),
+        ("oak_7", "oak_8", False),
+        ("oak_7", "oak_8_rot90", False),
+        ("oak", "oak_rotten", False),
+        ("oak", "oak_new house", False),
+        ("7", "7_1", False),
+        ("august_1", "1", False),
+    ],
+)
+def test_augmented_copies_in_different_splits_are_told(one: str, other: str, are_copies: bool) -> None:
+    def told(method: str, label: str = "ash", split: str = "test") -> bool:
+        rows = [Row(f"{one}.jpg", "ash", "train", ""), Row(f"x/{other}.jpg", label, split, "")]
+        return bool(torn_copies(rows, Split(method=method, **({} if method == "given" else SHARES))))
+
+    assert told("stratified") == are_copies
+    assert told("given") == (are_copies and one != ROBOFLOW)
+    assert not told("stratified", label="elm")
+    assert not told("stratified", split="train")
 
 
 @pytest.mark.slow
