@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas
@@ -15,6 +16,8 @@ NEEDED = {"path", "label"}
 OPTIONAL = {"split": None, "group": ""}
 """Columns that a table need not have, and what they hold then."""
 SEPARATORS = ",;\t|"
+FLAGS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
+"""What says whether an image is of a class, where each class has a column."""
 
 
 def read_table(path: Path, content: bytes) -> pandas.DataFrame:
@@ -37,7 +40,7 @@ def read_table(path: Path, content: bytes) -> pandas.DataFrame:
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
         names = next(filter(None, reader), [])
-        _require_columns(path, names)
+        _require_columns(path, names, filter(None, reader))
         rows = []
         for row in filter(None, reader):
             if len(row) != len(names):
@@ -75,7 +78,13 @@ def _plain(names: list[str]) -> list[str]:
     return [name.strip().lower() for name in names]
 
 
-def _require_columns(path: Path, found: list[str]) -> None:
+def _is_one_hot(row: list[str]) -> bool:
+    """Say whether a row has something in its first column, and in the others a 1 among zeros."""
+    values = [FLAGS.get(value.strip().lower()) for value in row[1:]]
+    return len(values) > 1 and None not in values and sum(filter(None, values)) == 1
+
+
+def _require_columns(path: Path, found: list[str], rows: Iterator[list[str]]) -> None:
     hint = ""
     if len({*found}) < len(found):
         hint = "; a column is there twice"
@@ -89,6 +98,8 @@ def _require_columns(path: Path, found: list[str]) -> None:
         hint = "; remove that line, the separator is found without it"
     elif len(found) == 1 and {*re.findall("[a-z]+", found[0].lower())} >= NEEDED:
         hint = "; that is one column: put commas between names and values, and no quotes around whole lines"
+    elif _is_one_hot(next(rows, [])):
+        hint = "; if each class has a column, write the name of the one that is 1 as label"
     else:
         hint = "; the first line has to name them so"
     shown = ", ".join(one if one.isprintable() and one == one.strip() else repr(one) for one in found) or "none"

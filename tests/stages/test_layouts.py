@@ -422,6 +422,11 @@ def test_the_stage_says_which_classes_a_split_lacks(folder: Path, tmp_path: Path
         ("path/label", "photos/new.png/a", "expected the columns path, label and perhaps split, group; got path/label"),
         ("photos/0.png,a", "photos/new.png,a", "group; got photos/0.png, a; the first line has to name them so"),
         ("image,class", "photos/new.png,a", "group; got image, class; the first line has to name them so"),
+        ("id,a,b,c", "new,0,1,0", "got id, a, b, c; if each class has a column, write the name of the one that is 1"),
+        ("image,A,B", "new,0.0,1.0", "got image, A, B; if each class has a column, write the name of the one that is"),
+        ("id,a,b", "new,1,1", "got id, a, b; the first line has to name them so"),
+        ("id,label", "new,1", "got id, label; the first line has to name them so"),
+        ("id,breed", "", "got id, breed; the first line has to name them so"),
         ('"path,label"', '"photos/new.png,a"', "group; got path,label; that is one column: put commas between names"),
         ("path label", "photos/new.png a", "group; got path label; that is one column: put commas between names"),
         (
