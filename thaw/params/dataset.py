@@ -55,8 +55,10 @@ class Split(Entry):
 
     method: Literal["stratified", "shuffled", "stable", "given"]
     """`stratified`: at random within each class. `shuffled`: at random, as scikit-learn's `train_test_split` does it.
-    `stable`: by a hash of each image, so that images that are added later move no other. `given`: by folders, by
-    a column of the table or by the arrays' names; `npy` has no other."""
+    `stable`: by a hash of each image and its class, so that images that are added later move no other; images that
+    belong together go with that one of them whose bytes have the least hash, so that one that joins them later may move
+    them.
+    `given`: by folders, by a column of the table or by the arrays' names; `npy` has no other."""
     folders: Folders | None = None
     """Folders of the splits: with `given`, where the layout is `class_folders` or `label_prefix`, and only there."""
     test: Share | None = Field(default=None, validate_default=True)
