@@ -29,7 +29,9 @@ from thaw.training.start import begin
 from thaw.training.training import freeze, solve, train
 
 UNSETTLED = 0.1
-"""The most that may be left, at a training's end, of statistics that are of no image."""
+"""The most that may be left, at a training's end, of what a moving average begins with."""
+EMA_MOMENTUM = 0.99
+"""Keras's default."""
 
 
 def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, history: Path) -> None:
@@ -72,7 +74,7 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
 
 
 def doubts(network: keras.Model, frozen: str | None, images: int, fit: Training) -> Iterator[str]:
-    """Yield what is doubtful of the batch normalization in the part of a network that is trained.
+    """Yield what is doubtful of moving averages: of the batch normalization that is trained, and of weights.
 
     Args:
         network: `freeze` has been called.
@@ -89,10 +91,18 @@ def doubts(network: keras.Model, frozen: str | None, images: int, fit: Training)
             "reason: set batch_norm: trained"
         )
     steps = fit.epochs * (fit.steps_per_epoch or -(-images // fit.batch_size))
+    optimizer = next(iter(fit.optimizer.values())) if isinstance(fit.optimizer, dict) else None
+    if optimizer and optimizer.get("use_ema"):
+        share = optimizer.get("ema_momentum", EMA_MOMENTUM) ** steps
+        if share > UNSETTLED:
+            yield (
+                f"the averages of use_ema are, after {steps} steps, {share:.0%} still the weights after the first one: "
+                f"set ema_momentum: {_settling(steps):g}, or add epochs"
+            )
     slow = [one for one in new if one.trainable and one.momentum**steps > UNSETTLED]
     if slow:
-        share, momentum = slow[0].momentum ** steps, math.floor(100 * UNSETTLED ** (1 / steps)) / 100
-        mend = f"give it momentum: {momentum:g}, or add epochs" if slow[0].name.startswith(HEAD) else "add epochs"
+        share = slow[0].momentum ** steps
+        mend = f"give it momentum: {_settling(steps):g}, or " * slow[0].name.startswith(HEAD) + "add epochs"
         yield (
             f"{_first([one.name for one in slow])} scores images by a mean and a variance of which, after {steps} "
             f"steps, {share:.0%} are still the 0 and 1 that it begins with: {mend}"
@@ -103,6 +113,15 @@ def doubts(network: keras.Model, frozen: str | None, images: int, fit: Training)
             f"{_first(alone)} takes the mean of a batch from each image, which leaves nothing of the one image in the "
             f"last of each {-(-images // fit.batch_size)} batches: set another batch_size than {fit.batch_size}"
         )
+
+
+def _settling(steps: int) -> float:
+    """Return a momentum that is small enough for so many steps.
+
+    >>> _settling(10)
+    0.79
+    """
+    return math.floor(100 * float(UNSETTLED ** (1 / steps))) / 100
 
 
 def _first(names: list[str]) -> str:

@@ -129,6 +129,29 @@ def test_what_is_doubtful_of_batch_normalization_is_told(
     assert all(word in found[0] for word in words)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "epochs", "words"),
+    [
+        (
+            {"SGD": {"use_ema": True}},
+            5,
+            "after 10 steps, 90% still the weights after the first one: set ema_momentum: 0.79",
+        ),
+        ({"SGD": {"use_ema": True, "ema_momentum": 0.79}}, 5, ""),
+        ({"SGD": {"use_ema": True}}, 120, ""),
+        ({"SGD": {"use_ema": False}}, 5, ""),
+        ({"SGD": None}, 5, ""),
+        ("SGD", 5, ""),
+    ],
+)
+def test_averages_of_weights_that_are_of_few_steps_are_told(optimizer: KerasSpec, epochs: int, words: str) -> None:
+    model = small_network()
+    freeze(model, "norm", "frozen")
+    found = list(doubts(model, "norm", 16, Training(epochs=epochs, batch_size=8, optimizer=optimizer)))
+    assert len(found) == bool(words)
+    assert all(words in one for one in found)
+
+
 def small_network(head: Sequence[KerasSpec] = SOFTMAX) -> keras.Model:
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
