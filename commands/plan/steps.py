@@ -159,7 +159,10 @@ class _Planning:
 
     def _steps(self, name: str) -> Iterator[Step]:
         stage = self._stages[name]
-        if stage.cmd is None:  # a `.dvc` file, which says what the raw data were when they were added
+        commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd] if stage.cmd else []
+        words = [_words(command) for command in commands]
+        # A `.dvc` file says what the raw data were when they were added; what a frozen stage wrote, DVC takes for such.
+        if not stage.cmd or stage.frozen:
             for out in stage.outs:
                 path = self._path(out)
                 found = self._file(path, out)
@@ -167,10 +170,12 @@ class _Planning:
                     self._absent.add(path)
                 self._results[path] = found or out.hash_info.value
             self._actions[name] = Action.NOTHING
+            if stage.cmd:
+                yield Step(name, Action.NOTHING, [], words)
             return
         entry = self._entry(self._now, stage)
-        reasons = [] if stage.frozen else [*self._changes(stage, entry), *self._lost(stage, entry)]
-        if not stage.frozen and (stage.always_changed or stage.is_callback) and not self._obtainable:
+        reasons = [*self._changes(stage, entry), *self._lost(stage, entry)]
+        if (stage.always_changed or stage.is_callback) and not self._obtainable:
             reasons.append(Reason(Kind.ALWAYS, name))
         action, outs = self._action(stage, entry, reasons)
         for out in stage.outs:
@@ -181,11 +186,11 @@ class _Planning:
         if Kind.UNCACHED in kinds and kinds <= {Kind.UNCACHED, Kind.AWAITED}:
             self._uncommitted.append(name)
         # Other pipelines have locks of their own.
-        is_of_base = stage.relpath == str(pipeline.PIPELINE) and not stage.frozen
-        if self._base is not None and is_of_base:
-            reasons = self._changes(stage, self._entry(self._base, stage)) or reasons
-        commands = stage.cmd if isinstance(stage.cmd, list) else [stage.cmd]
-        yield Step(name, action, reasons, [_words(command) for command in commands])
+        if self._base is not None and stage.relpath == str(pipeline.PIPELINE):
+            since = self._changes(stage, self._entry(self._base, stage))
+            # What only may change since then is none for a stage that runs in any case.
+            reasons = since if any(reason.kind is not Kind.AWAITED for reason in since) else reasons
+        yield Step(name, action, reasons, words)
 
     def _entry(self, entries: dict[str, Any], stage: Stage) -> dict[str, Any]:
         """Return a stage's entry of dvc.lock, with paths as seen from here; that of another dvc.yaml is beside that."""

@@ -22,6 +22,7 @@ from botocore.exceptions import NoCredentialsError
 from commands import leftovers, lock, pipeline, plan, repro
 from commands.doctor.remotes import check_secrets
 from commands.plan.steps import Action, Kind, Plan
+from commands.plan.steps import plan as plan_steps
 from stages.manifest.listing import listing
 from tests.conftest import ROOT, Project
 from tests.planned import plan_in, repro_as_planned
@@ -168,6 +169,10 @@ def add_stages(project: Project) -> None:
     assert actions() == {"always": "runs"}
 
 
+def freeze(project: Project) -> None:
+    (project.folder / "dvc.yaml").write_text(PIPELINE.replace("  letters:\n", "  letters:\n    frozen: true\n"))
+
+
 def put(path: str, text: str) -> Callable[[Project], None]:
     return lambda project: (project.folder / path).write_text(text) and None
 
@@ -195,6 +200,10 @@ ODD: dict[str, tuple[list[Callable[[Project], None]], list[str]]] = {
             write("sort.txt"),
         ],
         [*SORTED, "sorted@random", "all"],
+    ),
+    "what a frozen stage wrote was changed, as were its parameters": (
+        [freeze, width(2), write("data/letters")],
+        [*SORTED, "all"],
     ),
     "what stages of a user's own read, and another pipeline, which this one needs": (
         [add_stages, put("other.json", '{"a": 2}'), put("raw/text", "bone\nash\nbeech\nc")],
@@ -363,6 +372,23 @@ def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) 
         "0 of 4 stages stay as they are.",
         "Time, as when they last ran here: unknown for letters, sorted@up, sorted@new, all.",
     ]
+
+
+def test_what_a_frozen_stage_wrote_and_is_gone_has_to_be_pulled(project: Project) -> None:
+    freeze(project)
+    unlink("data/letters")(project)
+    planned = plan_in(Path())
+    assert ({step.action for step in planned.steps}, planned.incomplete) == ({Action.NOTHING}, True)
+    project.repro("--pull", "--allow-missing")
+
+
+def test_why_a_stage_runs_is_told_where_a_commit_gives_no_reason(project: Project) -> None:
+    empty_the_cache(project)
+    for path in ("data/letters", "data/sorted/up"):
+        unlink(path)(project)
+    with pipeline.opened() as repo:
+        steps = plan_steps(repo, lock.stages_at("HEAD")).steps
+    assert all(plan.certain_reasons(step) for step in steps if step.action is Action.RUN)
 
 
 def test_reasons_since_a_commit(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
