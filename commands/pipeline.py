@@ -100,7 +100,13 @@ def complaining() -> Iterator[None]:
         raise UserError(
             f"DVC's databases of hashes cannot be read: {error}; `python -m commands.leftovers` removes damaged ones"
         ) from None
-    except OSError as error:  # such as of a link that leads nowhere, which DVC follows
+    except OSError as error:
+        place = Path(error.filename) if isinstance(error.filename, str) else None
+        if error.errno == errno.ENOENT and place and place.is_symlink():  # which DVC follows
+            raise UserError(
+                f"{place}: cannot be read: a link to {place.readlink()}, where nothing is; where it led into DVC's "
+                "cache, and that or the project was moved, `dvc checkout` puts another there; else remove it"
+            ) from None
         is_either = error.errno in (errno.EACCES, errno.EPERM)
         what = "written" if error.errno in OF_WRITING else "read or written" if is_either else "read"
         raise UserError(f"{error.filename or 'DVC'}: cannot be {what}: {reasons(error)}") from None

@@ -129,6 +129,9 @@ def _free_bytes(repo: Repo) -> int:
 def check_cache(repo: Repo) -> Finding:
     """Find out whether all results that are here are in DVC's cache, and whether they take room once."""
     pipeline.require_plain(repo.cache.local.path, pipeline.CACHE_IN)
+    if broken := [path for out in repo.index.outs for path in _broken_links(Path(out.fs_path))]:
+        text = f"{len(broken)} links lead nowhere, as where the project or the cache was moved: {first_names(broken)}"
+        return Finding("cache", State.ERROR, text, "dvc checkout")
     if lacking := [stage.addressing for stage in uncommitted(pipeline.stages_of(repo))]:
         what = f"lacks what is here of {first_names(lacking)}"
         text = f"{repo.cache.local.path} {what}: it cannot be pushed, and `dvc repro` would make results anew"
@@ -147,6 +150,12 @@ def check_cache(repo: Repo) -> Finding:
         return Finding("cache", State.OK, text)
     command = f"dvc config --local cache.type {','.join(possible)} && dvc checkout --relink"
     return Finding("cache", State.WARNING, text, command)
+
+
+def _broken_links(path: Path) -> list[str]:
+    """Return which of a result's files, or data's, are links to what is not there."""
+    files = [Path(parent, name) for parent, _, names in os.walk(path) for name in names] or [path]
+    return [os.path.relpath(file) for file in files if file.is_symlink() and not file.exists()]
 
 
 def _links(repo: Repo) -> list[str]:

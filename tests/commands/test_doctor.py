@@ -32,6 +32,7 @@ from commands.doctor.remotes import check_pushed, check_remote, check_secrets
 from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
 from commands.doctor.sizes import Sizes, sizes
 from commands.leftovers import remove_leftovers
+from commands.plan.steps import plan
 from tests.conftest import PARAMS, ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
 from thaw.errors import UserError
@@ -281,6 +282,21 @@ def test_copies_are_worth_a_word_where_they_are_large(toy: Project, monkeypatch:
     do(toy, found.command)
     assert examined(toy, check_cache).state is State.OK
     assert (toy.folder / "text.txt").samefile(thing(toy, "text.txt"))
+
+
+def test_links_into_a_cache_that_was_moved_with_its_project_come_with_the_remedy(toy: Project, tmp_path: Path) -> None:
+    sound = results(toy)
+    dvc(toy, "config", "cache.type", "symlink")
+    dvc(toy, "checkout", "--quiet", "--relink")
+    moved = Project(toy.folder.rename(tmp_path / "moved"), toy.python)
+    found = examined(moved, check_cache)
+    assert found.text.startswith("4 links lead nowhere")
+    told = "cannot be read: a link to .*, where nothing is; .* `dvc checkout` puts"
+    with pytest.raises(UserError, match=told), opened(moved) as repo:
+        plan(repo)
+    do(moved, found.command)
+    assert results(moved) == sound
+    assert examined(moved, check_cache).state is State.OK
 
 
 @pytest.mark.parametrize("name", ["a{b", "{a}", "}"])
