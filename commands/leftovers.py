@@ -53,6 +53,7 @@ def remove_leftovers() -> None:
     with complaining(), Repo() as repo:
         require_plain(repo.cache.local.path, CACHE_IN)
         temporary = _temporary(repo)
+        _remove_other_locks(repo)
         locks = temporary / RWLOCK
         if _is_cut_off(locks):
             with suppress(lockfile.LockError), closing(lockfile.LockFile(str(temporary / GUARD))):
@@ -67,6 +68,14 @@ def remove_leftovers() -> None:
             if _is_lock_damaged(repo):
                 kept = Path(LOCK).replace(temporary / LOCK)
                 print(f"{LOCK}: cut off by a command that was killed; moved to {kept}, and written anew", flush=True)
+
+
+def _remove_other_locks(repo: Repo) -> None:
+    """Remove the locks of commands that ended before core.hardlink_lock was set: by that, they are held for good."""
+    for path in (Path(repo.lock.lockfile), _temporary(repo) / GUARD):
+        if repo.config["core"].get("hardlink_lock") and path.exists() and path.read_bytes().strip().isdigit():
+            with suppress(lockfile.LockError), closing(lockfile.LockFile(str(path))):
+                path.unlink()
 
 
 def commit_results() -> None:

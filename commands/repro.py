@@ -256,8 +256,18 @@ class Commands:
 @contextmanager
 def _holding_lock() -> Iterator[Repo]:
     """Keep others from writing dvc.lock, as DVC does: what another run beside this one notes would be lost."""
-    with complaining(), Repo(_wait_for_lock=True) as repo, repo.lock:
-        yield repo
+    with complaining(), Repo() as repo:
+        try:
+            repo.lock.lock()
+        except LockError:
+            hint = "; if none runs, one was killed: remove the file" if repo.config["core"].get("hardlink_lock") else ""
+            print(f"{repo.lock.lockfile}: waiting until another command of DVC is done{hint}", flush=True)
+            repo.lock._wait = True
+            repo.lock.lock()
+        try:
+            yield repo
+        finally:
+            repo.lock.unlock()
 
 
 def _before() -> list[str]:

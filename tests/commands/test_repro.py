@@ -129,20 +129,30 @@ def test_an_order_that_cannot_be_read_is_that_of_the_lock(
     assert _before() == ["one"]
 
 
-def test_the_lock_is_put_into_order_only_while_nobody_else_writes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["false", "true"])
+def test_the_lock_is_put_into_order_only_while_nobody_else_writes_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dvc.lock.DEFAULT_TIMEOUT", 0.1)
+    monkeypatch.setattr("flufl.lock.Lock._sleep", lambda _: time.sleep(0.01))
     toy = make_toy(tmp_path / "toy")
     lock = toy.folder / "dvc.lock"
+    dvc(toy, "config", "core.hardlink_lock", kind)
+    (toy.folder / ".dvc" / "tmp" / "lock").unlink(missing_ok=True)
     dvc(toy, "config", "core.autostage", "true")
     with contextlib.chdir(toy.folder):
         with Repo() as repo, repo.lock:
             sorting = threading.Thread(target=_sort_lock, args=([], ["folder", "text", "more"]))
             sorting.start()
-            sorting.join(0.3)
+            sorting.join(0.5)
             lock.write_text(f"{lock.read_text()}  more:\n    cmd: echo\n")  # as DVC does for another run
         sorting.join(20)
     assert re.findall(r"^  (\w+):", lock.read_text(), re.MULTILINE) == ["folder", "text", "more"]
     staged = subprocess.run(["git", "show", ":dvc.lock"], cwd=toy.folder, capture_output=True, text=True, check=True)
     assert staged.stdout == lock.read_text()
+    told = capsys.readouterr().out
+    assert "/.dvc/tmp/lock: waiting until another command of DVC is done" in told
+    assert ("one was killed: remove the file" in told) == (kind == "true")
 
 
 def write_pipeline(folder: Path, pipeline: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from commands.doctor import check_leftovers
 from commands.doctor.findings import State
 from commands.doctor.remotes import check_pushed, complete_remote
 from commands.doctor.room import check_cache
-from commands.leftovers import commit_results, remove_leftovers
+from commands.leftovers import _remove_other_locks, commit_results, remove_leftovers
 from tests.conftest import ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
 from thaw.errors import UserError
@@ -104,6 +104,24 @@ def test_a_list_of_locks_that_was_cut_off_is_removed_unless_somebody_writes_it(t
     rwlock.write_text('{"write": {}, "read": {}}')
     remove_leftovers()
     assert rwlock.exists()
+
+
+@pytest.mark.parametrize("name", ["lock", "rwlock.lock"])
+def test_a_lock_of_before_hard_links_were_taken_for_it_is_removed_unless_somebody_holds_it(
+    name: str, toy: Project
+) -> None:
+    lock = toy.folder / ".dvc" / "tmp" / name
+    dvc(toy, "config", "core.hardlink_lock", "true")
+    holder = LockFile(str(lock))
+    with opened(toy) as repo:
+        _remove_other_locks(repo)
+        assert lock.exists()
+        holder.close()
+        _remove_other_locks(repo)
+        assert not lock.exists()
+        with repo.lock:
+            _remove_other_locks(repo)
+            assert Path(repo.lock.lockfile).exists()
 
 
 def test_a_lock_that_was_cut_off_anywhere_is_written_anew(toy: Project) -> None:
