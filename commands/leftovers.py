@@ -149,7 +149,7 @@ def _damaged_databases() -> list[Path]:
 
 def _is_damaged(database: Path) -> bool:
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=1)) as connection:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as connection:
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
     except sqlite3.OperationalError:  # it cannot be opened, or somebody is writing it
         return False

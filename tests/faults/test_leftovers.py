@@ -198,12 +198,15 @@ def test_what_is_here_and_only_dvcs_cache_lacks_is_put_there(
     assert results(toy) == sound
 
 
-@pytest.mark.parametrize("content", [bytes(9999), b"no database", b"SQLite format 3\0" + bytes(99)])
+@pytest.mark.parametrize(
+    ("content", "site"),
+    [(bytes(9999), "{}/site"), (b"no database", "../site"), (b"SQLite format 3\0" + bytes(99), "{}/site")],
+)
 def test_a_damaged_database_of_dvc_is_made_anew(
-    toy: Project, content: bytes, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    toy: Project, content: bytes, site: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As after a power cut."""
-    dvc(toy, "config", "core.site_cache_dir", str(toy.folder.parent / "site"))
+    dvc(toy, "config", "core.site_cache_dir", site.format(toy.folder.parent))
     dvc(toy, "push", "--quiet", "--run-cache")
     whole, sound = (toy.folder / "dvc.lock").read_bytes(), results(toy)
     databases = sorted((toy.folder.parent / "site").rglob("*.db"))
@@ -219,7 +222,7 @@ def test_a_damaged_database_of_dvc_is_made_anew(
         pass
     remove_leftovers()
     told = capfd.readouterr().out
-    assert all(f"{path}: removed; it was damaged" in told for path in databases)
+    assert told.count(": removed; it was damaged") == len(databases)
     with opened(toy) as repo:
         assert check_leftovers(repo).state is State.OK
         assert check_pushed(repo).state is State.OK
