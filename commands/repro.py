@@ -34,8 +34,17 @@ PAUSE = 3
 """Seconds until a file that another of DVC's processes reads or writes is tried again."""
 # What DVC says then.
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
-# And of a stage that somebody killed, by itself or below a shell.
-KILLED = re.compile(r"exited with (-9|137)$", re.MULTILINE)
+# And of a stage that somebody killed, by itself or below a shell; and why that mostly is.
+KILLED = {
+    re.compile(r"exited with (-9|137)$", re.MULTILINE): (
+        "its process was killed, as a system does where memory is lacking; let fewer run at a time, or take a smaller "
+        "batch_size; `thaw doctor` says how much is free"
+    ),
+    re.compile(r"exited with (-24|152)$", re.MULTILINE): (
+        "its process was ended, for it had used up the processor time that it may have; allow more (`ulimit -t`), or "
+        "run it where more is allowed, as by a scheduler"
+    ),
+}
 UNFINISHED = Path(".thaw", "unfinished.json")
 """Stages of dvc.lock before a run, until that comes to its end: what it adds is put into the order of `dvc repro`."""
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
@@ -227,12 +236,9 @@ class Commands:
             self._running.discard(process)
             if not process.returncode:
                 return True
-            if KILLED.search("".join(lines)):
-                print(
-                    f"{name}its process was killed, as a system does where memory is lacking; let fewer run at a time, "
-                    "or take a smaller batch_size; `thaw doctor` says how much is free",
-                    flush=True,
-                )
+            for ended, why in KILLED.items():
+                if ended.search("".join(lines)):
+                    print(f"{name}{why}", flush=True)
             is_busy = any(text in line for text in BUSY for line in lines)
             if is_busy and not told:
                 print(f"{name}waiting until that is done", flush=True)
