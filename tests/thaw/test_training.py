@@ -220,6 +220,26 @@ def noise(count: int) -> Rows:
     )
 
 
+@pytest.mark.parametrize(
+    "fit",
+    [
+        {},
+        {"loss": "BinaryCrossentropy"},
+        {"loss": "BinaryFocalCrossentropy"},
+        {"layer_decay": 0.5},
+        {"learning_rate_factors": {"conv": 0.1}},
+    ],
+    ids=str,
+)
+def test_keras_alone_loads_what_was_trained_as_the_readme_does(fit: dict[str, object], tmp_path: Path) -> None:
+    model = small_network()
+    fitted(model, noise(6), **fit)
+    models.save(model, tmp_path / "full.keras", record(["ash", "elm", "fir"], {}))
+    pixels = noise(6).values
+    loaded = keras.saving.load_model(tmp_path / "full.keras")
+    np.testing.assert_array_equal(loaded.predict(pixels, verbose=0), model.predict(pixels, verbose=0))
+
+
 def test_a_training_that_does_not_fit_into_memory_says_what_does_not() -> None:
     model = small_network([{"RepeatVector": {"n": 10**9}}, "GlobalAveragePooling1D", *SOFTMAX])
     with pytest.raises(Exception, match="OOM") as raised:
