@@ -1,10 +1,14 @@
-"""What the documents for contributors name is there."""
+"""What the documents for contributors name is there, and so is every option of a command that any of them prints."""
 
+import argparse
 import re
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from commands.__main__ import COMMANDS
 from tests.conftest import ROOT
 
 DOCUMENTS = ("CONTRIBUTING.md", "docs/architecture.md")
@@ -26,6 +30,32 @@ def test_every_path_that_a_document_names_is_there(document: str) -> None:
     paths = named_paths(document)
     assert len(paths) > 15
     assert [str(path) for path in sorted(paths) if not path.exists()] == []
+
+
+PRINTED = re.compile(rf"(thaw (?:{'|'.join(COMMANDS)})|python -m stages\.check)\b((?: +[^\s`#|>]+)+)")
+
+
+def printed_commands() -> Iterator[tuple[str, set[str], set[str]]]:
+    """Yield the commands of Thaw that documents print with arguments, each with the options that it has and takes."""
+    for path in [ROOT / "Makefile", *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.yml")]:
+        text = path.read_text(encoding="utf-8")
+        code = (
+            re.findall(r"^```.*?^```|`[^`]+`", text, flags=re.MULTILINE | re.DOTALL) if path.suffix == ".md" else [text]
+        )
+        for command, arguments in PRINTED.findall("\n".join(code)):
+            takes = {"--params", "--manifest"}
+            if command.startswith("thaw"):
+                parser = argparse.ArgumentParser()
+                import_module(f"commands.{command.split()[1]}").add_arguments(parser)
+                takes = {*parser._option_string_actions}
+            yield f"{path.name}: {command}{arguments}", {*re.findall(r" (--?[a-z][\w-]*)", arguments)}, takes
+
+
+def test_every_command_that_is_printed_has_such_options() -> None:
+    printed = [*printed_commands()]
+    assert len(printed) > 20
+    assert [command for command, has, takes in printed if not has <= takes] == []
+    assert [command for command, has, _ in printed if "stages.check" in command and "--params" not in has] == []
 
 
 def test_every_room_is_on_the_map() -> None:

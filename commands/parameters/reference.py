@@ -14,11 +14,12 @@ INTRODUCTION = """# Parameters
 
 All that `params.yaml` can hold. `python -m commands.parameters` writes this page, and the schema by which editors
 complete keys and names and underline what is wrong, from `thaw/params` and from what the check knows of Keras. What has
-to fit together is said by `python -m stages.check params.yaml`, as before each stage.
+to fit together is said by `python -m stages.check --params params.yaml`, as before each stage.
 
 A key without a default is required. Where the default is `null`, to leave the key out is the same. Values are not
-converted: `"3"` is no number. Names of entries have letters a–z, digits, `-` and `_`, begin with a letter, and are not
-`size` or `nfiles`, which DVC does not heed.
+converted: `"3"` is no number. Names of entries have letters a–z, large or small, digits, `-` and `_`, 100 in all at
+most, and begin with a letter. Of a section, no two differ by large and small letters only, and none is `size` or
+`nfiles`, which DVC does not heed.
 """
 KEPT = {
     "layers": (

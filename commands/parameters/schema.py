@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from stages.check.architectures import known_architectures
-from stages.check.checking import ENTRY_NAME, SECTIONS, SINGLE, UNSEEN_BY_DVC, check_params
+from stages.check.checking import ENTRY_NAME, LONGEST_NAME, SECTIONS, SINGLE, UNSEEN_BY_DVC, check_params
 from stages.check.keras_names import (
     BASE_ARGUMENTS,
     KINDS,
@@ -133,7 +133,7 @@ def _of_section(name: str, model: type[BaseModel]) -> Schema:
     described = {"description": _line(words[:1].upper() + words[1:])}
     if name in SINGLE:
         return {**described, **entry}
-    pattern = f"^(?!({'|'.join(UNSEEN_BY_DVC)})$){ENTRY_NAME.pattern}$"
+    pattern = f"^(?!({'|'.join(UNSEEN_BY_DVC)})$)(?=.{{1,{LONGEST_NAME}}}$){ENTRY_NAME.pattern}$"
     return {
         **described,
         "type": "object",

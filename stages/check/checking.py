@@ -204,7 +204,8 @@ def _in_words(address: str, detail: ErrorDetails, schema: type[BaseModel]) -> Pr
         case "string_pattern_mismatch" if steps[-1] == "sha256":
             problem = f"expected 64 hexadecimal digits, 0-9 and a-f, got {shown(value)}"
         case "string_pattern_mismatch":
-            problem = f"""expected text without " $ ` \\ and line breaks, nor - at its start, got {shown(value)}"""
+            but = """without " $ ` \\ and control characters, nor - at its start"""
+            problem = f"expected some text {but}, got {shown(value)}"
         case "string_type" if isinstance(value, bool | None):
             problem = f"expected text, got {shown(value)}; if that is a name, put it between quotes"
         case "string_type" if isinstance(value, int | float):

@@ -79,8 +79,13 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     "dataset.path": [
         (True, ": expected text, got true; if that is a name, put it between quotes"),
-        ("$HOME/photos", ': expected text without " $ ` \\ and line breaks, nor - at its start, got "$HOME/photos"'),
-        ("-photos", ': expected text without " $ ` \\ and line breaks, nor - at its start, got "-photos"'),
+        *(
+            (path, f': expected some text without " $ ` \\ and control characters, nor - at its start, got {got}')
+            for path, got in (
+                *(("$HOME/photos", '"$HOME/photos"'), ("-photos", '"-photos"')),
+                *(("my\tphotos", '"my\\tphotos"'), ("", '""')),
+            )
+        ),
         ("~/photos", ": ~ is not replaced by your home folder: write that out"),
         ("s3://bucket/photos", ": expected a folder; `dvc import-url` fetches what is elsewhere"),
         *(

@@ -113,6 +113,7 @@ def test_editors_find_the_schema_where_a_recipe_is_copied_to(path: Path) -> None
         ("dataset.split.test", 1),
         ("dataset.near_duplicates", 33),
         ("tensors.1st", {"pixels": [64, 64], "resize": "pad", "normalization": "lite"}),
+        ("tensors." + "n" * 101, {"pixels": [64, 64], "resize": "pad", "normalization": "lite"}),
         ("tensors.lite64.pixels", [64]),
         ("backbones.lite0.architecture", "VGG61"),
         ("features.midway.layer", None),
