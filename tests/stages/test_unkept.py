@@ -91,7 +91,9 @@ def test_an_image_that_is_not_the_one_that_was_listed_is_named(
     with pytest.raises(UserError, match=f"{IMAGE}: changed since the manifest was written"):
         extract(finished, unkept)
     image.unlink()
-    with pytest.raises(UserError, match=f"{IMAGE}: cannot be read: No such file .* `dvc pull {unkept}/images`"):
+    with pytest.raises(
+        UserError, match=f"{IMAGE}: cannot be read: No such file .* `dvc pull --recursive {unkept}/images`"
+    ):
         extract(finished, unkept)
     image.write_bytes(content)
     monkeypatch.setattr("stages.features.views.decoded", lambda *_: np.zeros((40, 40, 3), np.uint8))

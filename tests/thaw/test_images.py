@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -20,8 +21,10 @@ from sklearn.datasets import load_sample_images
 
 from stages.manifest.near_duplicates import perceptual_hash
 from tests.conftest import ROOT
+from thaw.errors import UserError
 from thaw.formats.thumbnails import THUMBNAIL_SIDE, draw_grid, thumbnail
 from thaw.images import decoding
+from thaw.images.decoded import decoded
 from thaw.images.decoding import FORMATS, UnreadableImageError, decode, pixels, used_bits
 
 ORIENTATION = 0x0112
@@ -89,6 +92,12 @@ def test_lossy_formats_give_about_the_colour_that_was_saved(file_format):
 
 def test_every_format_that_is_announced_is_covered_here():
     assert set(FORMATS) == {"JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"}
+
+
+def test_the_command_that_fetches_images_which_are_not_here_is_one_of_a_shell(tmp_path):
+    folder = tmp_path / "my photos"
+    with pytest.raises(UserError, match=f"`dvc pull --recursive .{re.escape(str(folder))}.`$"):
+        decoded(folder, "ash/1.png", "", 8, 8, "pad", "bicubic")
 
 
 def test_cmyk_jpeg_is_shown_as_its_inks_look():

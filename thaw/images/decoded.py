@@ -1,5 +1,6 @@
 """One image of a data set as pixels of a wanted size, if its file is still the one that was listed."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ def stored(folder: Path, path: str, digest: str) -> tuple[str, bytes | np.ndarra
     """Return where a person finds an image, and the image as it is stored; see `decoded` and `read_image`."""
     place = found_at(folder, path)
     with _complaining(place, folder):
+        folder.stat()  # it may be all that is not here
         found, source = read_image(folder, path)
         if found != digest:
             raise UnreadableImageError("changed since the manifest was written")
@@ -54,7 +56,12 @@ def _complaining(place: str, folder: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        pull = f"; if the data set is not here, `dvc pull {folder}`" if folder else ""
+        # Also where each folder of a class was added by itself.
+        pull = (
+            f"; if the data set is not here, `{shlex.join(['dvc', 'pull', '--recursive', str(folder)])}`"
+            if folder
+            else ""
+        )
         raise UserError(f"{place}: cannot be read: {error.strerror}{pull}") from None
     except (UnreadableImageError, IndexError) as error:
         raise UserError(f"{place}: {error}; run `dvc repro` to list the images anew") from None
