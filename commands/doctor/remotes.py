@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -52,9 +53,9 @@ def check_secrets(repo: Repo) -> Finding:
     for remote, option in _secrets(Path(config).read_text(encoding="utf-8")):
         text = f"{config}, which Git tracks, holds {option} of the remote {remote}"
         if option == "url":
-            return error(f"{text} with a password in it", f"dvc remote modify {remote} url URL")
-        move = f"dvc remote modify --unset {remote} {option} && dvc remote modify --local {remote} {option} VALUE"
-        return error(text, move)
+            return error(f"{text} with a password in it", f"dvc remote modify {shlex.quote(remote)} url URL")
+        named = shlex.join([remote, option])
+        return error(text, f"dvc remote modify --unset {named} && dvc remote modify --local {named} VALUE")
     for remote, option in _secrets((git.file_at("HEAD", config) or b"").decode(errors="replace")):
         text = f"the last commit's {config} holds {option} of the remote {remote}: change it at the server, too"
         return error(text, f"git commit {config}")
@@ -93,14 +94,14 @@ def check_remote(repo: Repo) -> Finding:
         remote = repo.cloud.get_remote()
     except RemoteNotFoundError:
         text = f"core.remote names {name}, but there is no remote of that name"
-        return Finding("remote", State.ERROR, text, f"dvc remote add --default {name} URL")
+        return Finding("remote", State.ERROR, text, f"dvc remote add --default {shlex.quote(name)} URL")
     except (ImportError, RemoteMissingDepsError):
         kind = urlsplit(_url(repo)).scheme
         extra = "--editable '.[remotes]'" if kind in INSTALLABLE else f"'dvc[{kind}]'"
         text = f"{name} ({_url(repo)}): DVC's package for {kind} is not installed"
         return Finding("remote", State.ERROR, text, f"python -m pip install --constraint constraints.txt {extra}")
     where = f"{name} ({_url(repo)})"
-    require_plain(remote.path, f"dvc remote modify {name} url URL")
+    require_plain(remote.path, f"dvc remote modify {shlex.quote(name)} url URL")
     try:
         within(ANSWERS_IN, lambda: _reach(remote))
     except UserError as error:

@@ -193,10 +193,10 @@ def test_a_remote_that_is_not_there_is_named(toy: Project) -> None:
     dvc(toy, "remote", "remove", "store")
     none = examined(toy, check_remote)
     assert (none.state, none.text.split(":")[0]) == (State.WARNING, "none is configured")
-    dvc(toy, "config", "core.remote", "elsewhere")
+    dvc(toy, "config", "core.remote", "some where; else")
     unknown = examined(toy, check_remote)
     assert unknown.state is State.ERROR
-    assert "elsewhere" in unknown.text
+    assert "some where; else" in unknown.text
     do(toy, (unknown.command or "").replace("URL", str(toy.folder.parent / "store")))
     assert examined(toy, check_remote).state is State.OK
 
@@ -236,15 +236,17 @@ def test_what_is_neither_here_nor_pushed_is_named(toy: Project) -> None:
     assert examined(clone, check_pushed).state is State.OK
 
 
-def test_a_password_in_what_git_tracks_is_an_error_until_it_is_moved(toy: Project) -> None:
-    dvc(toy, "remote", "modify", "store", "url", "ssh://example.org/store")
-    dvc(toy, "remote", "modify", "store", "ask_password", "true")
+@pytest.mark.parametrize("name", ["store", "my store; else"])
+def test_a_password_in_what_git_tracks_is_an_error_until_it_is_moved(toy: Project, name: str) -> None:
+    dvc(toy, "remote", "remove", "store")
+    dvc(toy, "remote", "add", "--default", name, "ssh://example.org/store")
+    dvc(toy, "remote", "modify", name, "ask_password", "true")
     assert examined(toy, check_secrets).state is State.OK
-    dvc(toy, "remote", "modify", "store", "password", "a-password")
+    dvc(toy, "remote", "modify", name, "password", "a-password")
     commit(toy)
     found = examined(toy, check_secrets)
     assert found.state is State.ERROR
-    assert "password of the remote store" in found.text
+    assert f"password of the remote {name}" in found.text
     assert "a-password" not in found.text
     do(toy, (found.command or "").replace("VALUE", "another"))
     assert "a-password" not in (toy.folder / ".dvc" / "config").read_text()
@@ -271,6 +273,8 @@ def test_a_password_in_an_address_is_an_error_and_not_printed(toy: Project) -> N
     assert found.state is State.ERROR
     assert "with a password in it" in found.text
     assert "a-password" not in examined(toy, check_remote).text
+    do(toy, (found.command or "").replace("URL", "/store"))
+    assert examined(toy, check_secrets).state is State.OK
 
 
 def test_copies_are_worth_a_word_where_they_are_large(toy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
