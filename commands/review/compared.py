@@ -155,12 +155,14 @@ class _Results:
         except DvcException as error:
             reason = str(error)
         else:
-            reason = "the remote has them not"
+            has_remote = self._repo.config["core"].get("remote")
+            reason = "the remote has them not" if has_remote else "there is no remote"
         if any(not self._object(path).exists() for path in absent):
-            where = self._rev or "here"
+            # By its number: Git does not know the names of experiments.
+            checkout = f"`git checkout {git.require_commit(self._rev)[:12]}`, " if self._rev else ""
             raise UserError(
-                f"{where}: {', '.join(absent)} not in DVC's cache, and could not be fetched ({reason}); "
-                f"where they are, `dvc push` them, or get them anew: `git checkout {self._rev or 'HEAD'}`, `dvc repro`"
+                f"{self._rev or 'here'}: {', '.join(absent)} not in DVC's cache, and could not be fetched ({reason}); "
+                f"where they are, `dvc push` them, or get them anew: {checkout}`dvc repro`"
             )
 
     def predictions(self, path: str) -> Predictions:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -299,6 +300,13 @@ def test_predictions_come_from_the_remote_or_the_review_says_how(
     assert ["variants.half.epochs", "1", "2"] in rows
     assert ["metrics/half.json", "test.accuracy", interval(37), interval(27), "-0.25"] in rows  # without a p
     assert "not up to date" not in text
+    assert "could not be fetched (there is no remote)" in text
+    git(clone, "update-ref", "refs/exps/12/3456/odd-name", require_commit("before"))
+    review.main("odd-name")
+    (checkout,) = re.findall("get them anew: `(git .*?)`", capsys.readouterr().out)
+    git(clone, *checkout.split()[1:])
+    assert require_commit("HEAD") == require_commit("before")
+    git(clone, "checkout", "--quiet", "-")
     for project in (here, Project(clone, here.python)):
         assert project.dvc("remote", "add", "--local", "--default", "store", str(tmp_path / "store")).code == 0
     review.main("before")

@@ -96,7 +96,7 @@ def test_every_format_that_is_announced_is_covered_here():
 
 def test_the_command_that_fetches_images_which_are_not_here_is_one_of_a_shell(tmp_path):
     folder = tmp_path / "my photos"
-    with pytest.raises(UserError, match=f"`dvc pull --recursive .{re.escape(str(folder))}.`$"):
+    with pytest.raises(UserError, match=f"`dvc pull --recursive '{re.escape(str(folder))}'`$"):
         decoded(folder, "ash/1.png", "", 8, 8, "pad", "bicubic")
 
 
