@@ -66,7 +66,8 @@ upgrade:
 	git fetch thaw
 	git merge --no-ff --no-commit thaw/main || git rev-parse --quiet --verify MERGE_HEAD
 	git rm -r --force --quiet --ignore-unmatch $(OWN) 'data/label_issues/*.csv'
-	git checkout HEAD $$(git ls-tree -r --name-only HEAD $(OWN) data/label_issues)
+	git ls-tree -r -z --name-only HEAD $(OWN) data/label_issues | \
+	git --literal-pathspecs checkout HEAD --pathspec-from-file=- --pathspec-file-nul
 	@! git rev-parse --quiet --verify MERGE_HEAD >/dev/null || git commit --no-edit
 
 # uv installs in a quarter of the time that pip takes, and newer pip in half the time of Python's own; without them, all

@@ -15,7 +15,6 @@ from thaw.formats.model_file import ModelRecord, to_json
 from thaw.formats.row_file import RowFile
 from thaw.machine import processor
 from thaw.networks.backend import device, keras
-from thaw.networks.boundary import tail
 from thaw.networks.models import HEAD, count_parameters, save
 from thaw.params.reading import read_entry
 from thaw.params.variants import Solver, Training, Variant
@@ -82,8 +81,8 @@ def doubts(network: keras.Model, frozen: str | None, images: int, fit: Training)
         images: how many are trained on.
         fit: how.
     """
-    layers = (network if frozen is None else tail(network, frozen)).layers
-    norms = [one for one in layers if isinstance(one, keras.layers.BatchNormalization)]
+    first = 0 if frozen is None else [layer.name for layer in network.layers].index(frozen) + 1
+    norms = [one for one in network.layers[first:] if isinstance(one, keras.layers.BatchNormalization)]
     new = [one for one in norms if not np.any(one.moving_mean) and np.all(np.equal(one.moving_variance, 1))]
     if kept := [one.name for one in new if not one.trainable]:
         yield (

@@ -89,6 +89,7 @@ def began(request: pytest.FixtureRequest, warm: Path, tmp_path_factory: pytest.T
     git(trees.folder, "rm", "metrics/full.json")
     append(trees, "dvc.lock", "metrics/comparison.md", "commands/tables.py")
     (trees.folder / "metrics" / "mine.json").write_text("{}\n")
+    (trees.folder / "metrics" / "[my] nötes.md").write_text("mine\n")
     (trees.folder / "data" / "label_issues" / "pooled.csv").write_text("mine\n")
     (trees.folder / "data" / "raw" / "vehicles.dvc").write_text(IMPORTED)
     commit(trees)
