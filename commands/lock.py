@@ -36,7 +36,7 @@ def _entries_of(content: bytes, name: str) -> dict[str, Any]:
     except ParseError as error:
         ours = f"git checkout HEAD {LOCK} metrics data/label_issues"  # --ours fails where we removed a variant
         told = " ".join(str(error).split())
-        raise UserError(f"{told}; after a merge: `{ours}`, `dvc repro --pull`") from None
+        raise UserError(f"{told}; after a merge: `{ours}`, `dvc repro` (`--pull` with a remote)") from None
     except Exception:  # YAML's reader lets through what int(), date() and others raise, too
         tree = None
     entries = tree.get("stages") or {} if isinstance(tree, dict) else None

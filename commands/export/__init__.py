@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         default=[],
-        help=f"files or folders of images to check it on, of which {MOST_IMAGES} are taken; "
+        help=f"files, folders or archives of images to check it on, of which {MOST_IMAGES} are taken; "
         "by default, two photos that come with scikit-learn, and parts of them",
     )
 

@@ -60,7 +60,8 @@ def plan_as_json(found: Plan, seconds: dict[str, float | None]) -> str:
 
 def command(found: Plan) -> str:
     """Return the command that does what was planned."""
-    return "dvc repro --pull --allow-missing" if found.incomplete else "dvc repro"
+    pull = " --pull" if found.has_remote else ""
+    return f"dvc repro{pull} --allow-missing" if found.incomplete else "dvc repro"
 
 
 def plan_as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) -> str:
@@ -72,7 +73,8 @@ def plan_as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) 
     lines.append(f"{rest} of {len(found.steps)} stages stay as they are.")
     lines += times(found.steps, seconds)
     if found.fetched:
-        lines.append(f"Not here, but read by what runs: `{shlex.join(['dvc', 'pull', *found.fetched])}`.")
+        fetch = shlex.join(["dvc", "pull" if found.has_remote else "checkout", *found.fetched])
+        lines.append(f"Not here, but read by what runs: `{fetch}`.")
     if found.missing:
         lines.append(f"Not here, and not known to DVC: {', '.join(found.missing)}.")
     if found.uncommitted:

@@ -87,13 +87,15 @@ class Plan:
     steps: list[Step]
     """All stages, in an order in which they can run."""
     fetched: list[str]
-    """Paths that the stages that run, or may run, read, and that have to be pulled first."""
+    """Paths that the stages that run, or may run, read, and that have to be pulled, or checked out, first."""
     missing: list[str]
     """Paths that they read, and that neither a stage nor a `.dvc` file knows of."""
     uncommitted: list[str]
     """Stages of which nothing has changed, but whose results, which are here, DVC's cache lacks."""
     incomplete: bool
-    """Some results are not here, so that `dvc repro` has to be told `--pull --allow-missing`."""
+    """Some results are not here, so that `dvc repro` has to be told `--allow-missing`."""
+    has_remote: bool
+    """What is not here is pulled, for which DVC fails where it has no remote."""
 
 
 def plan(repo: Repo, base: dict[str, Any] | None = None, obtainable: bool = False) -> Plan:
@@ -146,7 +148,8 @@ class _Planning:
         unknown = [path for path in read if self._files.get(path, "") is None and not self._written(path)]
         gone = {path for path, value in self._files.items() if value is None}
         absent = bool(self._absent or gone.difference(unknown)) or Action.REMOTE in self._actions.values()
-        return Plan(steps, sorted({*kept} & self._absent), sorted(unknown), self._uncommitted, absent)
+        has_remote = bool(self._repo.config["core"].get("remote"))
+        return Plan(steps, sorted({*kept} & self._absent), sorted(unknown), self._uncommitted, absent, has_remote)
 
     def _read(self, stage: Stage) -> set[str]:
         """Return what a stage reads: its dependencies, and the images where features' tensors keep no pixels."""

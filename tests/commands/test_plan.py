@@ -403,7 +403,9 @@ def test_reasons_since_a_commit(project: Project, capsys: pytest.CaptureFixture[
 
 
 def test_a_command_that_pulls_can_be_copied() -> None:
-    told = plan.plan_as_text(Plan([], ["data/raw/my photos"], [], [], incomplete=True), {}, markdown=False)
+    told = plan.plan_as_text(
+        Plan([], ["data/raw/my photos"], [], [], incomplete=True, has_remote=True), {}, markdown=False
+    )
     assert "`dvc pull 'data/raw/my photos'`" in told
 
 
@@ -631,5 +633,24 @@ def test_what_was_imported_may_have_the_same_path_where_it_came_from(project: Pr
 def test_data_that_are_gone_are_told_of_where_nothing_runs(project: Project) -> None:
     git(project.folder, "rm", "--quiet", "sort.txt")
     planned = plan_in(Path())
-    assert (plan.command(planned), planned.missing) == ("dvc repro --pull --allow-missing", [])
-    project.repro("--pull", "--allow-missing")
+    assert (plan.command(planned), planned.missing) == ("dvc repro --allow-missing", [])
+    project.repro("--allow-missing")
+
+
+def test_no_command_is_named_that_needs_a_remote_where_there_is_none(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For `--pull` DVC fails, as soon as a result is in the run cache."""
+    (before, other) = ((project.folder / "sort.txt").read_text(), "changed")
+    for text in (other, before):
+        (project.folder / "sort.txt").write_text(text)
+        project.repro()
+    (project.folder / "sort.txt").write_text(other)
+    shutil.rmtree(project.folder / "raw")
+    planned = plan_in(Path())
+    assert plan.command(planned) == "dvc repro --allow-missing"
+    assert project.repro("--allow-missing").ran == []
+    (project.folder / "data" / "letters").unlink()
+    (project.folder / "sort.txt").write_text("third")
+    plan.main()
+    assert "`dvc checkout data/letters`" in capsys.readouterr().out

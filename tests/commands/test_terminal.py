@@ -427,7 +427,7 @@ def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: P
     subprocess.run(["git", "merge", "other"], capture_output=True, check=False)
     for command in CALLS.values():
         with pytest.raises(
-            UserError, match=r"dvc\.lock.*; after a merge: `git checkout .*`, `dvc repro --pull`$"
+            UserError, match=r"dvc\.lock.*; after a merge: `git checkout .*`, `dvc repro` \(`--pull` with a remote\)$"
         ) as told:
             command()
     subprocess.run(str(told.value).split("`")[1], shell=True, capture_output=True, check=True)
