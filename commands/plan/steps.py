@@ -87,7 +87,7 @@ class Plan:
     steps: list[Step]
     """All stages, in an order in which they can run."""
     fetched: list[str]
-    """Paths that the stages that run, or may run, read, and that have to be pulled, or checked out, first."""
+    """Paths that the stages that run, or may run, read, and that have to be pulled first."""
     missing: list[str]
     """Paths that they read, and that neither a stage nor a `.dvc` file knows of."""
     uncommitted: list[str]
@@ -95,7 +95,7 @@ class Plan:
     incomplete: bool
     """Some results are not here, so that `dvc repro` has to be told `--allow-missing`."""
     has_remote: bool
-    """What is not here is pulled, for which DVC fails where it has no remote."""
+    """Without one, DVC fails with `--pull`."""
 
 
 def plan(repo: Repo, base: dict[str, Any] | None = None, obtainable: bool = False) -> Plan:
