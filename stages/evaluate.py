@@ -142,7 +142,7 @@ def draw_mistakes(mistakes: Path, predicted: Predictions, keys: np.ndarray, thum
         drawn = []
         for image in worst:
             guess = int(predicted.probabilities[image].argmax())
-            caption = f"{names[guess]} ({predicted.probabilities[image, guess]:.0%})"
+            caption = f"{names[guess]} ({predicted.probabilities[image, guess]:.1%})"
             drawn.append((pictures[keys[image].decode()], f"{caption}\nis {names[predicted.labels[image]]}"))
     starts = range(0, max(len(drawn), 1), PICTURES)
     rows = [(title if start == 0 else "", drawn[start : start + PICTURES]) for start in starts]

@@ -260,7 +260,7 @@ def _body(architecture: str, include_top: bool, height: int, width: int, pooling
     normalization = Normalization.of(pretrained_with(architecture) or "none")
     with _shapes_alone():
         network = build_backbone(Backbone(architecture=architecture, weights="none", include_top=include_top))
-        return models.assemble(network, height, width, normalization, pooling, copied=False)
+        return models.assemble(network, height, width, normalization, pooling)
 
 
 if __name__ == "__main__":

@@ -64,13 +64,15 @@ def cross_validate(
         from thaw.training.start import begin
 
         one_fold = TrainedFolds(images, name, variant, variant.fit, *begin(name, variant, start, file))
-    accuracies = []
+    accuracies, learnt, scored = [], 0, 0
     for fitted, held_out, outside in parts:
+        learnt += len(fitted) + (len(held_out) if isinstance(variant.fit, Solver) else 0)
+        scored += len(outside)
         accuracies.append(one_fold(fitted, held_out, outside))
         print(f"fit {len(accuracies)} of {len(parts)}: accuracy {accuracies[-1]:.4f}", flush=True)
     mean, spread = float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))
     fits = len(accuracies)
-    error = spread * np.sqrt(1 / fits + 1 / (wanted.folds - 1))
+    error = spread * np.sqrt(1 / fits + scored / learnt)
     half = float(t.ppf((1 + CONFIDENCE) / 2, fits - 1) * error)
     low, high = max(0.0, mean - half), min(1.0, mean + half)
     if images.grouped or len({*accuracies}) == 1:

@@ -52,7 +52,7 @@ def frozen(
         network, record = models.load(backbone)
         if wanted.layer != "top":
             require_boundary(network, wanted.layer, boundaries(network), f"{entry}: {network.name}")
-        model = models.assemble(network, *pixels, normalization, wanted.pooling, copied=False)
+        model = models.assemble(network, *pixels, normalization, wanted.pooling)
         layer = model.layers[-1].name if wanted.layer == "top" else wanted.layer
         part = prefix(model, layer)
         known = {

@@ -238,7 +238,7 @@ def _worst(one: Predictions, classes: list[str], test: dict[str, Row], pictures:
     shown = []
     for image in worst:
         label, guess = one.labels[image], predicted[image]
-        told = f", taken for {classes[guess]} ({one.probabilities[image, guess]:.0%})"
+        told = f", taken for {classes[guess]} ({percent(one.probabilities[image, guess])})"
         shown.append(_figure(_image(test[one.paths[image]], pictures), tag("b", classes[label]), told))
     if shown:
         yield tag("div", *shown, class_="pictures")

@@ -71,7 +71,7 @@ def test_a_network_gives_what_keras_gives(name: str, traced: list[Any], capsys: 
             layer.set_weights([np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.4]), np.array(1)])
             layer.finalize_state()
     normalization = Normalization.of(pretrained_with(name) or "none")
-    body = assemble(network, side, side, normalization, "avg", copied=False)
+    body = assemble(network, side, side, normalization, "avg")
 
     # Called past the check of its inputs, since NASNet names one size, though it takes others.
     features = network.call(keras.ops.convert_to_tensor(normalization(pixels))).numpy().mean(axis=(1, 2))

@@ -130,24 +130,10 @@ def test_a_layer_inside_a_block_gets_an_error_that_names_the_nearest_boundaries(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["EfficientNetB0", "DenseNet121"])
-def test_a_networks_own_layers_give_what_copies_give(architecture: str) -> None:
-    backbone = network(architecture)
-    copied, shared = (
-        models.assemble(backbone, 64, 64, Normalization.of("torch"), "avg", copied=copied) for copied in (True, False)
-    )
-    assert len({*map(id, shared.layers)} & {*map(id, backbone.layers)}) > len(backbone.layers) * 0.9
-    assert not {*map(id, copied.layers)} & {*map(id, backbone.layers)}
-    pixels = PIXELS.astype(np.float32)
-    for layer in (*boundaries(shared)[1::9], shared.layers[-1].name):
-        expected = prefix(copied, layer)(pixels).numpy()
-        np.testing.assert_array_equal(prefix(shared, layer)(pixels).numpy(), expected, err_msg=layer)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("copied", [True, False])
-def test_dropout_of_a_frozen_network_is_off_in_training_mode(copied: bool) -> None:
-    model = models.assemble(network("EfficientNetB0"), 64, 64, Normalization.of("none"), "avg", copied=copied)
+def test_dropout_of_a_frozen_network_is_off_in_training_mode() -> None:
+    backbone = network("EfficientNetB0")
+    model = models.assemble(backbone, 64, 64, Normalization.of("none"), "avg")
+    assert len({*map(id, model.layers)} & {*map(id, backbone.layers)}) > len(backbone.layers) * 0.9
     for layer in model.layers:
         layer.trainable = False
     np.testing.assert_array_equal(model(PIXELS, training=True), model(PIXELS, training=False))
@@ -284,9 +270,8 @@ def test_weights_that_are_set_are_not_drawn_first(tmp_path: Path, monkeypatch: p
     with pytest.raises(AssertionError, match="drawn"):
         build_backbone(Backbone(architecture="EfficientNetLite0", weights="none"))
     build_backbone(Backbone(architecture="EfficientNetLite0", weights="package"))
-    loaded = models.load(path)[0]
-    assembled = models.assemble(loaded, 64, 64, Normalization.of("lite"), None)
-    for model in (loaded, assembled, models.in_bfloat16(assembled)):
+    assembled = models.assemble(models.load(path)[0], 64, 64, Normalization.of("lite"), None)
+    for model in (assembled, models.in_bfloat16(assembled)):
         for weight, expected in zip(model.get_weights(), drawn.get_weights(), strict=True):
             np.testing.assert_array_equal(weight, expected)
 

@@ -237,6 +237,7 @@ def test_keras_alone_loads_what_was_trained_as_the_readme_does(fit: dict[str, ob
     models.save(model, tmp_path / "full.keras", record(["ash", "elm", "fir"], {}))
     pixels = noise(6).values
     loaded = keras.saving.load_model(tmp_path / "full.keras")
+    assert not loaded.compiled
     np.testing.assert_array_equal(loaded.predict(pixels, verbose=0), model.predict(pixels, verbose=0))
 
 
@@ -655,14 +656,14 @@ def test_a_training_that_would_change_nothing_is_refused(fit: dict[str, object],
 
 def test_of_averaged_weights_the_best_are_restored() -> None:
     """The best epoch by the averages is one whose validation loss is that of the model in the end."""
-    keras.utils.set_random_seed(5)
+    keras.utils.set_random_seed(1)
     model, rows = small_network(), noise(12)
     callbacks = [
         {"SwapEMAWeights": {"swap_on_epoch": True}},
         {"EarlyStopping": {"monitor": "val_loss", "patience": 9, "restore_best_weights": True}},
     ]
-    optimizer = {"SGD": {"learning_rate": 0.3, "use_ema": True, "ema_momentum": 0.5}}
-    curve = fitted(model, rows, epochs=5, optimizer=optimizer, callbacks=callbacks)["val_loss"]
+    optimizer = {"SGD": {"learning_rate": 0.2, "use_ema": True, "ema_momentum": 0.5}}
+    curve = fitted(model, rows, epochs=2, optimizer=optimizer, callbacks=callbacks)["val_loss"]
     probabilities = keras.ops.convert_to_numpy(model(rows.values))
     assert min(curve) != curve[-1]
     assert scoring.losses(rows.labels, probabilities).mean() == pytest.approx(min(curve), rel=1e-4)

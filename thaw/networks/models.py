@@ -66,10 +66,11 @@ def assemble(
     width: int,
     normalization: Normalization,
     pooling: str | None,
-    *,
-    copied: bool = True,
 ) -> keras.Model:
     """Put pixels and normalization before a backbone, and pooling behind it, as one flat graph.
+
+    Its layers are the backbone's own, where they need not differ: to copy them takes seconds for a deep network. So the
+    backbone itself is of no use any more.
 
     Dropout and stochastic depth of the backbone get a rate of zero: `trainable = False` does not stop them, and
     Keras overrides a `training=False` that is part of a functional model when that model is trained.
@@ -81,8 +82,6 @@ def assemble(
         width: of the images.
         normalization: of the images.
         pooling: `avg`, `max`, `token` or none.
-        copied: whether layers are copied, as a model needs that is saved: they know the shapes that they were made
-            for. Otherwise, which takes a sixth of the time, the backbone's own are used, and it is of no use any more.
 
     Returns:
         A model from RGB pixels 0-255 (batch, height, width, 3) to activations. The pooling layer is named `pooling`.
@@ -107,7 +106,7 @@ def assemble(
     def still(layer: Any) -> Any:
         config = layer.get_config()
         rates = {rate: config[rate] for rate in DROPOUT_RATES if config.get(rate) is not None}
-        if not (copied or any(keras.tree.flatten(rates)) or of_hub):  # KerasHub's layers know how many tokens there are
+        if not (any(keras.tree.flatten(rates)) or of_hub):  # KerasHub's layers know how many tokens there are
             layer._inbound_nodes.clear()  # its output is the one in the new model
             return layer
         return type(layer).from_config({**config, **keras.tree.map_structure(lambda _: 0.0, rates)})

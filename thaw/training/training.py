@@ -126,8 +126,9 @@ def train(
     batches, held_out = Batches(rows, targets, fit), ValidationBatches(rows, targets, fit.batch_size)
     factors = _factors(in_its_precision, fit.layer_decay, fit.learning_rate_factors)
     optimizer = _with_factors(optimizer_of(fit.optimizer, len(batches) * fit.epochs), factors)
-    if trained is model and __name__ in (type(loss).__module__, type(optimizer).__module__):
-        # A model's file names what the model was compiled with: with a class from here, Keras alone would not load it.
+    if trained is model:
+        # A model's file holds what the model was compiled with: the optimizer's state makes it three times as large,
+        # and a class from here one that Keras alone would not load.
         trained = keras.Model(model.input, model.output)
     jit_compile = "auto" if fit.jit_compile is None else fit.jit_compile
     accuracy = keras.metrics.SparseCategoricalAccuracy if is_sparse else keras.metrics.CategoricalAccuracy
