@@ -85,10 +85,13 @@ def main(
 
 
 def of_splits(rows: list[Row], split: Split) -> Iterator[str]:
-    """Yield what is doubtful about how images were split: classes that a split lacks, or of which few are trained."""
-    of_class = {(row.label, row.split) for row in rows}
+    """Yield what is doubtful about how images were split.
+
+    That is classes that a split lacks, or of which few are trained, and copies of an image in several splits.
+    """
+    of_class, classes = {(row.label, row.split) for row in rows}, class_names(rows)
     for held_out, loss in (("validation", "no choice heeds them"), ("test", "the scores say nothing of them")):
-        absent = [label for label in class_names(rows) if (label, held_out) not in of_class]
+        absent = [label for label in classes if (label, held_out) not in of_class]
         if absent:
             more = f" and {len(absent) - MISSED} more" if len(absent) > MISSED else ""
             named = ", ".join(map(repr, absent[:MISSED])) + more

@@ -130,9 +130,8 @@ def _doubtful(images: list[Labelled]) -> Iterator[str]:
 def _joined(classes: set[str]) -> Iterator[str]:
     """Yield a line if a class is several others in one, as tables have it where an image has several labels."""
     for label in sorted(classes):
-        parts = {part.strip("[]{}'\"") for part in re.split(r"[\s|;:,+&/]+", label)} - {
-            "choices"
-        }  # Label Studio's word
+        parts = {part.strip("[]{}'\"") for part in re.split(r"[\s|;:,+&/]+", label)}
+        parts.discard("choices")  # Label Studio's word
         if len(parts) > 1 and parts <= classes:
             yield (
                 f"warning: the class {label!r} seems to be {' and '.join(map(repr, sorted(parts)))} in one, and is "
