@@ -143,6 +143,17 @@ def test_openvino_looks_for_no_variable_among_all(monkeypatch: pytest.MonkeyPatc
     assert relative(found, wide.predict(rows, verbose=0)) < 1e-5
 
 
+def test_openvino_does_not_ask_for_a_version_as_python_3_13_forbids(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(_: str) -> None:
+        raise NameError("name 'tensorflow' is not defined")
+
+    monkeypatch.setattr("openvino.frontend.tensorflow.utils.get_environment_setup", ask)
+    inputs = keras.Input((3,), name="rows")
+    rows = np.random.default_rng(0).random((ROWS, 3), np.float32)
+    small = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    assert relative(MAKE["OpenVINO"](small)(rows), small.predict(rows, verbose=0)) < 1e-5
+
+
 def test_the_part_behind_a_boundary_takes_its_activations(model: keras.Model) -> None:
     before, behind = engine(prefix(model, "block_2")), engine(tail(model, "block_2"))
     assert relative(behind(before(PIXELS)), model.predict(PIXELS, verbose=0)) < 1e-5

@@ -71,7 +71,7 @@ def converted(function: Any) -> Graph:
     """Return what `backend.inference` gives as OpenVINO has it, with the model's own output only."""
     import openvino
 
-    with _with_variables_known(function.graph):
+    with _with_variables_known(function.graph), _with_version_known():
         # Keras's own export takes three times as long to say the same.
         model = openvino.convert_model(function)
     # A custom gradient, as that of silu, leaves an unused Identity behind, which becomes a result of its own; where the
@@ -108,6 +108,20 @@ def _with_variables_known(graph: Any) -> Iterator[None]:
         yield
     finally:
         Decoder.get_variable = staticmethod(find)
+
+
+@contextmanager
+def _with_version_known() -> Iterator[None]:
+    """Tell OpenVINO TensorFlow's version: it asks in a way that Python 3.13 ends in a NameError (PEP 667)."""
+    import tensorflow
+    from openvino.frontend.tensorflow import utils
+
+    asked = utils.get_environment_setup
+    utils.get_environment_setup = lambda framework: {"tensorflow": tensorflow.__version__}
+    try:
+        yield
+    finally:
+        utils.get_environment_setup = asked
 
 
 def _is_plain(model: keras.Model) -> bool:
