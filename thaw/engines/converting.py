@@ -2,6 +2,7 @@
 
 import errno
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -113,11 +114,10 @@ def _with_variables_known(graph: Any) -> Iterator[None]:
 @contextmanager
 def _with_version_known() -> Iterator[None]:
     """Tell OpenVINO TensorFlow's version: it asks in a way that Python 3.13 ends in a NameError (PEP 667)."""
-    import tensorflow
     from openvino.frontend.tensorflow import utils
 
     asked = utils.get_environment_setup
-    utils.get_environment_setup = lambda framework: {"tensorflow": tensorflow.__version__}
+    utils.get_environment_setup = lambda framework: {"tensorflow": sys.modules["tensorflow"].__version__}
     try:
         yield
     finally:
