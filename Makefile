@@ -70,10 +70,14 @@ upgrade:
 	git --literal-pathspecs checkout HEAD --pathspec-from-file=- --pathspec-file-nul
 	@! git rev-parse --quiet --verify MERGE_HEAD >/dev/null || git commit --no-edit
 
+# Before there is a .venv, which would keep the Python that it was made with.
+FITS = 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("error: $(PYTHON) is Python %s; Thaw needs 3.11, \
+3.12 or 3.13: make PYTHON=python3.13, for example" % sys.version.split()[0])'
+
 # uv installs in a quarter of the time that pip takes, and newer pip in half the time of Python's own; without them, all
 # goes on as well.
 define create
-[ -e .venv/pyvenv.cfg ] || { mkdir -p .venv && touch .venv/unfinished && exec $(PYTHON) -m venv .venv; }
+[ -e .venv/pyvenv.cfg ] || { $(PYTHON) -c $(FITS) && mkdir -p .venv && touch .venv/unfinished && exec $(PYTHON) -m venv .venv; }
 -[ ! -e .venv/unfinished ] || exec python -m pip install --quiet --upgrade --constraint constraints.txt pip uv
 endef
 

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import psutil
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from tests.conftest import ROOT, Project
 from tests.faults.conftest import Tried
@@ -30,6 +32,7 @@ version = "1"
 dependencies = ["first", "second"]
 """
 BUILD = """\
+import tomllib
 import zipfile
 
 def build_editable(folder, config_settings=None, metadata_directory=None):
@@ -167,6 +170,28 @@ def test_an_installation_ends_with_make(number: signal.Signals, tmp_path: Path) 
     assert not going
     assert process.returncode
     assert (tmp_path / ".venv" / "unfinished").exists()
+
+
+@pytest.mark.parametrize(("version", "fits"), [((3, 10, 13), False), ((3, 13, 9), True), ((3, 14, 0), False)])
+def test_another_python_than_thaw_needs_makes_no_folder(
+    version: tuple[int, int, int], fits: bool, tmp_path: Path
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "constraints.txt").touch()
+    python = tmp_path / "python"
+    named = ".".join(map(str, version))
+    of_version = f"import sys; sys.version_info, sys.version = {version}, '{named} (main)'; exec(sys.argv[1])"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} -c "{of_version}" "$2"\ntouch begun\nexit 1\n'
+    )
+    python.chmod(0o755)
+    command = ["make", "--silent", ".venv/installed", f"PYTHON={python}"]
+    told = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True).stderr
+    assert (tmp_path / "begun").exists() == (tmp_path / ".venv").exists() == fits
+    assert (f"{python} is Python {named}; Thaw needs 3.11, 3.12 or 3.13: make PYTHON=python3.13" in told) != fits
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert SpecifierSet(needed).contains(named) == fits
 
 
 @pytest.mark.parametrize("has_uv", [True, False])
