@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -171,8 +172,8 @@ def prepare(folder: Path) -> Path:
 
 def stage_of(client: subprocess.Popen[str], folder: Path) -> int:
     """Return the process that runs a stage in `folder` for `client`."""
-    there = [path for path in Path("/proc").glob("[0-9]*/cwd") if path.exists() and path.resolve() == folder.resolve()]
-    (stage,) = {int(path.parent.name) for path in there} - {client.pid}
+    there = {one.pid for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(folder.resolve())}
+    (stage,) = there - {client.pid}
     return stage
 
 
