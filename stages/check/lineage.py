@@ -100,8 +100,11 @@ def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, v
             yield from fixed_size(where, tensors, backbone, valid)
         yield from _fresh_head(here, variant, features, backbone)
     elif features is not None:
-        parent_features = sources[1][1]
-        trained_from = parent_features.layer if parent_features else chain[1].freeze
+        # What any of those that it descends from has trained, its start has trained.
+        trained_from = {
+            one.start: parent_features.layer if parent_features else parent.freeze
+            for (one, parent), (_, parent_features) in zip(itertools.pairwise(chain), sources[1:], strict=True)
+        }
         yield from _trained_before(where, variant, features, trained_from, root_features, backbone)
 
 
@@ -164,11 +167,15 @@ def _trained_before(
     where: str,
     variant: Variant,
     features: Features,
-    trained_from: str | None,
+    trained_from: dict[str, str | None],
     root_features: Features | None,
     backbone: Backbone,
 ) -> Iterator[Problem]:
-    """Yield a problem if features are not the activations of a variant's start."""
+    """Yield a problem if features are not the activations of a variant's start.
+
+    Args:
+        trained_from: the last layer that was not trained, None if all were, of each that the variant descends from.
+    """
     pooling = root_features.pooling if root_features else None
     if features.layer == "top" and features.pooling != pooling:
         yield (
@@ -178,12 +185,14 @@ def _trained_before(
         )
     layers = known_boundaries(backbone.architecture, backbone.include_top)
     depth = {layer: number for number, layer in enumerate([*layers, "top"])}
-    if trained_from is None or depth.get(features.layer, 0) > depth.get(trained_from, len(layers)):
-        yield (
-            where,
-            f"{variant.start} has trained layers before {features.layer}, so {variant.inputs} are not its "
-            "activations: take inputs from an earlier layer or from tensors/",
-        )
+    for ancestor, last in trained_from.items():
+        if last is None or depth.get(features.layer, 0) > depth.get(last, len(layers)):
+            yield (
+                where,
+                f"{ancestor} has trained layers before {features.layer}, so {variant.inputs} are not its "
+                "activations: take inputs from an earlier layer or from tensors/",
+            )
+            return
 
 
 def _source(variant: Variant, valid: Entries) -> Source | None:

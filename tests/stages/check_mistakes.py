@@ -1268,6 +1268,22 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             "activations: take inputs from an earlier layer or from tensors/"
         ],
     ),
+    "inputs behind the layer from which the start of the start was trained": (
+        {
+            "variants.full.freeze": "block_3",
+            "variants.late": {
+                "start": "variants/full",
+                "inputs": "tensors/lite64",
+                "freeze": "block_12",
+                "fit": TRAINED,
+            },
+            "variants.more": {"start": "variants/late", "inputs": "features/midway", "fit": TRAINED},
+        },
+        [
+            "variants.more.inputs: variants/full has trained layers before block_9, so features/midway are not its "
+            "activations: take inputs from an earlier layer or from tensors/"
+        ],
+    ),
     "cross-validation after training": (
         {
             "variants.more": {"start": "variants/half", "inputs": "tensors/lite64", "fit": TRAINED},
