@@ -157,7 +157,9 @@ def _block(block: Block) -> Markup:
 
 def _learning_curves(contents: Contents) -> Markup:
     accuracies = _finite(contents.histories, "accuracy")
-    losses = [loss for loss in _finite(contents.histories, "loss") if loss > 0]
+    losses = _finite(contents.histories, "loss")
+    if min(losses, default=0) >= 0:
+        losses = [loss for loss in losses if loss > 0]  # of which there are logarithms
     ranges = {
         "accuracy": (min(math.floor(min(accuracies, default=0) * 10) / 10, 0.9), 1.0),
         "loss": (min(losses, default=0.1), max(losses, default=1.0)),
@@ -183,16 +185,17 @@ def _curves(
     name: str, history: dict[str, list[float]], metric: str, room: tuple[float, float], best: int | None
 ) -> Markup:
     is_solved, is_loss = "C" in history, metric == "loss"
+    is_log = is_loss and room[0] > 0
     x_label = "C" if is_solved else "epoch"
     return charts.curves(
-        "loss, logarithmic" if is_loss else metric,
+        "loss, logarithmic" if is_log else metric,
         history["C" if is_solved else "step"],
         {"training": history[metric], "validation": history[f"val_{metric}"]},
         room,
         f"{name}: {metric} of training and validation by {x_label}",
         x_label=x_label,
         log_x=is_solved,
-        log_y=is_loss,
+        log_y=is_log,
         written=charts.plain if is_loss else charts.share,
         marked=best,
     )

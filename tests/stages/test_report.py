@@ -398,6 +398,23 @@ def test_what_is_not_finite_is_left_out(tree: Element) -> None:
     assert "nan" not in " ".join(one.attributes["points"] or "" for one in article.all("polyline"))
 
 
+@pytest.mark.parametrize("least", [-1.0, -0.3])
+def test_a_loss_below_0_has_its_place(least: float, tmp_path: Path) -> None:
+    history = {"step": [1.0, 2.0, 3.0], "loss": [0.5, -0.1, least], "accuracy": [0.2, 0.3, 0.4]}
+    history |= {f"val_{name}": history[name] for name in ("loss", "accuracy")}
+    found = replace(contents(["a", "b"], variants=(DIVERGED,)), histories={DIVERGED: history})
+    chart = section(Tree(written(found, tmp_path)).root, "Learning curves").all("svg")[1]
+    assert chart.all("text")[-2].text == "loss"
+    ticks = [one for one in chart.all("text") if one.attributes.get("text-anchor") == "end"]
+    (low, low_at), (high, high_at) = (
+        (float(one.text), float(one.attributes["y"] or 0) - 4) for one in ticks[:: len(ticks) - 1]
+    )
+    for line in chart.all("polyline"):
+        heights = [float(point.split(",")[1]) for point in (line.attributes["points"] or "").split()]
+        values = [low + (at - low_at) / (high_at - low_at) * (high - low) for at in heights]
+        np.testing.assert_allclose(values, history["loss"], atol=0.01)
+
+
 @pytest.mark.parametrize(
     "history",
     [
