@@ -86,7 +86,8 @@ def _is_one_hot(row: list[str]) -> bool:
 
 def _require_columns(path: Path, found: list[str], rows: Iterator[list[str]]) -> None:
     hint = ""
-    if len({*found}) < len(found):
+    named = [one for one in found if one]
+    if len({*named}) < len(named):
         hint = "; a column is there twice"
     elif NEEDED <= {*found} <= {*NEEDED, *OPTIONAL}:
         return
@@ -102,5 +103,5 @@ def _require_columns(path: Path, found: list[str], rows: Iterator[list[str]]) ->
         hint = "; if each class has a column, write the name of the one that is 1 as label"
     else:
         hint = "; the first line has to name them so"
-    shown = ", ".join(one if one.isprintable() and one == one.strip() else repr(one) for one in found) or "none"
+    shown = ", ".join(one if one and one.isprintable() and one == one.strip() else repr(one) for one in found) or "none"
     raise UserError(f"{path}: expected the columns path, label and perhaps split, group; got {shown}{hint}")
