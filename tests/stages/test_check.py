@@ -310,6 +310,8 @@ def test_each_section_of_the_default_is_known() -> None:
         ("adam", ["adam", "Adam"], "; did you mean 'adam'?"),
         ("zzz", ["Adam"], ""),
         (3, [True, None, "3"], "; did you mean '3'?"),
+        ("S\u00fc\u00df", ["fig", "Su\u0308\u00df"], r'; did you mean "Su\u0308\xdf", which looks the same?'),
+        ("Su\u0308\u00df", ["S\u00fc\u00df"], r'; did you mean "S\xfc\xdf", which looks the same?'),
     ],
 )
 def test_the_nearest_word_is_suggested(word: object, known: list[object], said: str) -> None:
