@@ -117,8 +117,8 @@ def _scores(said: Predictions, rows: RowFile, split: str, k: int) -> dict[str, A
     if groups < len(said.labels):
         scores["groups"] = groups
         announce(
-            f"warning: the {len(said.labels)} {split} images are of {groups} groups: intervals and p-values, which "
-            "take images for independent, are too narrow and too small; cross_validation heeds groups"
+            f"warning: the {len(said.labels)} {split} images are of {groups} group{'s' * (groups != 1)}: intervals and "
+            "p-values, which take images for independent, are too narrow and too small; cross_validation heeds groups"
         )
     return scores
 

@@ -58,7 +58,7 @@ def main(
         raise UserError(f"{model}: was trained on other rows than {inputs} has; run `dvc repro`")
     splits = [one for one in ("validation", "test") if one not in record.trained_on and len(_numbers(rows, one))]
     assert isinstance(named.fit, Training)  # says the check
-    announce(f"{entry}: {variant} with its own seed, {named.fit.seed}, and {len(wanted.others)} others")
+    announce(f"{entry}: {variant} with its own seed, {named.fit.seed}, and {len(wanted.others)} more")
     by_seed = {named.fit.seed: _scores(trained(model, record.boundary), rows, splits, str(model))}
     for seed in wanted.others:
         fit = named.fit.model_copy(update={"seed": seed})

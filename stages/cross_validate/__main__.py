@@ -19,7 +19,7 @@ def main(params: Path, entry: str, variant: str, start: Path, inputs: Path, metr
         read_entry(params, variant, Variant),
         RowFile(inputs),
     )
-    announce(f"{entry}: {variant}, {wanted.folds} folds, {wanted.repeats} times")
+    announce(f"{entry}: {variant}, {wanted.folds} folds, {wanted.repeats} time{'s' * (wanted.repeats != 1)}")
     scores = cross_validate(entry, wanted, variant, trained, start, rows)
     write_metrics(metrics, asdict(scores))
     announce(f"accuracy {scores.accuracy:.4f} ({scores.accuracy_low:.4f} – {scores.accuracy_high:.4f})")

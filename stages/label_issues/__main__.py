@@ -43,7 +43,8 @@ def main(params: Path, entry: str, features: Path, thumbnails: Path, issues: Pat
     if left := int(itself.sum()) - len(judged):
         few = sorted(set(file.index.labels[itself & (folds < 0)].tolist()))
         names = ", ".join(file.index.classes[label] for label in few)
-        announce(f"warning: {left} images are not judged, whose classes have too few others: {names}")
+        are = "1 image is" if left == 1 else f"{left} images are"
+        announce(f"warning: {are} not judged, since there are too few others of: {names}")
     probabilities = _likeliest(file.read(0, len(file)), labels, folds, judged, wanted.C)
     found, order = issues_of(file, judged, probabilities)
     suspected = [(one, file.index.keys[row].decode()) for one, row in zip(found, order, strict=True) if one.suspected]

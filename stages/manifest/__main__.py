@@ -79,7 +79,8 @@ def main(
     doubts = [*of_splits(rows, dataset.split), *of_levels(found)]
     leaks = sum(pair.first.split != pair.second.split for pair in found.near_duplicates)
     if leaks:
-        doubts.append(f"{leaks} pairs that look alike are in different splits: see {near_duplicates}")
+        look = "1 pair that looks alike is" if leaks == 1 else f"{leaks} pairs that look alike are"
+        doubts.append(f"{look} in different splits: see {near_duplicates}")
     for doubt in doubts:
         announce(f"warning: {doubt}")
 

@@ -157,11 +157,10 @@ def _missing(images: list[Labelled]) -> Iterator[str]:
         ("class", Counter(image.label for image in images), "leave out the rows without a label"),
         ("group", Counter(image.group for image in images), "leave the cell empty where an image stands alone"),
     ):
-        for value in sorted(values):
+        for value, count in sorted(values.items()):
             if value.casefold() in ("nan", "<na>", "nat") or (kind == "group" and value.casefold() == "none"):
-                yield (
-                    f"warning: {values[value]} images are of the {kind} {value!r}; if that is a missing value, {mended}"
-                )
+                are = "1 image is" if count == 1 else f"{count} images are"
+                yield f"warning: {are} of the {kind} {value!r}; if that is a missing value, {mended}"
 
 
 def _unused_splits(images: list[Labelled], method: str) -> Iterator[str]:

@@ -118,7 +118,7 @@ def test_a_class_of_one_image_is_told_and_not_judged(tmp_path: Path, capsys: pyt
     features, labels = apart(30)
     kept = np.flatnonzero((labels != 2) | (np.cumsum(labels == 2) == 1))
     found = run(tmp_path, rows(tmp_path, features[kept], labels[kept]), entry="{folds: 50}")
-    assert "warning: 1 images are not judged, whose classes have too few others: fir" in capsys.readouterr().out
+    assert "warning: 1 image is not judged, since there are too few others of: fir" in capsys.readouterr().out
     (alone,) = np.flatnonzero(labels[kept] == 2)
     assert f"{alone}.png" not in {one.path for one in found}
 

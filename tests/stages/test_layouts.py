@@ -950,7 +950,7 @@ def test_the_stage_reports_leaks_and_writes_pictures_the_same_each_time(folder: 
     for name in ("one", "two"):
         done = run_manifest(folder, params, tmp_path / name)
         assert done.returncode == 0, done.stderr
-        assert "warning: 1 pairs that look alike are in different splits: see" in done.stdout
+        assert "warning: 1 pair that looks alike is in different splits: see" in done.stdout
     written = sorted(path.name for path in (tmp_path / "one").iterdir())
     for name in written:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
