@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -217,7 +218,7 @@ def _chosen(history: dict[str, list[float]]) -> tuple[int | None, str]:
 
 def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) -> Iterator[Markup]:
     for name, one in contents.predictions.items():
-        classes = [charts.shortened(label, LONGEST_LABEL) for label in one.classes]
+        classes = [_name(label) for label in one.classes]
         counts = np.zeros((len(classes), len(classes)), int)
         np.add.at(counts, (one.labels, one.probabilities.argmax(axis=1)), 1)
         matrix = [_confusion(name, counts, classes)] if len(classes) <= MATRIX_CLASSES else []
@@ -331,8 +332,8 @@ def _suspected_labels(contents: Contents, pictures: Thumbnails) -> dict[str, Mar
         shown = (
             _figure(
                 _image(rows[one.path], pictures),
-                f"{charts.shortened(one.given, LONGEST_LABEL)} → ",
-                tag("b", charts.shortened(one.suggested, LONGEST_LABEL)),
+                f"{_name(one.given)} → ",
+                tag("b", _name(one.suggested)),
             )
             for one in suspected[:SUSPECTED]
         )
@@ -351,7 +352,7 @@ def _images(manifest: list[Row], pictures: Thumbnails) -> Markup:
         rows.append([label, *(str(counts[label, split]) for split in splits)])
         mine = (row for row in manifest if row.label == label and row.split == "train")
         shown = (_image(row, pictures) for row in sorted(mine, key=lambda row: row.sha256)[:SAMPLES])
-        samples.append(_figure(tag("div", *shown, class_="strip"), charts.shortened(label, LONGEST_LABEL)))
+        samples.append(_figure(tag("div", *shown, class_="strip"), _name(label)))
     more = len(classes) - SAMPLED_CLASSES
     note = [tag("p", f"{_count(more, 'more class', 'more classes')} not shown.", class_="note")] if more > 0 else []
     distribution = _table("Images by class and split", ["class", *splits], rows, [None, *("number" for _ in splits)])
@@ -405,6 +406,14 @@ def _image(row: Row, pictures: Thumbnails) -> Markup:
     source = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
     tiny = "tiny" if max(image.size) <= SIDE // 3 else None
     return tag("img", src=source, alt=row.path, width=image.width, height=image.height, class_=tiny)
+
+
+def _name(label: str) -> str:
+    """Return a class's name, cut off when long, as a sentence has it, also where it is read from right to left."""
+    name = charts.shortened(label, LONGEST_LABEL)
+    if any(unicodedata.bidirectional(one) in ("R", "AL") for one in name):
+        return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"  # else 'a → b' would be shown as 'b → a'
+    return name
 
 
 def _finite(histories: dict[str, dict[str, list[float]]], metric: str) -> list[float]:

@@ -347,6 +347,16 @@ def test_suspected_labels_are_shown_the_worst_first(tree: Element) -> None:
     assert "0 labels of" in clean.text
 
 
+def test_names_that_are_read_from_right_to_left_turn_no_sentence(tmp_path: Path) -> None:
+    names = ["\u05ea\u05d0\u05e0\u05d4", "\u062a\u0641\u0627\u062d", "oak"]
+    tree = Tree(written(contents(names, variants=(SOLVED,)), tmp_path)).root
+    first, second, other = f"\u2068{names[0]}\u2069", f"\u2068{names[1]}\u2069", "oak"
+    suspected = {one.text for one in section(tree, "Suspected labels").all("figcaption")}
+    assert suspected == {f"{first} → {other}", f"{second} → {first}", f"{other} → {second}"}
+    told = " ".join(one.text for one in section(tree, "Mistakes").all("figcaption", "p"))
+    assert set(re.findall(r"taken for ([^ ,]+)[ ,]", told)) <= {first, second, other, "another"}
+
+
 def test_where_no_labels_are_judged_nothing_is_said_of_them(tmp_path: Path) -> None:
     tree = Tree(written(replace(contents(["a", "b"]), label_issues={}), tmp_path)).root
     assert "Suspected labels" not in tree.text
