@@ -9,6 +9,9 @@ from thaw.networks.backend import compiled, keras
 from thaw.networks.keras_objects import keras_object
 from thaw.params.keras_spec import KerasSpec
 
+DRAWS = 2**20
+"""More than a layer draws for an image."""
+
 
 class Augmentation:
     """Keras's augmentation layers, their randomness drawn from the image, the view and a seed alone.
@@ -41,7 +44,8 @@ class Augmentation:
         """
         digest = hashlib.sha256(b"%d %d " % (self._seed, view) + key).digest()
         for number, state in enumerate(self._states):
-            state.assign([int.from_bytes(digest[:4], "little") >> 1, number])
+            # A generator counts on from there with each draw: none comes to what another one draws by.
+            state.assign([int.from_bytes(digest[:4], "little") >> 1, number * DRAWS])
         changed = self._change(keras.ops.convert_to_tensor(pixels[None], "float32"))
         view_of: np.ndarray = keras.ops.convert_to_numpy(changed)[0]
         return view_of

@@ -734,6 +734,17 @@ def test_a_view_depends_on_image_view_and_seed_alone(layers: list[object]) -> No
     assert views[1].shape == images.shape
 
 
+def test_the_layers_of_an_augmentation_draw_apart() -> None:
+    image = np.zeros((33, 33, 3), np.uint8)
+    image[16, 16] = 255
+    shift = {"fill_mode": "constant", "interpolation": "nearest"}
+    across = {"RandomTranslation": {"height_factor": 0.0, "width_factor": 0.4, **shift}}
+    down = {"RandomTranslation": {"height_factor": 0.4, "width_factor": 0.0, **shift}}
+    change = Augmentation([across, down], 0)
+    places = [np.argwhere(change(image, b"a", view)[..., 0])[0] for view in range(1, 25)]
+    assert abs(np.corrcoef(np.transpose(places))[0, 1]) < 0.7
+
+
 def test_views_that_are_made_on_all_cores_are_those_that_are_made_one_by_one(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), np.uint8)
     keys = np.array([b"%064d" % number for number in range(20)])
