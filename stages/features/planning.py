@@ -57,7 +57,7 @@ def planned(params: Path, entry: str, tensors: Path, backbone: Path) -> tuple[Pl
         engine=name,
     )
     computed = [digest, part.boundary, wanted.pooling, normalization.to_json(), images.row_shape]
-    packages = ["keras", "tensorflow", *(["keras-hub"] if part.backbone["architecture"] == "hub" else [])]
+    packages = ["keras", "tensorflow", "jax", *(["keras-hub"] if part.backbone["architecture"] == "hub" else [])]
     computes = [name, wanted.batch_size, versions(*packages), *computers]
     store = RowStore(fingerprint("stages.features", computed, computes), tuple(part.row_shape), np.dtype(np.float32))
     views = Views(images, wanted)

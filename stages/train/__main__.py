@@ -13,7 +13,7 @@ from thaw.files.reading import sha256
 from thaw.formats.history import write_history
 from thaw.formats.model_file import ModelRecord, to_json
 from thaw.formats.row_file import RowFile
-from thaw.machine import processor
+from thaw.machine import processor, versions
 from thaw.networks.backend import device, keras
 from thaw.networks.models import HEAD, count_parameters, save
 from thaw.params.reading import read_entry
@@ -27,6 +27,8 @@ from thaw.training.checkpoint import Checkpoint
 from thaw.training.start import begin
 from thaw.training.training import freeze, solve, train
 
+PACKAGES = ("keras", "keras-hub", "tensorflow", "jax", "numpy")
+"""Those that decide on a training: what was interrupted with another version does not go on."""
 UNSETTLED = 0.1
 """The most that may be left, at a training's end, of what a moving average begins with."""
 EMA_MOMENTUM = 0.99
@@ -58,7 +60,7 @@ def main(params: Path, entry: str, start: Path, inputs: Path, model: Path, histo
     freeze(network, record.frozen, fit.batch_norm)
     for doubt in doubts(network, record.frozen, images, fit):
         announce(f"warning: {doubt}")
-    computes = [np.__version__, keras.__version__, keras.backend.backend(), device(), processor()]
+    computes = [versions(*PACKAGES), keras.backend.backend(), device(), processor()]
     checkpoint = Checkpoint(
         project_folder() / "training" / entry, fingerprint("stages.train", to_json(record), computes)
     )

@@ -2,16 +2,22 @@
 
 import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
+from stages.features import planning
+from stages.features.frozen import FrozenPart
 from stages.features.planning import extractor
 from tests.conftest import PARAMS, Project
+from tests.stages.test_cross_validation import TENSORS, coloured
+from tests.stages.test_cross_validation import rows as row_file
 from thaw.engines import kept
 from thaw.errors import UserError
 from thaw.files.reading import sha256
-from thaw.formats.row_file import RowFile
+from thaw.formats.row_file import Origin, RowFile
 from thaw.params.features import Features
 
 WANTED = Features.model_validate(PARAMS["features"]["midway"])
@@ -39,3 +45,19 @@ def test_a_backbone_that_is_damaged_on_its_way_is_an_error(finished: Project) ->
     normalization = RowFile(finished.folder / "data/tensors/small.h5").origin.normalization
     with pytest.raises(UserError, match="truncated or altered"):
         extractor("features.midway", None, b"damaged", "0" * 64, WANTED, (40, 40), normalization)
+
+
+def test_rows_are_known_by_the_packages_that_compute_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    row_file(Path("t.h5"), *coloured(6), Origin(TENSORS))
+    Path("b.keras").touch()
+    with Path("params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(PARAMS, file)
+    part = FrozenPart("network", "mean", {"architecture": "none"}, [3])
+    monkeypatch.setattr(planning, "frozen", lambda *_: (part, SimpleNamespace(name="Keras with jax", device="a GPU")))
+    places = set()
+    for updated in ("none", "keras", "tensorflow", "jax"):
+        monkeypatch.setattr("thaw.machine.version", {updated: "2"}.get)
+        plan, *_ = planning.planned(Path("params.yaml"), "features.bottleneck", Path("t.h5"), Path("b.keras"))
+        places.add(plan.store._folder)
+    assert len(places) == 4

@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.check.keras_names import public_classes
+from stages.train.__main__ import main as train_variant
 from tests.conftest import ROOT, named
 from tests.stages.test_cross_validation import TENSORS, backbone, coloured
 from tests.stages.test_cross_validation import rows as row_file
@@ -168,6 +169,25 @@ def prepare(folder: Path) -> Path:
     row_file(folder / "t.h5", pixels, labels, Origin(TENSORS))
     backbone(folder / "b.keras")
     return folder
+
+
+def test_a_training_goes_on_with_the_packages_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(prepare(tmp_path / "begun"))
+    made_of = []
+
+    def begun(_: Path, fingerprint: str) -> None:
+        made_of.append(fingerprint)
+        raise KilledError
+
+    monkeypatch.setattr("stages.train.__main__.Checkpoint", begun)
+    of_stage = (Path("params.yaml"), "variants.v", *map(Path, ("b.keras", "t.h5", "out/v.keras", "out/v.csv")))
+    for updated in ("none", "keras", "tensorflow", "jax", "numpy"):
+        monkeypatch.setattr("thaw.machine.version", {updated: "2"}.get)
+        with pytest.raises(KilledError):
+            train_variant(*of_stage)
+    assert len({*made_of}) == 5
 
 
 def stage_of(client: subprocess.Popen[str], folder: Path) -> int:
