@@ -36,6 +36,9 @@ class Axis:
         """Return round values, `TICKS` or not many more."""
         if self.log and self.high >= 10 * self.low:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+            if first == last:  # by one tick alone, nobody can tell where the other values are
+                ticks = (factor * 10.0**first for factor in (0.2, 0.5, 1, 2, 5))
+                return [tick for tick in ticks if self.low <= tick <= self.high]
             return [10.0**power for power in range(first, last + 1, math.ceil((last - first + 1) / TICKS))]
         if self.high == self.low:
             return [self.low]

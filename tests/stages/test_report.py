@@ -492,6 +492,8 @@ def test_predictions_of_other_images_are_an_error(tmp_path: Path) -> None:
         (Axis(1e-300, 5e-300, 0, 1, log=True), [1e-300, 2e-300, 3e-300, 4e-300, 5e-300]),
         (Axis(5e-324, 1e300, 0, 1, log=True), [1e-323, 1e-198, 1e-73, 1e52, 1e177]),
         (Axis(1e-6, 10, 0, 1, log=True), [1e-6, 1e-4, 1e-2, 1]),
+        (Axis(0.11, 9.9, 0, 1, log=True), [0.2, 0.5, 1, 2, 5]),
+        (Axis(0.3, 3.0, 0, 1, log=True), [0.5, 1, 2]),
         (Axis(0.2, 0.9, 0, 1, log=True), [0.2, 0.4, 0.6, 0.8]),
     ],
 )
