@@ -1,10 +1,10 @@
 """Images and what is said of them, and what all layouts ask of names."""
 
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from thaw.errors import UserError
+from thaw.images.reading.archives import is_text
 from thaw.params.labels import LATIN, alike, is_formula, unreadable
 
 SHOWN = 10
@@ -31,7 +31,7 @@ class Skipped:
 
 def require_text(folder: Path, images: list[Labelled], beside: list[Skipped]) -> None:
     for path in [*(one.path for one in beside), *(image.path for image in images)]:
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
+        if not is_text(path):
             raise UserError(f"{folder}: the file name {path!r} is not UTF-8 text or has control characters; rename it")
         if is_formula(path):
             raise UserError(f"{folder}: the file name {path!r} is a formula to spreadsheets; rename it")
