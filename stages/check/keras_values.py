@@ -83,14 +83,16 @@ RULES: dict[str, Rule] = {
     "ScheduleFreeAdamW.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
     "weight_decay": _NOT_NEGATIVE,
     # of schedules
-    "CosineDecay.alpha": _UP_TO_1,  # above, the learning rate would rise
+    # above, the learning rate would rise
+    "CosineDecay.alpha": _UP_TO_1,
     "CosineDecayRestarts.alpha": _UP_TO_1,
+    "ExponentialDecay.decay_rate": _number(exclusiveMinimum=0, maximum=1),
+    "m_mul": _number(exclusiveMinimum=0, maximum=1),
     "decay_rate": _POSITIVE,
     "decay_steps": _POSITIVE,
     "end_learning_rate": _NOT_NEGATIVE,
     "first_decay_steps": _POSITIVE,
     "initial_learning_rate": _NOT_NEGATIVE,
-    "m_mul": _POSITIVE,
     "PolynomialDecay.power": _POSITIVE,
     "t_mul": _number(minimum=1),
     "warmup_steps": _NOT_NEGATIVE,

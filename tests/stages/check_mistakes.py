@@ -585,6 +585,14 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             ".CosineDecay.alpha: expected a number from 0 to 1, got 2.0",
         ),
         (
+            {"ExponentialDecay": {"initial_learning_rate": 1e-3, "decay_rate": 96}},
+            ".ExponentialDecay.decay_rate: expected a number above 0 and not above 1, got 96",
+        ),
+        (
+            {"CosineDecayRestarts": {"initial_learning_rate": 1e-3, "first_decay_steps": 9, "m_mul": 1.5}},
+            ".CosineDecayRestarts.m_mul: expected a number above 0 and not above 1, got 1.5",
+        ),
+        (
             {"CosineDecay": {"initial_learning_rate": 0.0}},
             ".CosineDecay: the learning rate is 0 in each step: name an initial_learning_rate above 0, or a warm-up",
         ),
