@@ -9,7 +9,7 @@ from typing import Any
 from stages.check.architectures import pretrained_with
 from stages.check.lineage import of_lineage
 from stages.check.networks import are_vectors, of_backbone, of_features
-from stages.check.problems import Entries, Problem, name_of, of_keras, unknown_entry
+from stages.check.problems import Entries, Problem, arguments_of, name_of, of_keras, unknown_entry
 from stages.check.variants import of_variant
 from thaw.machine import backend
 from thaw.params.cross_validation import CrossValidation
@@ -71,6 +71,12 @@ def _views(where: str, augmentation: Any) -> Iterator[Problem]:
                 f"{where}.{index}",
                 f"{name_of(spec)} mixes the images of a batch and their labels, but a cached view is of one image: put "
                 "it into the augmentation of a variant with inputs from tensors/",
+            )
+        if arguments_of(spec).get("seed") is not None:
+            yield (
+                f"{where}.{index}.{name_of(spec)}.seed",
+                "is not heeded: a cached view is drawn by its image and the seed beside augmentation; set that, and "
+                "leave this one out",
             )
 
 

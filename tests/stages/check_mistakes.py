@@ -1106,6 +1106,13 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             "of one image: put it into the augmentation of a variant with inputs from tensors/"
         ],
     ),
+    "a seed that draws no view": (
+        {"features.midway": MIDDLE | {"augmentation": [{"RandomFlip": {"seed": 1}}], "views": 2, "seed": 2}},
+        [
+            "features.midway.augmentation.0.RandomFlip.seed: is not heeded: a cached view is drawn by its image and "
+            "the seed beside augmentation; set that, and leave this one out"
+        ],
+    ),
     "mixed images for a loss of one class": (
         {"variants.full.augmentation": [{"CutMix": None}]},
         [
