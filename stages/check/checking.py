@@ -158,7 +158,7 @@ def _unfit_for_files(where: str, node: Any) -> Iterator[Problem]:
         for key, value in node.items():
             here = f"{where}.{key}".lstrip(".")
             if not isinstance(key, str):
-                yield here, f"a key is text, got {shown(key)}"
+                yield here, f"a key is text, got {shown(key)}; if it is a name, put it between quotes"
             if key in UNSEEN_BY_DVC:
                 of_keras = where.rpartition(".")[2].startswith("UpSampling")
                 remedy = "leave it out, for it is 2 then, or take Resizing" if of_keras else "use another name"

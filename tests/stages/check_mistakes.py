@@ -146,7 +146,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
         ),
     ],
     "dataset.split.seed": [(-1, ": expected a number not below 0, got -1")],
-    "dataset": [({**DEFAULTS["dataset"], 3: 1}, ".3: a key is text, got 3")],
+    "dataset": [({**DEFAULTS["dataset"], 3: 1}, ".3: a key is text, got 3; if it is a name, put it between quotes")],
     "dataset.classes": [(["a", "b"], ": the names come from the folders: leave it out")],
     "dataset.near_duplicates": [(33, ": expected a number not above 32, got 33")],
     # tensors
@@ -177,7 +177,10 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
             for name, shown in [*((name, name) for name in ("a.b", "a/b", "a b", "2x", "", "é")), ("a\n", "a\\n")]
         ),
         *(
-            ({**DEFAULTS["tensors"], name: DEFAULTS["tensors"]["lite64"]}, f".{name}: a key is text, got {shown}")
+            (
+                {**DEFAULTS["tensors"], name: DEFAULTS["tensors"]["lite64"]},
+                f".{name}: a key is text, got {shown}; if it is a name, put it between quotes",
+            )
             for name, shown in ((64, "64"), (True, "true"), (None, "null"), (1.5, "1.5"))
         ),
     ],
@@ -479,7 +482,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     "variants.frozen_head.fit.c": [([1.0], ": unknown key; did you mean 'C'?")],
     f"{FIT}.optimizer": [
         (GONE, ": this key is missing"),
-        ({"Adam": {1: 2}}, ".Adam.1: a key is text, got 1"),
+        ({"Adam": {1: 2}}, ".Adam.1: a key is text, got 1; if it is a name, put it between quotes"),
         ("adam", ": unknown optimizer 'adam'; did you mean 'Adam'?"),
         ({"Adamm": None}, ".Adamm: unknown optimizer 'Adamm'; did you mean 'Adam'?"),
         ("get", ": unknown optimizer 'get'"),
@@ -837,6 +840,7 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     f"{FIT}.class_weight": [
         ([1.0], f": {WEIGHTS}"),
+        ({1: 2.0}, ".1: a key is text, got 1; if it is a name, put it between quotes"),
         ({"1": -1}, f": {WEIGHTS}"),
         ({"1": math.inf}, f": {WEIGHTS}"),
         ({"1": 10**399}, f": {WEIGHTS}"),
