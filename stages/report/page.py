@@ -219,14 +219,12 @@ def _chosen(history: dict[str, list[float]]) -> tuple[int | None, str]:
 def _mistakes(contents: Contents, test: dict[str, Row], pictures: Thumbnails) -> Iterator[Markup]:
     for name, one in contents.predictions.items():
         classes = [_name(label) for label in one.classes]
-        counts = np.zeros((len(classes), len(classes)), int)
-        np.add.at(counts, (one.labels, one.probabilities.argmax(axis=1)), 1)
-        matrix = [_confusion(name, counts, classes)] if len(classes) <= MATRIX_CLASSES else []
+        matrix = [_confusion(name, one, classes)] if len(classes) <= MATRIX_CLASSES else []
         yield tag(
             "article",
             tag("h3", contents.standing.marked(name)),
             *_worst(one, classes, test, pictures),
-            *_most_confused(counts, classes),
+            *_most_confused(one, classes),
             tag("div", *matrix, _reliability(name, one), _answered(name, one), class_="cards"),
         )
 
@@ -274,17 +272,23 @@ def _answered(name: str, one: Predictions) -> Markup:
     return _figure(chart, told)
 
 
-def _most_confused(counts: np.ndarray, classes: list[str]) -> Iterator[Markup]:
+def _most_confused(one: Predictions, classes: list[str]) -> Iterator[Markup]:
     """Yield a line on the pairs of classes that are taken for each other more than once, the most frequent first."""
-    apart = counts * (1 - np.eye(len(counts), dtype=int))
-    order = np.argsort(-apart, axis=None, kind="stable")[:CONFUSED]
-    pairs = [(int(actual), int(guess)) for actual, guess in zip(*np.unravel_index(order, apart.shape), strict=True)]
-    told = [f"{classes[a]} taken for {classes[b]}, {apart[a, b]} times" for a, b in pairs if apart[a, b] > 1]
+    both = np.stack([one.labels, one.probabilities.argmax(axis=1)], axis=1)
+    pairs, times = np.unique(both[both[:, 0] != both[:, 1]], axis=0, return_counts=True)
+    order = np.argsort(-times, kind="stable")[:CONFUSED]
+    told = [
+        f"{classes[actual]} taken for {classes[guess]}, {count} times"
+        for (actual, guess), count in zip(pairs[order], times[order], strict=True)
+        if count > 1
+    ]
     if told:
         yield tag("p", f"Most often: {'; '.join(told)}.")
 
 
-def _confusion(name: str, counts: np.ndarray, classes: list[str]) -> Markup:
+def _confusion(name: str, one: Predictions, classes: list[str]) -> Markup:
+    counts = np.zeros((len(classes), len(classes)), int)
+    np.add.at(counts, (one.labels, one.probabilities.argmax(axis=1)), 1)
     rows = []
     for actual, row in enumerate(counts):
         cells = [

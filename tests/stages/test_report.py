@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -20,7 +21,7 @@ from stages.report.answered import answered, at, by_percent
 from stages.report.charts import Axis
 from stages.report.comparison import CHOSEN_ON_TEST, Standing, as_markdown, compare, decimal, of_groups, percent, points
 from stages.report.markup import EMPTY, Markup, tag
-from stages.report.page import MATRIX_CLASSES, MISTAKES, POLICY, SUSPECTED, Contents, page
+from stages.report.page import MATRIX_CLASSES, MISTAKES, POLICY, SUSPECTED, Contents, _most_confused, page
 from tests import chromium
 from thaw.errors import UserError
 from thaw.formats.label_issues import LabelIssue
@@ -470,6 +471,20 @@ def test_a_matrix_that_would_not_fit_is_left_out(tmp_path: Path) -> None:
     found = contents([f"class {number:02}" for number in range(MATRIX_CLASSES + 10)], variants=(SOLVED,))
     mistakes = section(Tree(written(found, tmp_path)).root, "Mistakes")
     assert not mistakes.all("table")
+
+
+def test_of_many_classes_the_most_confused_are_found_without_a_table_of_all_pairs() -> None:
+    names = [f"class {number}" for number in range(5000)]
+    guesses = np.array([7, 7, 4999, 4999, 4999, 3, 0])
+    probabilities = np.zeros((len(guesses), len(names)), np.float32)
+    probabilities[np.arange(len(guesses)), guesses] = 1
+    tracemalloc.start()
+    try:
+        (told,) = _most_confused(Predictions([], np.array([1, 1, 0, 0, 0, 3, 2]), probabilities, names), names)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+    assert told == "<p>Most often: class 0 taken for class 4999, 3 times; class 1 taken for class 7, 2 times.</p>"
 
 
 def test_predictions_of_other_images_are_an_error(tmp_path: Path) -> None:
