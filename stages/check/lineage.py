@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from stages.check.architectures import known_boundaries
+from stages.check.keras_names import public_names
 from stages.check.networks import cut, ends_in, fixed_size
 from stages.check.problems import Entries, Problem, arguments_of, name_of
 from thaw.params.backbones import Backbone
@@ -110,8 +111,12 @@ def _inputs(here: str, chain: list[Variant], sources: list[Source], root: str, v
 
 def _within_head(where: str, layer: str, head: list[KerasSpec]) -> Iterator[Problem]:
     """Yield a problem if a network that is all head has no such layer, or nothing behind it."""
-    if layer != "top" and not layer.startswith(tuple(f"head_{number}_" for number in range(1, len(head)))):
-        names = [f"head_{number}_{name_of(one).lower()}" for number, one in enumerate(head[:-1], start=1)]
+    classes = public_names("layers")  # of some, Keras has two names
+    names = [
+        f"head_{number}_{classes.get(name_of(one), ('', name_of(one)))[1].lower()}"
+        for number, one in enumerate(head[:-1], start=1)
+    ]
+    if layer not in ("top", *names):
         remedy = f"name {' or '.join(names[-2:])}, or leave freeze out" if names else "leave freeze out"
         yield where, f"{layer!r} is no layer of the head behind which there is one to train: {remedy}"
 

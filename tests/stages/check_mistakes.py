@@ -1177,12 +1177,21 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
             },
             "variants.linear": FRESH
             | {"start": "backbones/scratch", "inputs": "tensors/lite64", "freeze": "conv", "head": ["Flatten", FINAL]},
+            "variants.short": FRESH
+            | {
+                "start": "backbones/scratch",
+                "inputs": "tensors/lite64",
+                "freeze": "head_1_convolution2d",
+                "head": [{"Convolution2D": {"filters": 4, "kernel_size": 3}}, "GlobalMaxPool2D", FINAL],
+            },
         },
         [
             "variants.fresh.freeze: 'head_3_dense' is no layer of the head behind which there is one to train: name "
             "head_1_conv2d or head_2_globalmaxpooling2d, or leave freeze out",
             "variants.linear.freeze: 'conv' is no layer of the head behind which there is one to train: name "
             "head_1_flatten, or leave freeze out",
+            "variants.short.freeze: 'head_1_convolution2d' is no layer of the head behind which there is one to train: "
+            "name head_1_conv2d or head_2_globalmaxpooling2d, or leave freeze out",
         ],
     ),
     "a rate that decays in nothing": (
