@@ -24,6 +24,8 @@ _UP_TO_1 = ("a number from 0 to 1", _number(minimum=0, maximum=1)[1])
 _COUNT = _number(whole=True, minimum=0)
 _POSITIVE = _number(exclusiveMinimum=0)
 _NOT_NEGATIVE = _number(minimum=0)
+_FALLING = _number(exclusiveMinimum=0, maximum=1)
+"""Above, the learning rate would rise."""
 _REPEATED = _number(whole=True, minimum=1, maximum=100)
 """How often something is done in each step: Keras writes it out as often into the graph that it computes."""
 _MODE = _one_of("one of auto, min, max", "auto", "min", "max")
@@ -83,16 +85,15 @@ RULES: dict[str, Rule] = {
     "ScheduleFreeAdamW.beta_1": _number(exclusiveMinimum=0, exclusiveMaximum=1),
     "weight_decay": _NOT_NEGATIVE,
     # of schedules
-    # above, the learning rate would rise
-    "CosineDecay.alpha": _UP_TO_1,
+    "CosineDecay.alpha": _UP_TO_1,  # above, the learning rate would rise
     "CosineDecayRestarts.alpha": _UP_TO_1,
-    "ExponentialDecay.decay_rate": _number(exclusiveMinimum=0, maximum=1),
-    "m_mul": _number(exclusiveMinimum=0, maximum=1),
+    "ExponentialDecay.decay_rate": _FALLING,
     "decay_rate": _POSITIVE,
     "decay_steps": _POSITIVE,
     "end_learning_rate": _NOT_NEGATIVE,
     "first_decay_steps": _POSITIVE,
     "initial_learning_rate": _NOT_NEGATIVE,
+    "m_mul": _FALLING,
     "PolynomialDecay.power": _POSITIVE,
     "t_mul": _number(minimum=1),
     "warmup_steps": _NOT_NEGATIVE,
