@@ -12,6 +12,7 @@ from thaw.images.decoding import UnreadableImageError
 from thaw.images.reading import Contents, found_at, read_file
 from thaw.images.reading.archives import is_archive, is_hidden
 from thaw.params.labels import unreadable
+from thaw.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -89,8 +90,10 @@ def _require_cells(folder: Path, path: Path, table: "DataFrame") -> None:
     leaves = "{path!r} leaves {folder}; paths are relative to that folder"
     _require(path, table, table["path"].map(lambda one: ".." not in one.split("/")), leaves, folder=folder)
     if table["split"].notna().all():
-        expected = f"expected one of {', '.join(SPLITS)}"
-        _require(path, table, table["split"].isin(SPLITS), f"unknown split {{split!r}}; {expected}")
+        is_known = table["split"].isin(SPLITS)
+        meant = next((did_you_mean(one, SPLITS) for one in table["split"][~is_known]), "")
+        told = f"unknown split {{split!r}}; expected one of {', '.join(SPLITS)}{meant}"
+        _require(path, table, is_known, told)
     reasons = table.assign(reason=table["group"].map(unreadable))
     _require(path, reasons, reasons["reason"].isna(), "the group {group!r} {reason}; write it without")
 

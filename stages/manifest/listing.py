@@ -213,7 +213,9 @@ def _require_splits(folder: Path, images: list[Labelled], dataset: Dataset) -> N
     splits = {image.split for image in images}
     for split in ("train", "test"):
         if split not in splits:
-            raise UserError(f"{folder}: there are no images for the split {split!r}")
+            mend = f"add a column split to {LABELS_CSV}" if splits == {None} else "add some"
+            other = ", or set dataset.split.method to another than given" * (dataset.layout != "npy")
+            raise UserError(f"{folder}: there are no images for the split {split!r}; {mend}{other}")
     if "validation" in splits and dataset.split.validation is not None:
         raise UserError(f"{folder}: a validation split is given; leave dataset.split.validation out")
     if "validation" not in splits and dataset.split.validation is None:

@@ -626,11 +626,22 @@ def test_what_is_doubtful_is_told_where_no_split_can_be_made(folder: Path) -> No
 
 
 def test_an_unknown_split_and_a_table_without_splits_are_named(folder: Path) -> None:
-    table(folder, [*lines(",train"), "x.png,elm,trian"], "path,label,split")
     given = {"method": "given", "validation": 0.2}
-    assert "labels.csv:12: unknown split 'trian'" in refused(folder, layout="csv", split=given)
+    for written, meant in (("trian", "train"), ("val", "validation"), ("Test", "test")):
+        table(folder, [*lines(",train"), f"x.png,elm,{written}"], "path,label,split")
+        assert refused(folder, layout="csv", split=given) == (
+            f"{folder / 'labels.csv'}:12: unknown split {written!r}; expected one of train, validation, test; did you "
+            f"mean {meant!r}?"
+        )
+    another = "or set dataset.split.method to another than given"
     table(folder, lines())
-    assert refused(folder, layout="csv", split=given) == f"{folder}: there are no images for the split 'train'"
+    assert refused(folder, layout="csv", split=given) == (
+        f"{folder}: there are no images for the split 'train'; add a column split to labels.csv, {another}"
+    )
+    table(folder, lines(",train"), "path,label,split")
+    assert refused(folder, layout="csv", split=given) == (
+        f"{folder}: there are no images for the split 'test'; add some, {another}"
+    )
     (folder / "labels.csv").unlink()
     assert "labels.csv: no such file" in refused(folder, **TABLE)
 
