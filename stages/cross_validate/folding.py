@@ -52,7 +52,7 @@ def cross_validate(
         all fits have the same accuracy, such as 1, it is at least Wilson's, too: else it would have no width.
 
     Raises:
-        UserError: a class is too small for so many folds.
+        UserError: a class is too small for so many folds, or a fold's training fails.
     """
     images = Images.of(file)
     parts = list(parts_of(entry, wanted, images))
@@ -68,7 +68,11 @@ def cross_validate(
     for fitted, held_out, outside in parts:
         learnt += len(fitted) + (len(held_out) if isinstance(variant.fit, Solver) else 0)
         scored += len(outside)
-        accuracies.append(one_fold(fitted, held_out, outside))
+        try:
+            accuracies.append(one_fold(fitted, held_out, outside))
+        except UserError as failed:  # such as of steps, of which a fold has fewer than the variant's own training
+            fit = f"fit {len(accuracies) + 1} of {len(parts)}, on {len(fitted)} images"
+            raise UserError(f"{entry}: {fit}: {failed}") from None
         print(f"fit {len(accuracies)} of {len(parts)}: accuracy {accuracies[-1]:.4f}", flush=True)
     mean, spread = float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))
     fits = len(accuracies)

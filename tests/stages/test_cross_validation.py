@@ -94,6 +94,20 @@ def test_where_all_fits_are_as_accurate_the_interval_is_that_of_the_images(
     assert (found.accuracy_low, found.accuracy_high) == pytest.approx((reference.low, reference.high))
 
 
+def test_a_fold_that_cannot_be_trained_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: SolvedFolds, fitted: np.ndarray, *others: np.ndarray) -> float:
+        raise UserError("the training has only 3 steps")
+
+    monkeypatch.setattr(SolvedFolds, "__call__", fails)
+    variant = Variant(start="backbones/b", inputs="features/f", fit={"solver": "logistic_regression"})
+    features, labels = clusters(3, 12, seed=4)
+    file = rows(tmp_path / "rows.h5", features, labels)
+    with pytest.raises(
+        UserError, match=r"^cross_validation\.v: fit 1 of 6, on 16 images: the training has only 3 steps"
+    ):
+        cross_validate("cross_validation.v", several(3), "variants.v", variant, tmp_path, file)
+
+
 def test_a_solved_head_is_validated_without_keras() -> None:
     program = "import sys, stages.cross_validate.folding; print({'keras', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
