@@ -132,6 +132,7 @@ def _parent_of_variant(where: str, reference: str, sections: tuple[str, ...], ra
 def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> Iterator[Problem]:
     """Yield a problem for each callback that does not go with the optimizer's arguments, or with those before it."""
     swapped, overwritten = False, optimizer.get("ema_overwrite_frequency") is not None
+    averages_in_epochs = any(arguments_of(one).get("swap_on_epoch") is True for one in callbacks)
     for index, callback in enumerate(callbacks):
         if name_of(callback) == "SwapEMAWeights" and optimizer.get("use_ema") is not True:
             yield f"{where}.{index}", "SwapEMAWeights needs an optimizer with use_ema: true"
@@ -151,6 +152,12 @@ def _callbacks(where: str, callbacks: list[Any], optimizer: dict[str, Any]) -> I
                 f"{where}.{index}",
                 "EarlyStopping would restore the best epoch's weights, and the averages of use_ema would be lost: "
                 "write {SwapEMAWeights: {swap_on_epoch: true}} before it, or leave use_ema out",
+            )
+        if name_of(callback) == "EarlyStopping" and not restores and averages_in_epochs:
+            yield (
+                f"{where}.{index}",
+                "where EarlyStopping ends the training, SwapEMAWeights with swap_on_epoch would leave the weights "
+                "without their averages: write restore_best_weights: true here, or leave swap_on_epoch out",
             )
         if name_of(callback) == "ReduceLROnPlateau" and isinstance(optimizer.get("learning_rate"), dict):
             yield (

@@ -1354,6 +1354,20 @@ OF_SEVERAL: dict[str, tuple[Tree, list[str]]] = {  # dataset
         ],
     ),
     **{
+        f"averages that are lost where a training is stopped {when}": (
+            {f"{FIT}.optimizer": {"SGD": {"use_ema": True}}, f"{FIT}.callbacks": callbacks},
+            [
+                f"{FIT}.callbacks.{place}: where EarlyStopping ends the training, SwapEMAWeights with swap_on_epoch "
+                "would leave the weights without their averages: write restore_best_weights: true here, or leave "
+                "swap_on_epoch out"
+            ],
+        )
+        for when, place, callbacks in (
+            ("behind them", 1, [{"SwapEMAWeights": {"swap_on_epoch": True}}, "EarlyStopping"]),
+            ("before them", 0, [{"EarlyStopping": {"patience": 3}}, {"SwapEMAWeights": {"swap_on_epoch": True}}]),
+        )
+    },
+    **{
         f"a batch normalization of single images behind {before or 'features'}": (
             {
                 "variants.fresh": FRESH
