@@ -86,6 +86,21 @@ def test_the_solution_is_the_optimum(
         assert solved.scores(features, labels) == (solved.loss, solved.accuracy)
 
 
+@pytest.mark.parametrize(("iterations", "ends"), [(2000, True), (3, False)])
+def test_where_rounding_hides_what_is_left_to_gain_the_solver_has_ended(
+    iterations: int, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logistic, "MAX_ITERATIONS", iterations)
+    for seed in range(3):  # of which the solver finds no better step on some, as their classes lie far apart
+        labels = np.arange(40) % 3
+        features = (np.random.default_rng(seed).normal(size=(40, 8)) + 5 * np.eye(3, 8)[labels]).astype(np.float32)
+        found = solve_path("fit.C", features, labels, np.arange(40), [10.0**exponent for exponent in range(-6, 2)])
+        assert all(one.converged for one in found) == ends
+        if ends:
+            solved = objective(features, labels, 10.0, found[-1].weights, found[-1].bias)
+            assert solved == pytest.approx(best_possible(features, labels, 10.0), abs=2e-6)
+
+
 @pytest.mark.parametrize("scale", [1e-42, 1e-34, 1.0, 1e30], ids=str)
 def test_a_feature_that_varies_by_no_more_than_its_rounding_has_no_weight(scale: float) -> None:
     features, labels = clusters(3, 40, seed=1)
