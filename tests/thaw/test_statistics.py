@@ -115,6 +115,24 @@ def test_of_equally_likely_classes_the_first_are_the_likeliest_as_for_accuracy(r
         assert right == [float(label in order[:k]) for k in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("changes", [[0, 1, 0], [0, 1, 1, 0, 0, 0], [-1, 1, 0, 1, 1, 0], [0, -1, 1, 0] * 5], ids=str)
+def test_where_many_images_change_by_the_same_rounding_hides_no_resample_that_is_as_far_off(changes: list[int]) -> None:
+    """The p of log loss is that of whole numbers, with which nothing is rounded."""
+    count, whole = len(changes), np.array(changes)
+    less = 0.4 * 0.9**whole
+    first, second = (np.stack([own, 1 - own], axis=1) for own in (np.full(count, 0.4), less))
+    (pair,) = significance.paired_tests(np.zeros(count, int), {"a": first, "b": second}, [("a", "b")])
+    drawn = np.concatenate([whole[block] for block in bootstrap.draws(count)])
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        return np.asarray(count * (values**2).sum(axis=-1) - values.sum(axis=-1) ** 2)
+
+    off, spreads = drawn.sum(axis=1) - whole.sum(), spread(drawn)
+    as_far = off**2 * spread(whole) >= whole.sum() ** 2 * spreads
+    as_far[spreads == 0] = (off[spreads == 0] != 0) | (whole.sum() == 0)
+    assert pair.log_loss.p == (1 + as_far.sum()) / (1 + bootstrap.RESAMPLES)
+
+
 def test_a_resamples_macro_f1_is_that_of_its_images() -> None:
     labels, (probabilities,) = simulated(40, 1.2, 0)
     predicted = probabilities.argmax(axis=1)

@@ -80,15 +80,15 @@ def resampled_t(values: np.ndarray) -> np.ndarray:
 
     This is what the bootstrap-t goes by (chapter 12.5), which allows for long tails better than percentiles do.
     """
-    found = []
+    found, rounding = [], ROUNDING * np.abs(values).max()
     for block in draws(len(values)):
         drawn = values.take(block)  # faster than an index where images are many
         means = drawn.mean(axis=1, keepdims=True)
         off = means[:, 0] - values.mean()
         drawn -= means  # in place: `std` would take as much memory once more, and longer
         drawn *= drawn
-        error = np.sqrt(drawn.mean(axis=1)) / np.sqrt(len(values))
+        spread = np.sqrt(drawn.mean(axis=1))
         # All images of a resample may be alike; its mean is then off by infinitely many errors.
-        without_spread = np.where(off == 0, 0, np.copysign(np.inf, off))
-        found.append(np.divide(off, error, out=without_spread, where=error > 0))
+        without_spread = np.where(np.abs(off) <= rounding, 0, np.copysign(np.inf, off))
+        found.append(np.divide(off, spread / np.sqrt(len(values)), out=without_spread, where=spread > rounding))
     return np.concatenate(found)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binomtest, t
 
-from thaw.scoring.bootstrap import RESAMPLES, resampled_macro_f1, resampled_t, standard_error
+from thaw.scoring.bootstrap import RESAMPLES, ROUNDING, resampled_macro_f1, resampled_t, standard_error
 from thaw.scoring.scoring import CONFIDENCE, losses, macro_f1
 from thaw.threads import on_all_cores
 
@@ -138,7 +138,8 @@ def _p_of_mean(changes: np.ndarray) -> float:
     error = standard_error(changes)
     if error == 0:
         return _p_without_spread(float(changes.mean()), len(changes))
-    as_great = np.abs(resampled_t(changes)) >= abs(changes.mean()) / error
+    # Where many images change by the same, many resamples are as far off, which rounding must not hide.
+    as_great = np.abs(resampled_t(changes)) * error >= abs(changes.mean()) - ROUNDING * np.abs(changes).max()
     return (1 + int(as_great.sum())) / (1 + RESAMPLES)
 
 
