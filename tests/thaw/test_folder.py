@@ -1,5 +1,6 @@
 """thaw.reuse.folder: what all projects of a user share lies in the user's cache, if there is one."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -71,3 +72,27 @@ def test_what_never_fits_takes_no_room_of_what_is_there(home: Path, monkeypatch:
     assert [path.name for _, _, path in stored()] == ["3.rows", "2.rows", "1.rows", "0.rows"]
     make_room(500)
     assert [path.name for _, _, path in stored()] == ["1.rows", "0.rows"]
+
+
+def test_what_cannot_be_removed_stays_and_room_is_made_of_the_rest(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT, "1e-6")
+    for number, name in enumerate(("of another user", "older", "newer")):
+        path = rows_folder() / name / "some.rows"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(300))
+        os.utime(path, ns=(0, number))
+    unlink = Path.unlink
+
+    def allowed(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.name == "of another user":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", allowed)
+    make_room(400)
+    assert [path.parent.name for _, _, path in stored()] == ["of another user", "newer"]
+    with pytest.raises(PermissionError):
+        make_room(800)
+    assert [path.parent.name for _, _, path in stored()] == ["of another user"]

@@ -87,16 +87,24 @@ def room(total: int) -> int:
 def make_room(count: int) -> None:
     """Remove what was not used for the longest time, until `count` bytes fit, as `room` says.
 
+    What cannot be removed, such as another user's, stays.
+
     Raises:
-        OSError: they never fit, or the folder is not there or cannot be written.
+        OSError: they do not fit, or the folder is not there.
     """
     files = stored()
     total = sum(size for _, size, _ in files)
     most = room(total) - count
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if most < 0:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise error
     for _, size, path in files:
         if total <= most:
             return
-        path.unlink(missing_ok=True)
-        total -= size
+        try:
+            path.unlink(missing_ok=True)
+            total -= size
+        except OSError as refused:
+            error = refused
+    if total > most:
+        raise error
