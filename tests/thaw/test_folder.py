@@ -74,9 +74,7 @@ def test_what_never_fits_takes_no_room_of_what_is_there(home: Path, monkeypatch:
     assert [path.name for _, _, path in stored()] == ["1.rows", "0.rows"]
 
 
-def test_what_cannot_be_removed_stays_and_room_is_made_of_the_rest(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_removed_stays_and_room_is_made_of_the_rest(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LIMIT, "1e-6")
     for number, name in enumerate(("of another user", "older", "newer")):
         path = rows_folder() / name / "some.rows"

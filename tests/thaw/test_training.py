@@ -27,7 +27,7 @@ from thaw.formats.row_file import Index, Origin, RowFile
 from thaw.formats.row_writer import writing
 from thaw.images.normalization import Normalization
 from thaw.networks import models
-from thaw.networks.backend import keras, read_ahead
+from thaw.networks.backend import keras, reading_ahead
 from thaw.networks.boundary import prefix, tail
 from thaw.networks.keras_objects import keras_object
 from thaw.params.backbones import Backbone
@@ -404,7 +404,8 @@ def test_batches_are_read_ahead_as_they_are_and_without_tuning() -> None:
         Batches(rows, np.eye(3, dtype=np.float32), Training(epochs=2, batch_size=4, optimizer="SGD")),
         ValidationBatches(rows, np.arange(3), 4),
     ):
-        ahead = read_ahead(batches)
+        with reading_ahead() as read_ahead:
+            ahead = read_ahead(batches)
         assert len(ahead) == 3
         for _ in range(2):
             found = list(ahead.as_numpy_iterator())
@@ -413,6 +414,26 @@ def test_batches_are_read_ahead_as_they_are_and_without_tuning() -> None:
                 for part, expected in zip(batch, batches[number], strict=True):
                     np.testing.assert_array_equal(part, expected, strict=True)
         assert not ahead.options().autotune.enabled
+
+
+@pytest.mark.parametrize(
+    ("error", "read"),
+    [(UserError("rows.h5: truncated or altered"), 3), (OSError(5, "Input/output error", "rows.h5"), 8)],
+    ids=["damaged", "on a bad disk"],
+)
+def test_what_is_raised_where_a_batch_is_read_passes_through_a_training(error: Exception, read: int) -> None:
+    """Once there is a first batch, it is TensorFlow that reads."""
+    rows, left = noise(9), iter(range(read - 1))
+
+    class Failing:
+        def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+            if next(left, None) is None:
+                raise error
+            return np.asarray(rows.values[numbers])
+
+    with pytest.raises(type(error)) as raised:
+        fitted(small_network(), dataclasses.replace(rows, values=Failing()), epochs=2)
+    assert raised.value is error
 
 
 def test_a_head_of_logits_is_trained_as_one_with_softmax_and_predicts_the_same() -> None:

@@ -219,25 +219,45 @@ def in_advance(model: keras.Model) -> Callable[[Any], Any]:
     return lambda rows: outputs(weights, rows)
 
 
-def read_ahead(batches: keras.utils.PyDataset) -> Any:
-    """Return batches as Keras trains on them fastest.
+@contextmanager
+def reading_ahead() -> Iterator[Callable[[keras.utils.PyDataset], Any]]:
+    """Yield a function that returns batches as Keras trains on them fastest.
+
+    It takes batches of arrays whose shapes and dtypes are the same but for the number of rows. What is raised where one
+    is read, such as of a damaged file, the block raises as it is: TensorFlow makes an error of its own of it.
 
     TensorFlow would tune how far it reads ahead by a thread, which at the end of an epoch may be asleep for as long as
     the epoch took, and is waited for. Two batches are far enough.
-
-    Args:
-        batches: arrays whose shapes and dtypes are the same but for the number of rows.
     """
-    if _BACKEND != "tensorflow":
-        return batches
-    signature = keras.tree.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), batches[0])
-    dataset = tf.data.Dataset.from_generator(
-        lambda: (batches[number] for number in range(len(batches))), output_signature=signature
-    )
-    untuned = tf.data.Options()
-    untuned.autotune.enabled = False
-    counted = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
-    return counted.prefetch(2).with_options(untuned)
+    raised: list[Exception] = []
+
+    def read_ahead(batches: keras.utils.PyDataset) -> Any:
+        if _BACKEND != "tensorflow":
+            return batches
+
+        def read() -> Iterator[Any]:
+            try:
+                for number in range(len(batches)):
+                    yield batches[number]
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        signature = keras.tree.map_structure(
+            lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), batches[0]
+        )
+        dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
+        untuned = tf.data.Options()
+        untuned.autotune.enabled = False
+        counted = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+        return counted.prefetch(2).with_options(untuned)
+
+    try:
+        yield read_ahead
+    except Exception:
+        if raised:
+            raise raised[0] from None
+        raise
 
 
 def share_out(where: str, devices: int) -> None:

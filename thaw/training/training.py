@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from thaw.errors import UserError
-from thaw.networks.backend import compiled_by_xla, keras, read_ahead, same_bits
+from thaw.networks.backend import compiled_by_xla, keras, reading_ahead, same_bits
 from thaw.networks.boundary import blocks, tail
 from thaw.networks.keras_objects import applied, keras_object
 from thaw.networks.models import HEAD, in_bfloat16, not_finite
@@ -140,7 +140,7 @@ def train(
     if watch:
         callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: watch(_columns(history))))
     begin = keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin)
-    with compiled_by_xla() if fit.jit_compile else same_bits():
+    with compiled_by_xla() if fit.jit_compile else same_bits(), reading_ahead() as read_ahead:
         trained.fit(
             read_ahead(WithLabels(batches) if mixes else batches),
             initial_epoch=checkpoint.epochs if checkpoint else 0,
