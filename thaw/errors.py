@@ -13,6 +13,9 @@ REMEDIES = {
     errno.EIO: "see whether its disk or network is in order, then run it again",
 }
 """What to do, by the number of a system's error."""
+OF_STREAMS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What there may be where standard output or error is a file or a terminal; a lack of processes, files or memory has no
+place."""
 OUT_OF_MEMORY = re.compile(
     "OOM when allocating .* on [^ ]*|RESOURCE_EXHAUSTED: .*|"
     ".*(?:Unable to allocate|[Ff]ailed to allocate|std::bad_alloc|failed to map segment).*|"
@@ -33,9 +36,9 @@ def explained(error: OSError) -> str:
     >>> explained(PermissionError(errno.EACCES, "Permission denied", "data/manifest.csv"))
     'data/manifest.csv: Permission denied; give permission there, then run it again'
     """
-    is_of_no_file = error.filename is None and error.errno in REMEDIES  # whatever writes a file names it
+    is_of_streams = error.filename is None and error.errno in OF_STREAMS  # whatever writes a file names it
     return ": ".join(
-        filter(None, [str(error.filename or "") or is_of_no_file * "standard output or error", reasons(error)])
+        filter(None, [str(error.filename or "") or is_of_streams * "standard output or error", reasons(error)])
     )
 
 
