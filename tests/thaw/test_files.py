@@ -141,6 +141,9 @@ def test_a_folder_for_temporary_files_that_takes_nothing_is_named(monkeypatch: p
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert explained(caught.value).startswith(f"{tempfile.gettempdir()}, the folder for temporary files: No space")
     assert "TMPDIR" in explained(caught.value)
+    with pytest.raises(OSError, match="Too many") as caught, temporary_folder():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    assert explained(caught.value).startswith("Too many open files; allow more")
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
     with pytest.raises(OSError, match="No usable temporary directory") as caught, temporary_folder():

@@ -72,7 +72,8 @@ def temporary_folder() -> Iterator[Path]:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     except OSError as error:
-        if error.errno in OF_WRITING or error.filename is None:
+        is_nowhere = error.filename is None and error.errno == errno.ENOENT  # says tempfile
+        if error.errno in OF_WRITING or is_nowhere:
             place = tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")
             error.filename, error.filename2 = f"{place}, the folder for temporary files", None
             _note_room(error, Path(place), None)
