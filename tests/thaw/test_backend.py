@@ -28,7 +28,7 @@ from thaw.formats.history import read_history
 from thaw.formats.model_file import BackboneRecord
 from thaw.formats.row_file import RowFile
 from thaw.machine import unused_gpu
-from thaw.networks import models
+from thaw.networks import backend, models
 from thaw.networks.backend import device, inference, keras, same_bits, share_out
 from thaw.params.keras_spec import KerasSpec
 
@@ -55,6 +55,24 @@ def test_memory_that_is_freed_is_taken_again() -> None:
 
     page_faults()
     assert sum(page_faults() for _ in range(10)) < size / resource.getpagesize() / 2
+
+
+@pytest.mark.parametrize("home", [None, "/nowhere", "~"], ids=str)
+def test_keras_keeps_weights_where_it_does_also_where_there_is_no_home(
+    home: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", "")
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    if home:
+        monkeypatch.setenv("HOME", home.replace("~", str(tmp_path)))
+    with backend._without_configuration():
+        assert os.environ["KERAS_HOME"] != str(tmp_path)
+    assert str((tmp_path if home == "~" else Path("/tmp")) / ".keras") == keras.src.backend.config._KERAS_DIR
 
 
 IN_TURN = """

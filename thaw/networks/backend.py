@@ -87,8 +87,8 @@ def _without_configuration() -> Iterator[None]:
             del os.environ["KERAS_HOME"]
     if home is not None:
         os.environ["KERAS_HOME"] = home
-    base = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")  # as Keras does it
-    keras.src.backend.config._KERAS_DIR = home or str(base / ".keras")
+    base = Path(os.path.expanduser("~"))  # noqa: PTH111  # as Keras does it, also where there is no home
+    keras.src.backend.config._KERAS_DIR = home or str((base if os.access(base, os.W_OK) else Path("/tmp")) / ".keras")
 
 
 def _keep_compiled() -> None:
