@@ -4,6 +4,7 @@ import importlib.util
 import os
 import platform
 import re
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -78,11 +79,12 @@ def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:
 
 def processor() -> str:
     """Return the processor's kind: on another one, floating-point results may differ in their last bits."""
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return f"{platform.machine()} {found[1] if found else platform.processor()}"
+    found: list[str] = []
+    with suppress(OSError):
+        # ARM's have no name there, but numbers of who designed them, and what.
+        said = Path("/proc/cpuinfo").read_text()
+        found = re.findall(r"^(?:model name|CPU implementer|CPU part)\s*:\s*(.+)$", said, re.MULTILINE)
+    return f"{platform.machine()} {' '.join(dict.fromkeys(found)) or platform.processor()}"
 
 
 def versions(*packages: str) -> dict[str, str | None]:

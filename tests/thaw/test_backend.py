@@ -5,6 +5,7 @@ import csv
 import ctypes
 import json
 import os
+import platform
 import re
 import resource
 import subprocess
@@ -27,7 +28,7 @@ from thaw.errors import UserError
 from thaw.formats.history import read_history
 from thaw.formats.model_file import BackboneRecord
 from thaw.formats.row_file import RowFile
-from thaw.machine import unused_gpu
+from thaw.machine import processor, unused_gpu
 from thaw.networks import backend, models
 from thaw.networks.backend import device, inference, keras, same_bits, share_out
 from thaw.params.keras_spec import KerasSpec
@@ -55,6 +56,21 @@ def test_memory_that_is_freed_is_taken_again() -> None:
 
     page_faults()
     assert sum(page_faults() for _ in range(10)) < size / resource.getpagesize() / 2
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (2 * "processor\t: 0\nmodel name\t: Intel(R) Xeon(R) CPU @ 2.20GHz\n\n", "Intel(R) Xeon(R) CPU @ 2.20GHz"),
+        (2 * "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\nCPU revision\t: 1\n\n", "0x41 0xd0c"),
+        ("processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n", "0x41 0xd40"),
+        ("", platform.processor()),
+    ],
+    ids=["Intel", "Graviton 2", "Graviton 3", "unknown"],
+)
+def test_processors_of_other_kinds_are_told_apart(said: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: said)
+    assert processor() == f"{platform.machine()} {kind}"
 
 
 @pytest.mark.parametrize("home", [None, "/nowhere", "~"], ids=str)
