@@ -1,5 +1,6 @@
 """thaw.formats.row_file: what is written is read, byte for byte or not at all."""
 
+import fcntl
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,18 @@ def test_what_is_written_is_read(tmp_path, dtype, count):
     assert (file.index.classes, file.index.splits) == (index.classes, index.splits)
     for name in ("keys", "paths", "labels"):
         np.testing.assert_array_equal(getattr(file.index, name), getattr(index, name), strict=True)
+
+
+def test_no_lock_is_taken_which_some_disks_of_networks_have_not(path: Path, tmp_path: Path) -> None:
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert len(RowFile(path)) == COUNT
+    with writing(tmp_path / "more.h5", index_of(), SHAPE, "float32", ORIGIN) as file:
+        (begun,) = tmp_path.glob(".more*")
+        with begun.open("rb") as other:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write([rows_of()])
+    assert (tmp_path / "more.h5").read_bytes() == path.read_bytes()
 
 
 def test_groups_are_in_a_file_that_has_any_and_cannot_be_taken_out(tmp_path):
