@@ -207,6 +207,7 @@ def test_a_node_that_has_another_thaw_or_lacks_packages_is_an_error(
         ("ray://10.0.0.1:10001", "expected auto, or the head's host:port"),
         ("10.0.0.1", "expected auto, or the head's host:port"),
         ("no-such-host.invalid:6379", "no cluster is there"),
+        ("head..local:6379", "no cluster is there"),
     ],
 )
 def test_an_address_without_a_cluster_is_named(address: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

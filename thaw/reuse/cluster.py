@@ -297,7 +297,7 @@ def _connect(address: str) -> Any:
             raise UserError(f"{ADDRESS}: expected auto, or the head's host:port such as 10.0.0.1:6379, got {address!r}")
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             raise UserError(
                 f"{ADDRESS}={address}: no cluster is there: {error}; `ray start --head` starts one"
             ) from None
