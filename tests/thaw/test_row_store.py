@@ -45,9 +45,10 @@ class Computer:
     """Computes rows of numbers, in batches, and knows which."""
 
     def __init__(self, numbers: list[int]):
-        self.numbers, self.computed = numbers, list[int]()
+        self.numbers, self.computed, self.calls = numbers, list[int](), 0
 
     def __call__(self, missing: np.ndarray) -> Iterator[np.ndarray]:
+        self.calls += 1
         for first in range(0, len(missing), BATCH):
             numbers = [self.numbers[place] for place in missing[first : first + BATCH]]
             self.computed += numbers
@@ -117,15 +118,19 @@ def test_a_segment_that_ends_anywhere_keeps_its_whole_records(cache: Path, lengt
     assert complete(numbers) == numbers[length // RECORD * BATCH :]
 
 
-def test_a_segment_that_goes_away_meanwhile_does_not_matter(cache: Path) -> None:
+@pytest.mark.parametrize("looked_for", [False, True])
+def test_a_segment_that_goes_away_meanwhile_does_not_matter(looked_for: bool, cache: Path) -> None:
     numbers = list(range(100))
     complete(numbers[:50])
-    computer = Computer(numbers)
+    computer, keys = Computer(numbers), keys_of(numbers)
     store = RowStore("some", SHAPE, DTYPE)
+    if looked_for:
+        assert store.count(keys) == 50
     shutil.rmtree(cache)
-    rows = np.concatenate(list(store.complete(keys_of(numbers), computer)))
+    rows = np.concatenate(list(store.complete(keys, computer)))
     np.testing.assert_array_equal(rows, np.stack([row(number) for number in numbers]))
     assert sorted(computer.computed) == numbers
+    assert computer.calls == 1 + looked_for  # those that are lost are not computed one by one
 
 
 def complete_in_a_process(numbers: list[int]) -> None:

@@ -144,12 +144,15 @@ class RowStore:
         count = rows_at_a_time(self.row_bytes)
         for first in range(start, stop, count):
             rows = np.empty((min(count, stop - first), *self.shape), self.dtype)
+            lost = []
             for place in range(len(rows)):
                 number = first + place
                 if is_missing[number]:
                     rows[place] = next(computed)
                 elif not self._read(places[number], rows[place : place + 1]):
-                    rows[place] = next(self._computed(keys, np.array([number]), compute))
+                    lost.append(place)
+            if lost:
+                rows[lost] = [*self._computed(keys, first + np.array(lost), compute)]
             yield rows
 
     def _computed(self, keys: np.ndarray, numbers: np.ndarray, compute: Compute) -> Iterator[np.ndarray]:
