@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from thaw.errors import UserError
-from thaw.stage import in_terminal
+from thaw.stage import STARTED_BY, end_with_starters, in_terminal
 
 LAUNCHER = "THAW_LAUNCHER"
 PASSED = ("DVC_", "JAX_", "KERAS_", "PYTHON", "TF_CPP_", "THAW_", "TQDM_", "XDG_CACHE_HOME", "XLA_")
@@ -78,7 +78,8 @@ def main(command: str) -> int:
     os.environ["SHELL"] = "/bin/sh"  # launchers start helpers by it, as ssh does
     if command.startswith("python -m stages.check "):  # takes less than a second; a launcher may wait for minutes
         return subprocess.run(["/bin/sh", "-c", command], check=False).returncode
-    words = shlex.split(os.environ[LAUNCHER])
+    words = shlex.split(os.environ.pop(LAUNCHER))
+    os.environ.pop(STARTED_BY, None)  # the number of a process here is none, or another one's, elsewhere
     with _folder() as folder:
         script, begun, ended = (folder / name for name in ("command.sh", "begun", "ended"))
         script.write_text(_script(command, begun, ended), encoding="utf-8")
@@ -87,8 +88,8 @@ def main(command: str) -> int:
         path = shlex.quote(str(script)) if name == "ssh" else str(script)
         launched = [*words, "/bin/sh", path]
         status = subprocess.run(launched, stdin=subprocess.DEVNULL, check=False).returncode
-        if ended.exists():
-            return int(ended.read_text())
+        if ended.exists() and (text := ended.read_text().strip()):  # nothing, where the disk was full
+            return int(text)
         said = f"killed by signal {-status}" if status < 0 else f"status {status}"
         if begun.exists():
             raise UserError(
@@ -103,7 +104,7 @@ def main(command: str) -> int:
 
 def _script(command: str, begun: Path, ended: Path) -> str:
     """Return the shell's commands for the other end, which may know nothing of this end but its files."""
-    variables = {name: value for name, value in os.environ.items() if name.startswith(PASSED) and name != LAUNCHER}
+    variables = {name: value for name, value in os.environ.items() if name.startswith(PASSED)}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
     lines.append(f"export PATH={shlex.quote(os.environ['PATH'])}:$PATH")
     begun_, ended_, folder = (shlex.quote(str(path)) for path in (begun, ended, Path.cwd()))
@@ -112,4 +113,5 @@ def _script(command: str, begun: Path, ended: Path) -> str:
 
 if __name__ == "__main__":
     with in_terminal():
+        end_with_starters()
         sys.exit(main(sys.argv[-1]))

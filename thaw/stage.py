@@ -50,7 +50,7 @@ def run(stage: Callable[..., None]) -> None:
         is_needed = parameter.default is parameter.empty
         parser.add_argument(f"--{parameter.name.replace('_', '-')}", type=kind, required=is_needed)
     with in_terminal():
-        _end_with(_starters())
+        end_with_starters()
         arguments = vars(parser.parse_args())
         refuse_special(arguments.values())
         began = time.time_ns()
@@ -177,11 +177,12 @@ def _starters() -> list[psutil.Process]:
     return [*first, parent] if parent else first
 
 
-def _end_with(starters: list[psutil.Process]) -> None:
-    """End this process soon after one of others has ended, as it does where DVC is killed.
+def end_with_starters() -> None:
+    """End this process soon after one of those that started it has ended, as it does where DVC is killed.
 
     Nobody would wait for it, and the next run would begin the same stage beside it.
     """
+    starters = _starters()
 
     def watch() -> None:
         while all(map(_runs, starters)):

@@ -25,6 +25,7 @@ from commands.repro import UNFINISHED, Commands, _before, _sort_lock, side_by_si
 from tests.conftest import ROOT, Project
 from tests.toy import dvc, make_toy
 from thaw.errors import UserError
+from thaw.stage import STARTED_BY
 
 NEEDS: dict[str, set[str]] = {
     "pixels": set(),
@@ -300,7 +301,19 @@ def test_a_command_takes_along_what_thaw_reads_of_the_environment_and_nothing_el
     found = Path("found").read_text().splitlines()
     assert "KERAS_BACKEND='jax'" in found
     assert any(line.startswith(f"PATH={os.environ['PATH']}") for line in found)
-    assert not [line for line in found if line.startswith(("CUDA", "SECRET", "THAW_LAUNCHER"))]
+    assert not [line for line in found if line.startswith(("CUDA", "SECRET", LAUNCHER))]
+
+
+@pytest.mark.parametrize("launcher", ["env -i", "env"])  # srun, too, hands all of the environment over
+def test_no_stage_elsewhere_waits_for_a_process_that_is_here(
+    launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There it is none, or another one's number: the stage would end at once, or with that."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    monkeypatch.setenv(LAUNCHER, launcher)
+    monkeypatch.setenv(STARTED_BY, str(os.getpid()))
+    assert launch(f'test -z "${STARTED_BY}"') == 0
 
 
 @pytest.mark.parametrize(
@@ -308,6 +321,7 @@ def test_a_command_takes_along_what_thaw_reads_of_the_environment_and_nothing_el
     [
         ("true", r"true ended \(status 0\) and began nothing: see what it says, and whether .* is there, too"),
         ("sh -c 'exit 3'", r"sh ended \(status 3\) and began nothing"),
+        ("sh -c 'cd ${1%/*} && : > begun && : > ended'", r"sh ended \(status 0\) before what it launched"),
         ('sh -c \'"$0" "$1" & sleep 0.5\'', r"sh ended \(status 0\) before what it launched"),
     ],
 )

@@ -17,6 +17,7 @@ from commands.doctor import check_leftovers
 from commands.doctor.findings import State
 from commands.doctor.remotes import check_pushed, complete_remote
 from commands.doctor.room import check_cache
+from commands.launching import LAUNCHER
 from commands.leftovers import _remove_other_locks, commit_results, remove_leftovers
 from tests.conftest import ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
@@ -79,11 +80,13 @@ def test_a_stage_ends_with_dvc_but_not_with_a_shell(starter: str, ends: bool) ->
     assert bool(gone) == ends
 
 
-def test_a_stage_whose_pipeline_is_gone_does_not_begin() -> None:
+@pytest.mark.parametrize("begun", [["-c", STAGE], ["-m", "commands.launching", "-c", "echo begun"]])
+def test_a_stage_whose_pipeline_is_gone_does_not_begin(begun: list[str]) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "train", "THAW_STARTED_BY": str(dead.pid)}
-    done = subprocess.run([sys.executable, "-c", STAGE], env=environment, capture_output=True, check=False)
+    environment[LAUNCHER] = "env"
+    done = subprocess.run([sys.executable, *begun], env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (143, b"", b"")
 
 
