@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ class Project:
     def make(self, precision: str) -> None:
         """Run the stages from photos to features in this process; what is in the store of rows is not made again."""
         arguments = self._arguments(precision)
-        tensors.main(*arguments["tensors"])
-        features.main(*arguments["features"])
+        tensors.main(**arguments["tensors"])
+        features.main(**arguments["features"])
 
     def remove_results(self) -> None:
         """Delete what the stages from photos to features wrote."""
@@ -75,19 +76,26 @@ class Project:
     def run(self, precision: str, *stages: str) -> None:
         """Run the stages from photos to features, or some of them, each as a process, as DVC does."""
         for stage in stages or ("tensors", "features"):
-            words = [sys.executable, "-m", f"stages.{stage}", *map(str, self._arguments(precision)[stage])]
+            named = [(f"--{name}", str(value)) for name, value in self._arguments(precision)[stage].items()]
+            words = [sys.executable, "-m", f"stages.{stage}", *chain(*named)]
             subprocess.run(words, check=True, capture_output=True)
 
-    def _arguments(self, precision: str) -> dict[str, tuple[Any, ...]]:
+    def _arguments(self, precision: str) -> dict[str, dict[str, Any]]:
         return {
-            "tensors": (self._params, "tensors.photos", self.images, self._manifest, self.tensors),
-            "features": (
-                self._params,
-                f"features.{precision}",
-                self.tensors,
-                self.backbone,
-                self._features,
-            ),
+            "tensors": {
+                "params": self._params,
+                "entry": "tensors.photos",
+                "folder": self.images,
+                "manifest": self._manifest,
+                "tensors": self.tensors,
+            },
+            "features": {
+                "params": self._params,
+                "entry": f"features.{precision}",
+                "tensors": self.tensors,
+                "backbone": self.backbone,
+                "features": self._features,
+            },
         }
 
     def frozen(self) -> keras.Model:

@@ -21,6 +21,7 @@ import csv
 import sys
 from pathlib import Path
 import keras
+import numpy as np
 from thaw.networks import models
 from thaw.images.normalization import Normalization
 variant, target, photos = sys.argv[1], float(sys.argv[2]), Path("data/raw/vehicles")
