@@ -86,7 +86,8 @@ def commit_results() -> None:
     """
     stages_now()  # has a remedy for what a merge left, which DVC has not
     with complaining(), Repo() as repo, suppress(LockError), repo.lock:
-        for stage in uncommitted(stages_of(repo)):
+        # Which stages are of this project DVC's graph tells: to build it takes as long as all the rest.
+        for stage in uncommitted(stages_of(repo)) if any(map(_is_any_lacking, repo.index.stages)) else ():
             print(f"{stage.addressing}: putting what is here of it into DVC's cache, which lacks it", flush=True)
             stage.commit()
 
@@ -96,10 +97,15 @@ def uncommitted(stages: Iterable[Stage]) -> list[Stage]:
     return [
         stage
         for stage in stages
-        if any(out.use_cache and out.hash_info and out.exists and _is_lacking(out, stage) for out in stage.outs)
+        if _is_any_lacking(stage)
         # Where data come from is no matter here.
         and not any(stage.changed_entries() if stage.cmd else [out.changed_checksum() for out in stage.outs])
     ]
+
+
+def _is_any_lacking(stage: Stage) -> bool:
+    """Say whether DVC's cache lacks an output of a stage that is here."""
+    return any(out.use_cache and out.hash_info and out.exists and _is_lacking(out, stage) for out in stage.outs)
 
 
 def _is_lacking(out: Output, stage: Stage) -> bool:
