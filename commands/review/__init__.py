@@ -1,6 +1,7 @@
 """`thaw review`: say what changed since a commit, for a pull request."""
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,13 +58,14 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
         sheet: a picture of the flipped images.
         markdown: for GitHub; otherwise, for a terminal.
     """
-    yield f"{'## ' if markdown else ''}Changes since {base} ({git.require_commit(base)[:7]})"
+    named = escaped(base) if markdown else base
+    yield f"{'## ' if markdown else ''}Changes since {named} ({git.require_commit(base)[:7]})"
     yield ""
     if stale:
         yield f"dvc.lock is not up to date for {', '.join(stale)}: its results are others; see `thaw plan`."
         yield ""
     if found.params:
-        rows = [[address, _in_cell(old), _in_cell(new)] for address, old, new in found.params]
+        rows = [[address, _as_json(old), _as_json(new)] for address, old, new in found.params]
         yield from [*table_lines(["parameter", base, "here"], rows, markdown), ""]
     if found.stages or found.gone:
         rows = [[stage, "\n".join(changed) or "the same results"] for stage, changed in found.stages]
@@ -73,8 +75,8 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
     if rows:
         yield from [*table_lines(["file", "score", base, "here", "change", "p"], rows, markdown), ""]
     yield from seeds(found)
-    yield from predictions(found, base, markdown)
-    yield from suspected_labels(found, base, markdown)
+    yield from predictions(found, named, markdown)
+    yield from suspected_labels(found, named, markdown)
     if sheet:
         yield f"![Images that flipped]({sheet.as_posix()})" if markdown else f"Images that flipped: {sheet}"
     if not (found.params or found.stages or found.gone or rows or found.suspected):
@@ -220,7 +222,13 @@ def _with_interval(value: Any, low: Any, high: Any) -> str:
     return _in_cell(value) if low is None or high is None else f"{_in_cell(value)} ({_in_cell(low)} – {_in_cell(high)})"
 
 
+def _as_json(value: Any) -> str:
+    """Return a parameter's value, with all of its digits; nothing where there is none."""
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
 def _in_cell(value: Any) -> str:
+    """Return a score as a table has it."""
     if value is None:
         return ""
     return str(round(value, DECIMALS) if isinstance(value, float) else value)

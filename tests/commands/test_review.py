@@ -241,6 +241,17 @@ def test_results_that_are_not_those_of_the_parameters_are_told(
     assert "dvc.lock is not up to date for evaluate@half:" in capsys.readouterr().out
 
 
+def test_parameters_have_all_of_their_digits_and_the_base_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review.git, "require_commit", lambda _: "0" * 40)
+    changed = [("learning_rate", 4e-7, 1e-6), ("layer", "top", None), ("shuffle", True, ["a|b"])]
+    found = compared.Review(changed, [], [], [], 0, [], None, [compared.Suspected("midway", [], [], 2)])
+    text = "\n".join(review.review_as_text(found, "fix|_a_", [], None, markdown=True))
+    assert text.startswith("## Changes since fix\\|\\_a\\_ (0000000)\n\n| parameter | fix\\|\\_a\\_ | here |\n")
+    assert "| learning_rate | 4e-07 | 1e-06 |\n" in text
+    assert '| layer | "top" |  |\n| shuffle | true | \\["a\\|b"\\] |\n' in text
+    assert text.endswith("0 of them new since fix\\|\\_a\\_.\n")
+
+
 def test_what_stages_of_a_users_own_write_is_none_of_the_variants_predictions() -> None:
     written = {"mine": "data/predictions/mine.csv", "evaluate@half": "data/predictions/half.csv"}
     entries = {stage: {"cmd": "", "outs": [{"path": path, "md5": "0"}]} for stage, path in written.items()}

@@ -280,9 +280,20 @@ class TestNames:
             tried("name", "terminal", "named")
 
     def test_no_name_is_markup_in_markdown(self, tried: Tried) -> None:
-        for name in ("<img src=x>", "[a](http://b)", "![a](http://b)", "`a`", "a|b", "**a**", "<!-- a", "&lt;"):
-            (_, _, row) = table_lines(["name"], [[name]], markdown=True)
-            assert not re.search(r"(?<!\\)[<\[`*&]|(?<!\\)\|.+(?<!\\)\|.*\|", row), row
+        for name in (
+            "<img src=x>",
+            "[a](http://b)",
+            "![a](http://b)",
+            "`a`",
+            "a|b",
+            "**a**",
+            "<!-- a",
+            "&lt;",
+            "~a~",
+            "_a_",
+        ):
+            for row in table_lines([name], [[name]], markdown=True)[::2]:
+                assert not re.search(r"(?<!\\)[<\[`*&~_]|(?<!\\)\|.+(?<!\\)\|.*\|", row), row
             tried("name", "Markdown", "named")
 
     def test_a_table_of_labels_can_say_nothing_but_text(self, tmp_path: Path) -> None:
