@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commands.output import path_cell, printable, refuse_place, text_cell, writing_table
+from commands.output import path_cell, percent, printable, refuse_place, text_cell, writing_table
 from commands.predict import whole_number
 from thaw.errors import UserError
 from thaw.files.reading import sha256
@@ -169,4 +169,4 @@ def _show(chosen: list[tuple[Path | Member, str, float]], out: Path | None) -> N
     longest = max((len(printable(path)) for path, _, _ in chosen), default=0)
     widest = max((len(name) for _, name, _ in chosen), default=0)
     for path, name, confidence in chosen:
-        print(f"{printable(path):{longest}}  {name:{widest}}  {confidence:6.1%}")
+        print(f"{printable(path):{longest}}  {name:{widest}}  {percent(confidence)}")

@@ -69,3 +69,17 @@ def path_cell(path: Path | Member) -> str:
 def text_cell(text: str) -> str:
     """Return a text as a spreadsheet takes it for one: behind an apostrophe where it would be a formula."""
     return f"'{text}" if is_formula(text) else text
+
+
+def percent(probability: float) -> str:
+    """Return a probability as a column of a terminal has room for it, in which 0 and 100 % are no rounded ones.
+
+    >>> percent(0.5), percent(0.9996), percent(1e-9), percent(1.0)
+    (' 50.0%', '>99.9%', ' <0.1%', '100.0%')
+    """
+    text = f"{probability:.1%}"
+    if text == "100.0%" and probability < 1:
+        text = ">99.9%"
+    if text == "0.0%" and probability > 0:
+        text = "<0.1%"
+    return f"{text:>6}"

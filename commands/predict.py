@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from commands.output import path_cell, printable, refuse_place, text_cell, writing_table
+from commands.output import path_cell, percent, printable, refuse_place, text_cell, writing_table
 from thaw.images.reading import images_at
 from thaw.images.reading.archives import Member
 
@@ -102,7 +102,7 @@ def _printer(paths: list[Path | Member], classes: list[str]) -> Show:
     longest, widest = max(len(printable(path)) for path in paths), max(map(len, classes))
 
     def show(path: Path | Member, best: list[tuple[str, float]]) -> None:
-        shown = "  ".join(f"{name:{widest}} {probability:6.1%}" for name, probability in best)
+        shown = "  ".join(f"{name:{widest}} {percent(probability)}" for name, probability in best)
         write(f"{printable(path):{longest}}  {shown}")
 
     return show

@@ -141,6 +141,13 @@ def test_a_table_is_printed(finished: Project, capsys: pytest.CaptureFixture[str
     assert any(name in line.removeprefix(str(path)) for name in CLASSES)
 
 
+def test_nothing_that_is_printed_seems_surer_than_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("a.png")
+    predict._printer([path], ["oak", "fig"])(path, [("oak", 0.9998), ("fig", 0.0002)])
+    following._show([(path, "oak", 0.9998)], None)
+    assert capsys.readouterr().out == "a.png  oak >99.9%  fig  <0.1%\na.png  oak  >99.9%\n"
+
+
 def test_what_is_unsure_is_left_open(finished: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = sorted(images(finished).rglob("*.png"))
     for out, unsure in (("all.csv", None), ("some.csv", 0.8)):
