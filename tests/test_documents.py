@@ -58,6 +58,15 @@ def test_every_command_that_is_printed_has_such_options() -> None:
     assert [command for command, has, _ in printed if "stages.check" in command and "--params" not in has] == []
 
 
+def test_whatever_is_told_to_install_keeps_to_the_versions_that_are_pinned() -> None:
+    files = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    files += [path for floor in ("stages", "thaw", "commands") for path in ROOT.glob(f"{floor}/**/*.py")]
+    told = [line for path in files for line in re.findall("pip install.*", path.read_text(encoding="utf-8"))]
+    assert len(told) > 10
+    others = [line for line in told if not line.startswith("pip install --constraint constraints.txt")]
+    assert others == ["pip install 'ray[default]'` and the cloud's own"]  # beside `ray up`, it computes nothing
+
+
 def test_every_room_is_on_the_map() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rooms = [

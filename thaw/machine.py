@@ -17,7 +17,8 @@ HAS_CUDA = importlib.util.find_spec("nvidia") is not None
 """Whether CUDA's libraries are installed."""
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None  # there are platforms without it
 HAS_HUB = importlib.util.find_spec("keras_hub") is not None
-INSTALL_HUB = "python -m pip install --constraint constraints.txt --editable '.[hub]'"
+INSTALL = "python -m pip install --constraint constraints.txt"
+INSTALL_HUB = f"{INSTALL} --editable '.[hub]'"
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -38,9 +39,7 @@ def backend(*others: str) -> str:
             f"KERAS_BACKEND: expected tensorflow or jax, got {name!r}; `unset KERAS_BACKEND` gives tensorflow"
         )
     if importlib.util.find_spec(name) is None:
-        raise UserError(
-            f"KERAS_BACKEND: {name} is not installed: `python -m pip install {name}`, or name another backend"
-        )
+        raise UserError(f"KERAS_BACKEND: {name} is not installed: `{INSTALL} {name}`, or name another backend")
     return name
 
 
@@ -67,7 +66,7 @@ def unused_gpu(is_there: bool, has_libraries: bool) -> str | None:
             f'`nvidia-smi` names, and see what `python -c "import {look}"` prints'
         )
     if is_there:
-        command = "pip install 'jax[cuda12]'" if on_jax else "make repro GPU=1"
+        command = f"{INSTALL} 'jax[cuda12]'" if on_jax else "make repro GPU=1"
         return f"warning: an NVIDIA GPU is there, but CUDA's libraries are not: `{command}` installs them"
     if has_libraries:
         return (
