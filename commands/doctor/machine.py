@@ -78,7 +78,8 @@ def check_packages() -> Finding:
     if not CONSTRAINTS.exists():
         return Finding("packages", State.OK, f"no {CONSTRAINTS} says which versions they should have")
     pinned = dict(PINNED.findall(CONSTRAINTS.read_text(encoding="utf-8")))
-    installed = {_canonical(one.name): one.version for one in distributions()}
+    # Where pip was killed, some have no name; of two with the same, the first is imported.
+    installed = dict(reversed([(_canonical(one.name), one.version) for one in distributions() if one.name]))
     others = [
         f"{name} {installed[_canonical(name)]} instead of {version}"
         for name, version in pinned.items()

@@ -277,7 +277,7 @@ def within(seconds: float, do: Callable[[], T]) -> T:
     thread.join(seconds)
     if results:
         return results[0]
-    reason = f"no answer within {seconds} s"
+    reason = f"no answer within {seconds:.0f} s"
     if errors:
         reason = next(iter(str(errors[0]).splitlines()), type(errors[0]).__name__)
     raise UserError(reason)

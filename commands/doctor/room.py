@@ -32,9 +32,9 @@ def check_data(repo: Repo, folder: Path) -> Finding:
     """Find out whether DVC sees every file of the data set: of what a .dvcignore leaves out, it notices no change."""
     if not folder.is_dir():
         return Finding("data", State.OK, f"{folder} is not here")
-    files, _ = files_below(folder)
-    seen = {lock.spelled(one) for one in repo.dvcignore.find(repo.fs, repo.fs.abspath(str(folder)))}
-    unseen = [path for one in files if (path := lock.spelled(str(one))) not in seen]
+    (files, _), absolute = files_below(folder), repo.fs.abspath
+    seen = {*repo.dvcignore.find(repo.fs, absolute(str(folder)))}
+    unseen = [lock.spelled(str(one)) for one in files if absolute(str(one)) not in seen]
     if unseen:
         text = f"{len(unseen)} files that stages read are left out by .dvcignore, so that no change of them is noticed"
         return Finding("data", State.ERROR, f"{text}; move them away, or mend .dvcignore: {first_names(unseen)}")
@@ -62,10 +62,8 @@ def _memory() -> tuple[int, int]:
     memory = psutil.virtual_memory()
     found = [memory.total]
     for group in _groups():
-        for name in (
-            Path(group, "memory.max"),
-            Path("memory", group, "memory.limit_in_bytes"),
-        ):  # since 2020, and before
+        # Since 2020, and before.
+        for name in (Path(group, "memory.max"), Path("memory", group, "memory.limit_in_bytes")):
             with suppress(OSError, ValueError):  # there is none, or "max"
                 found.append(int((GROUP / name).read_text()))
     return min(found), min(memory.available, *found)

@@ -541,7 +541,11 @@ def test_stages_need_the_python_of_this_environment(tmp_path: Path, monkeypatch:
     assert activated.stdout.strip() == sys.prefix
 
 
-def test_a_package_of_another_version_is_named(tmp_path: Path) -> None:
+def test_a_package_of_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cut_off-1.0.dist-info").mkdir()  # by a pip that was killed
+    (tmp_path / "keras-0.1.dist-info").mkdir()
+    (tmp_path / "keras-0.1.dist-info" / "METADATA").write_text("Name: keras\nVersion: 0.1\n")
+    monkeypatch.setattr("sys.path", [*sys.path, str(tmp_path)])  # behind the one that is imported
     with contextlib.chdir(ROOT):
         assert check_packages().state is State.OK
     (tmp_path / "constraints.txt").write_text(
