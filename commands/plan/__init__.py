@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 from dataclasses import asdict
+from itertools import takewhile
 
 from commands import lock, pipeline
 from commands.plan.steps import RUNNING, Action, Kind, Plan, Reason, Step, outdated, plan
@@ -104,7 +105,7 @@ def says_why(reason: Reason) -> str:
         case Kind.COMMAND:
             return "its command in dvc.yaml changed"
         case Kind.PARAMETER:
-            return f"{reason.name}: {_as_json_value(reason.old)} → {_as_json_value(reason.new)}"
+            return f"{reason.name}: {_change(reason.old, reason.new)}"
         case Kind.FILE:
             return f"{reason.name} is new" if reason.old is None else f"{reason.name} changed"
         case Kind.RESULT:
@@ -148,6 +149,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _as_json_value(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return "none" if value is None else text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+def _change(old: object, new: object) -> str:
+    """Return two values as JSON; of long ones, what is around the place at which they begin to differ."""
+    texts = ["none" if value is None else json.dumps(value, ensure_ascii=False) for value in (old, new)]
+    same = len([*takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))])
+    start = max(0, same - LONGEST_VALUE // 2) if max(map(len, texts)) > LONGEST_VALUE else 0
+    ends = [f"{'…' if start else ''}{text[start:]}" for text in texts]
+    return " → ".join(text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…" for text in ends)

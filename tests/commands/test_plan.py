@@ -21,7 +21,7 @@ from botocore.exceptions import NoCredentialsError
 
 from commands import leftovers, lock, pipeline, plan, repro
 from commands.doctor.remotes import check_secrets
-from commands.plan.steps import Action, Kind, Plan
+from commands.plan.steps import Action, Kind, Plan, Reason
 from commands.plan.steps import plan as plan_steps
 from stages.manifest.listing import listing
 from tests.conftest import ROOT, Project
@@ -372,6 +372,18 @@ def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) 
         "0 of 4 stages stay as they are.",
         "Time, as when they last ran here: unknown for letters, sorted@up, sorted@new, all.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (1e-6, None, "1e-06 → none"),
+        ([{"Dense": {"units": 9}}] * 9, [*[{"Dense": {"units": 9}}] * 8, "Flatten"], '{"Dense": {"units": 9}}] → …'),
+        ("a" * 99, "b", f'"{"a" * 58}… → "b"'),
+    ],
+)
+def test_of_long_values_what_differs_is_told(old: object, new: object, told: str) -> None:
+    assert told in plan.says_why(Reason(Kind.PARAMETER, "head", old, new))
 
 
 def test_what_a_frozen_stage_wrote_and_is_gone_has_to_be_pulled(project: Project) -> None:
