@@ -98,14 +98,14 @@ def review(repo: Repo, rev: str) -> Review:
     return Review(
         params=[
             (address, change.get("old"), change.get("new"))
-            for changes in repo.params.diff(a_rev=rev).get("diff", {}).values()
+            for changes in _below_here(repo, repo.params.diff(a_rev=rev)).values()
             for address, change in sorted(changes.items())
         ],
         stages=ran,
         gone=sorted(old.keys() - new.keys()),
         metrics=[
             (file, score, change.get("old"), change.get("new"), change.get("diff"))
-            for file, changes in sorted(repo.metrics.diff(a_rev=rev, all=True).get("diff", {}).items())
+            for file, changes in sorted(_below_here(repo, repo.metrics.diff(a_rev=rev, all=True)).items())
             for score, change in sorted(changes.items(), key=lambda one: (one[0].startswith("test."), one[0]))
         ],
         images=images,
@@ -113,6 +113,12 @@ def review(repo: Repo, rev: str) -> Review:
         not_compared=not_compared,
         suspected=list(_suspected(rev, old, new)),
     )
+
+
+def _below_here(repo: Repo, compared: dict[str, Any]) -> dict[str, Any]:
+    """Return what DVC says of files below the current folder, by their paths from there; beside it, projects may be."""
+    found = {lock.spelled(f"{repo.root_dir}/{file}"): what for file, what in compared.get("diff", {}).items()}
+    return {path: what for path, what in found.items() if not path.startswith("../")}
 
 
 def _suspected(rev: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Suspected]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
-from commands import lock, review
+from commands import lock, pipeline, review
 from commands.git import require_commit
 from commands.review import compared
 from tests.conftest import ROOT, Project
@@ -250,6 +250,27 @@ def test_parameters_have_all_of_their_digits_and_the_base_is_no_markup(monkeypat
     assert "| learning_rate | 4e-07 | 1e-06 |\n" in text
     assert '| layer | "top" |  |\n| shuffle | true | \\["a\\|b"\\] |\n' in text
     assert text.endswith("0 of them new since fix\\|\\_a\\_.\n")
+
+
+def test_other_projects_in_a_repository_are_none_of_this_ones(
+    tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "--quiet")
+    assert Project(tmp_path, plain).dvc("init", "--quiet").code == 0
+    for is_now in (False, True):
+        for folder in (tmp_path / "one", tmp_path / "one beside"):
+            folder.mkdir(exist_ok=True)
+            (folder / "dvc.yaml").write_text("{params: [params.yaml], metrics: [m.json]}")
+            (folder / "dvc.lock").write_text("schema: '2.0'")
+            (folder / "params.yaml").write_text(f"{{rate: {2 + is_now}}}")
+            (folder / "m.json").write_text(json.dumps({"score": 2 + is_now}))
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "--quiet", "--message", "work")
+    monkeypatch.chdir(tmp_path / "one")
+    with pipeline.opened() as repo:
+        found = compared.review(repo, "HEAD~1")
+    assert found.params == [("rate", 2, 3)]
+    assert found.metrics == [("m.json", "score", 2, 3, 1)]
 
 
 def test_what_stages_of_a_users_own_write_is_none_of_the_variants_predictions() -> None:
