@@ -40,7 +40,7 @@ def _entries_of(content: bytes, name: str) -> dict[str, Any]:
     except Exception:  # YAML's reader lets through what int(), date() and others raise, too
         tree = None
     entries = tree.get("stages") or {} if isinstance(tree, dict) else None
-    if not isinstance(entries, dict) or not all(map(is_entry, entries.values())):
+    if not isinstance(entries, dict) or not all(isinstance(name, str) and is_entry(entries[name]) for name in entries):
         raise UserError(f"{name}: not what DVC writes; `git checkout HEAD {LOCK}` restores it")
     return dict(entries)
 
@@ -49,10 +49,11 @@ def is_entry(entry: Any) -> bool:
     """Say whether something is what DVC writes of a stage."""
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
         return False
-    files = [one for kind in ("deps", "outs") for one in entry.get(kind) or []]
-    are_files = all(isinstance(one, dict) and isinstance(one.get("path"), str) and _hash(one) for one in files)
-    params = entry.get("params") or {}
-    return are_files and isinstance(params, dict) and all(isinstance(one, dict) for one in params.values())
+    deps, outs, params = entry.get("deps", []), entry.get("outs", []), entry.get("params", {})
+    if not (isinstance(deps, list) and isinstance(outs, list) and isinstance(params, dict)):
+        return False
+    are_files = all(isinstance(one, dict) and isinstance(one.get("path"), str) and _hash(one) for one in deps + outs)
+    return are_files and all(isinstance(one, dict) for one in params.values())
 
 
 def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:

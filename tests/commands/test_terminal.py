@@ -405,6 +405,16 @@ def test_a_file_that_dvc_cannot_read_is_named(command: str, project: Project) ->
         CALLS[command]()
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["a: 1", "1: {cmd: x}", *(f"a: {{cmd: x, {one}}}" for one in ("deps: 5", "outs: 1.5", "outs: ", "params: "))],
+)
+def test_a_lock_that_dvc_has_not_written_so_is_named(entry: str, project: Project) -> None:
+    Path("dvc.lock").write_text(f"schema: '2.0'\nstages:\n  {entry}\n")
+    with pytest.raises(UserError, match=r"^dvc\.lock: not what DVC writes; `git checkout HEAD dvc\.lock` restores it$"):
+        lock.stages_now()
+
+
 def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: Project) -> None:
     """Also where a variant was removed here and trained there."""
 
