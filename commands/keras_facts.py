@@ -19,16 +19,18 @@ PARAMS = Path("params.yaml")
 
 
 def row_bytes(params: dict[str, Any]) -> dict[str, int]:
-    """Return the bytes of one row of each features entry, which is float32.
+    """Return the bytes of one row of each features entry, which is float32; none of KerasHub's, which would be fetched.
 
-    Networks are built without their weights: nothing is fetched.
+    Networks are built without their weights.
     """
     networks: dict[str, keras.Model] = {}
     found = {}
     for name, entry in params["features"].items():
         backbone, pixels = entry["backbone"], params["tensors"][entry["tensors"]]["pixels"]
+        wanted = params["backbones"][backbone]
+        if wanted["architecture"] == "hub":
+            continue
         if backbone not in networks:
-            wanted = params["backbones"][backbone]
             networks[backbone] = build_backbone(
                 Backbone(
                     architecture=wanted["architecture"], weights="none", include_top=wanted.get("include_top", False)

@@ -48,7 +48,7 @@ def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
     solved += params["label_issues"]
     held = max((found.features.get(name, 0) for name in solved), default=0) * OF_A_SOLVER if found else 0
     needed = BASE_MEMORY + held
-    text = f"about {amount(needed)} needed, {amount(available)} of {amount(total)} free"
+    text = f"about {amount(needed)} needed{_but_for(found)}, {amount(available)} of {amount(total)} free"
     if needed > total:
         hint = "give what a solver reads pooling, or fewer views"
         return Finding("memory", State.ERROR, f"{text}: {hint}")
@@ -92,11 +92,17 @@ def check_disk(repo: Repo, found: Sizes | None) -> Finding:
     needed = times * sum(files.values())
     here = times * sum(Path(path).stat().st_size for path in files if Path(path).exists())
     copies = " with their copies in the cache" if times == 2 else ""
-    text = f"tensors and features take {amount(needed)}{copies}, {amount(here)} are here, {amount(free)} free"
+    text = f"tensors and features{_but_for(found)} take {amount(needed)}{copies}, "
+    text += f"{amount(here)} are here, {amount(free)} free"
     if needed - here > free:
         hint = "take fewer pixels, views or features, or remove from the cache what no commit names"
         return Finding("disk", State.ERROR, f"{text}: {hint}", "dvc gc --all-commits")
     return Finding("disk", State.OK, text)
+
+
+def _but_for(found: Sizes | None) -> str:
+    names = [f"features.{name}" for name in found.unknown] if found else []
+    return f" (but for {first_names(names)}, of a network that is not yet known)" if names else ""
 
 
 def check_store() -> Finding:

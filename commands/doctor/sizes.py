@@ -19,6 +19,8 @@ class Sizes:
 
     tensors: dict[str, int]
     features: dict[str, int]
+    unknown: tuple[str, ...] = ()
+    """Features of which nobody knows them, since their network has to be fetched first."""
 
 
 def sizes(repo: Repo, params: dict[str, Any], row_bytes: dict[str, int]) -> Sizes | None:
@@ -43,6 +45,7 @@ def sizes(repo: Repo, params: dict[str, Any], row_bytes: dict[str, int]) -> Size
             name: size * (images + trained * (params["features"][name].get("views", 1) - 1))
             for name, size in row_bytes.items()
         },
+        tuple(name for name in params["features"] if name not in row_bytes),
     )
 
 

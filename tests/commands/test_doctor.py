@@ -383,6 +383,10 @@ def test_room_is_compared_with_what_params_ask_for(toy: Project, monkeypatch: py
     assert "take 20.0 GB with their copies in the cache, 0 kB are here, 20.0 GB free" in found.text
     dvc(toy, "config", "cache.type", "hardlink")
     assert examined(toy, disk).state is State.OK
+    del features["midway"]  # as where KerasHub would have to fetch the network
+    told = "features (but for features.midway, of a network that is not yet known) take 9.9 MB, 0 kB are here"
+    assert told in examined(toy, disk).text
+    assert "needed (but for features.midway, " in check_memory(PARAMS, Sizes({}, features, ("midway",))).text
 
 
 def test_a_solver_of_more_than_the_memory_is_an_error() -> None:
@@ -496,6 +500,8 @@ def test_results_that_dvc_takes_for_those_of_other_parameters_are_named(
 
 
 def test_sizes_are_those_of_the_files(finished: Project) -> None:
+    from commands.keras_facts import row_bytes as row_bytes_of
+
     with contextlib.chdir(finished.folder), starting_keras() as process:
         loaded, row_bytes = check_keras(process)
     assert loaded.state is State.OK, loaded.text
@@ -508,6 +514,9 @@ def test_sizes_are_those_of_the_files(finished: Project) -> None:
                 assert size == file["rows"].nbytes
         views = {**PARAMS, "features": {"bottleneck": {**PARAMS["features"]["bottleneck"], "views": 3}}}
         unkept = sizes(repo, {**PARAMS, "tensors": {"small": {**PARAMS["tensors"]["small"], "keep": False}}}, {})
+        of_hub = {**PARAMS["backbones"], "hub": {"architecture": "hub", "weights": "siglip_base_patch16_224"}}
+        unknown = {**PARAMS["features"], "bottleneck": {**PARAMS["features"]["bottleneck"], "backbone": "hub"}}
+        assert row_bytes_of({**PARAMS, "backbones": of_hub, "features": unknown}).keys() == {"midway"}
         more = sizes(repo, views, {"bottleneck": 1})
         assert more is not None
         assert unkept is not None
