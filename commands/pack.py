@@ -20,7 +20,7 @@ from thaw.progress import progress
 from thaw.threads import on_all_cores
 
 LEAST, MORE, MOST = 128 * 10**6, 128 * 10**6, 512 * 10**6
-"""The bytes of an archive's files at least, those that follow on average, and those at most (or one file)."""
+"""The bytes of an archive's files at least (but before a large one), that follow on average, at most (or one file)."""
 UNIX = 3
 BESIDE = (".csv", ".npy")
 """Files that are not packed: tables change more often than images, and arrays are large already."""

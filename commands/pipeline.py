@@ -109,6 +109,8 @@ def complaining() -> Iterator[None]:
         raise UserError(
             f"DVC's databases of hashes cannot be read: {error}; `python -m commands.leftovers` removes damaged ones"
         ) from None
+    except BrokenPipeError:  # nobody reads on what is printed
+        raise
     except OSError as error:
         place = Path(error.filename) if isinstance(error.filename, str) else None
         if error.errno == errno.ENOENT and place and place.is_symlink():  # which DVC follows

@@ -462,6 +462,11 @@ def test_what_dvc_cannot_write_is_not_called_unreadable(number: int, told: str) 
         raise OSError(number, os.strerror(number), "lock")
 
 
+def test_that_nobody_reads_on_is_no_complaint_of_dvcs() -> None:
+    with pytest.raises(BrokenPipeError), pipeline.complaining():
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 @pytest.mark.parametrize("text", ["attempt to write a readonly database", "disk I/O error", "database is locked"])
 def test_databases_of_dvc_that_cannot_be_used_are_not_called_damaged(text: str) -> None:
     with pytest.raises(UserError, match=rf"{text}; they are in /.*: give room and perm"), pipeline.complaining():
