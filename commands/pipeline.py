@@ -56,19 +56,21 @@ def _require_pipeline() -> None:
 
 def require_files(folder: Path) -> None:
     """Refuse a folder in which DVC would wait for ever for what it reads; of a million files, none is looked at."""
-    folders = [folder]
+    for path in (Path(entry) for entry in entries_below(folder) if not entry.is_file(follow_symlinks=False)):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path}: a pipe, socket or device, which DVC would read for ever; remove it")
+
+
+def entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield all in a folder, at any depth, but folders: what kind each is, the system tells without a look at it."""
+    folders: list[str | Path] = [folder]
     while folders:
         with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(Path(entry))
-                elif not entry.is_file(follow_symlinks=False) and _is_special(Path(entry)):
-                    raise UserError(f"{entry.path}: a pipe, socket or device, which DVC would read for ever; remove it")
-
-
-def _is_special(path: Path) -> bool:
-    """Say whether a path is, or leads to, what is neither a file nor a folder."""
-    return path.exists() and not (path.is_file() or path.is_dir())
+                    folders.append(entry.path)
+                else:
+                    yield entry
 
 
 @contextmanager

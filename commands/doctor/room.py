@@ -158,8 +158,8 @@ def check_cache(repo: Repo) -> Finding:
 
 def _broken_links(path: Path) -> list[str]:
     """Return which of a result's files, or data's, are links to what is not there."""
-    files = [Path(parent, name) for parent, _, names in os.walk(path) for name in names] or [path]
-    return [os.path.relpath(file) for file in files if file.is_symlink() and not file.exists()]
+    links = [path, *(Path(entry) for entry in pipeline.entries_below(path) if entry.is_symlink())]
+    return [os.path.relpath(link) for link in links if link.is_symlink() and not link.exists()]
 
 
 def _links(repo: Repo) -> list[str]:
