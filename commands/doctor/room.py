@@ -1,6 +1,7 @@
 """Whether DVC sees the data, and there is room for what the pipeline makes: memory, disk, DVC's cache."""
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ BASE_MEMORY = 1.5e9
 """Bytes of a process that has loaded Keras and trains a small network."""
 MEMBERSHIP = Path("/proc/self/cgroup")
 """Which group a process is in, as those of a scheduler's job are."""
+INACTIVE = re.compile(r"^(?:total_)?inactive_file (\d+)$", re.MULTILINE)
+"""What a group holds of files, which counts as used, but is given back when it is wanted; last, of all groups in it."""
 OF_A_SOLVER = 2
 """A solver holds all rows, and again as it turns them."""
 MUCH = 1e9
@@ -60,13 +63,18 @@ def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
 def _memory() -> tuple[int, int]:
     """Return how many bytes there are, and how many of them are free; a container, or a job, may have fewer."""
     memory = psutil.virtual_memory()
-    found = [memory.total]
+    total, free = [memory.total], [memory.available]
     for group in _groups():
         # Since 2020, and before.
-        for name in (Path(group, "memory.max"), Path("memory", group, "memory.limit_in_bytes")):
+        for folder, most, used in (
+            (GROUP / group, "memory.max", "memory.current"),
+            (GROUP / "memory" / group, "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
             with suppress(OSError, ValueError):  # there is none, or "max"
-                found.append(int((GROUP / name).read_text()))
-    return min(found), min(memory.available, *found)
+                total.append(int((folder / most).read_text()))
+                *_, given_back = INACTIVE.findall((folder / "memory.stat").read_text())
+                free.append(total[-1] - int((folder / used).read_text()) + int(given_back))
+    return min(total), max(0, min(*free, *total))
 
 
 def _groups() -> set[Path]:

@@ -424,6 +424,28 @@ def test_a_container_or_a_job_may_have_less_memory_than_the_machine(
 
 
 @pytest.mark.parametrize(
+    ("names", "stat"),
+    [
+        (("memory.max", "memory.current"), "file 7\ninactive_file 1000000000\n"),
+        (
+            ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+            "inactive_file 9\ntotal_inactive_file 1000000000\n",
+        ),
+    ],
+)
+def test_what_a_container_or_a_job_has_used_is_not_free(
+    names: tuple[str, str], stat: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "memory").mkdir()
+    for name, count in zip(names, (3_000_000_000, 2_500_000_000), strict=True):
+        (tmp_path / name).write_text(f"{count}\n")
+    (tmp_path / names[0]).with_name("memory.stat").write_text(stat)
+    monkeypatch.setattr(room, "GROUP", tmp_path)
+    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(total=10**11, available=10**11))
+    assert check_memory(PARAMS, None).text == "about 1.5 GB needed, 1.5 GB of 3.0 GB free"
+
+
+@pytest.mark.parametrize(
     ("patterns", "path", "unseen"),
     [
         ("*.bin", "folder", []),
