@@ -22,12 +22,12 @@ export LOGNAME ?= $(or $(USER),$(shell id -un 2>/dev/null || id -u))
 # GPU=1 installs CUDA's libraries first; JOBS=2 runs two independent stages at a time, LAUNCH='srun -N1 -G1' each of them
 # on another machine; CLUSTER=auto, or the head's host:port, has the nodes of a Ray cluster compute tensors and features
 # (docs/cluster.md).
-# In a downloaded ZIP file, which is no Git repository, DVC would do nothing.
+# In a downloaded ZIP file, which is no Git repository, DVC would do nothing. `thaw repro` looks for leftovers itself.
 repro: export THAW_CLUSTER := $(or $(CLUSTER),$(THAW_CLUSTER))
 repro: .venv/installed$(if $(filter-out 0,$(GPU)),-gpu) $(if $(CLUSTER),.venv/installed-cluster)
 	@git rev-parse --git-dir >/dev/null 2>&1 || git init --quiet || dvc config --local core.no_scm true
 	python -m stages.check --params params.yaml
-	python -m commands.leftovers
+	$(if $(JOBS)$(LAUNCH),,python -m commands.leftovers)
 	python -m $(if $(JOBS)$(LAUNCH),commands repro --jobs $(or $(JOBS),2) $(if $(LAUNCH),--launch "$$LAUNCH"),dvc repro)
 
 # Ray's own advice is to run what starts it alone.

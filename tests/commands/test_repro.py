@@ -360,6 +360,7 @@ def made(folder: Path, script: str, *arguments: str, **environment: str) -> str:
 @pytest.mark.parametrize("launcher", ["srun -N1", "env 'A=a b' \"C=$D\""])
 def test_make_hands_a_launcher_over_word_for_word(launcher: str, tmp_path: Path) -> None:
     printed = made(tmp_path, 'for word; do echo "<$word>"; done', f"LAUNCH={launcher.replace('$', '$$')}")
+    assert "leftovers" not in printed  # for which `thaw repro` looks itself
     assert printed.endswith(f"<-m>\n<commands>\n<repro>\n<--jobs>\n<2>\n<--launch>\n<{launcher}>\n")
 
 
