@@ -31,7 +31,7 @@ from thaw.files.reading import DAMAGE
 
 CONFIG = ".dvc/config"
 SECRET = re.compile(r"password|passphrase|secret|token|account_key|customer_key|connection_string")
-NO_SECRET = re.compile(r"^ask_|_command$|_path$")
+NO_SECRET = re.compile(r"^ask_|^exclude_|_command$|_path$")
 INSTALLABLE = ("s3", "ssh", "webdav", "webdavs")
 """Kinds of remotes for which the extra `remotes` installs what DVC needs."""
 ANSWERS_IN = 10
@@ -51,30 +51,30 @@ def check_secrets(repo: Repo) -> Finding:
         text = f"Git tracks {config}.local, which is for passwords and keys: change them at the server, too"
         return error(text, f"git rm --cached {config}.local")
     for remote, option in _secrets(Path(config).read_text(encoding="utf-8")):
-        text = f"{config}, which Git tracks, holds {option} of the remote {remote}"
+        text = f"{config}, which Git tracks, holds {option}{f' of the remote {remote}' if remote else ''}"
         if option == "url":
             return error(f"{text} with a password in it", f"dvc remote modify {shlex.quote(remote)} url URL")
-        named = shlex.join([remote, option])
-        return error(text, f"dvc remote modify --unset {named} && dvc remote modify --local {named} VALUE")
+        command, named = ("remote modify", shlex.join([remote, option])) if remote else ("config", shlex.quote(option))
+        return error(text, f"dvc {command} --unset {named} && dvc {command} --local {named} VALUE")
     for remote, option in _secrets((git.file_at("HEAD", config) or b"").decode(errors="replace")):
-        text = f"the last commit's {config} holds {option} of the remote {remote}: change it at the server, too"
-        return error(text, f"git commit {config}")
+        text = f"the last commit's {config} holds {option}{f' of the remote {remote}' if remote else ''}"
+        return error(f"{text}: change it at the server, too", f"git commit {config}")
     return Finding("credentials", State.OK, f"none in {config}")
 
 
 def _secrets(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the remotes, and their options, in which credentials stand."""
+    """Yield the remotes, and their options, in which credentials stand; none, and such as studio.token, of all else."""
     try:
         sections = ConfigObj(text.splitlines(), list_values=False)
     except ConfigObjError:  # in a commit: the one that is here was read by DVC
         return
     for section, options in sections.items():
-        if not (remote := re.fullmatch(r'remote "(.+)"', section)):
-            continue
-        for option, value in options.items():
-            is_secret = SECRET.search(option) and not NO_SECRET.search(option)
-            if is_secret or (option == "url" and urlsplit(value).password):
-                yield remote[1], option
+        named = re.fullmatch(r'(\w+) "(.+)"', section)
+        kind, name = named.groups() if named else ("", section)
+        for option, value in options.items() if isinstance(options, dict) else ():
+            is_remote, is_secret = kind == "remote", SECRET.search(option) and not NO_SECRET.search(option)
+            if is_secret or (is_remote and option == "url" and urlsplit(value).password):
+                yield (name, option) if is_remote else ("", ".".join(filter(None, (kind, name, option))))
 
 
 def default_remote(repo: Repo) -> str | None:

@@ -267,6 +267,25 @@ def test_a_password_in_what_git_tracks_is_an_error_until_it_is_moved(toy: Projec
     assert examined(toy, check_secrets).state is State.OK
 
 
+@pytest.mark.parametrize(
+    ("section", "option", "name"),
+    [("studio", "token", "studio.token"), ('db "a b"', "password", "db.a b.password"), ("studio", "offline", None)],
+)
+def test_secrets_of_others_than_remotes_are_found_too(
+    toy: Project, section: str, option: str, name: str | None
+) -> None:
+    exclude = "exclude_shared_token_cache_credential = true"  # is none
+    with (toy.folder / ".dvc" / "config").open("a") as file:
+        file.write(f"['remote \"azure\"']\nurl = azure://a/b\n{exclude}\n['{section}']\n{option} = true\n")
+    found = examined(toy, check_secrets)
+    assert found.state is (State.ERROR if name else State.OK)
+    if name:
+        assert f"holds {name}" in found.text
+        do(toy, (found.command or "").replace("VALUE", "another"))
+        assert examined(toy, check_secrets).state is State.OK
+        assert f"{option} = another" in (toy.folder / ".dvc" / "config.local").read_text()
+
+
 def test_a_password_in_an_address_is_an_error_and_not_printed(toy: Project) -> None:
     dvc(toy, "remote", "modify", "store", "url", "webdav://ann:a-password@127.0.0.1:9/store")
     found = examined(toy, check_secrets)
