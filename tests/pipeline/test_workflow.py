@@ -77,6 +77,13 @@ def test_a_pull_request_gets_one_comment(runner: Runner) -> None:
     assert runner.calls.read_text().startswith("pr comment 12 ")
 
 
+def test_a_comment_is_as_long_as_github_takes_it(plain: Path, tmp_path: Path) -> None:
+    runner = Runner(Project(tmp_path, plain), tmp_path)
+    (tmp_path / "review.md").write_text("| a |\n" * 20_000)
+    assert runner("Comment").returncode == 0
+    assert 60_000 < len(Path(f"{runner.calls}.body").read_text()) < 65_536
+
+
 def test_without_a_remote_the_lock_is_checked_and_the_review_says_what_is_missing(runner: Runner) -> None:
     assert runner.project.dvc("remote", "remove", "--local", "store").code == 0
     assert runner("Lock").returncode == 0
