@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,20 @@ def test_a_deeper_head_has_its_own_embedding(finished: Project, tmp_path: Path) 
     assert rows.shape == (3, 5 + len(CLASSES))
     np.testing.assert_allclose(rows[:, 5:].sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(rows[:, :5], keras.Model(network.input, hidden)(pixels), rtol=1e-3, atol=1e-5)
+
+
+def test_what_is_far_is_found_some_rows_at_a_time() -> None:
+    embeddings = np.random.default_rng(0).normal(size=(300, 2000)).astype(np.float32)
+    embeddings[[150, 299]] = embeddings[0]
+    apart = np.square(embeddings[:, None, :50] - embeddings[None, :, :50]).sum(axis=2)
+    tracemalloc.start()
+    chosen = command.spread_out(embeddings[:, :50], count=300)
+    assert chosen[:2] == [0, apart[0].argmax()]
+    assert chosen[2] == np.minimum(apart[0], apart[chosen[1]]).argmax()
+    assert chosen[-2:] == [150, 299]  # copies of the first
+    command.spread_out(embeddings, count=3)
+    assert tracemalloc.get_traced_memory()[1] < embeddings.nbytes
+    tracemalloc.stop()
 
 
 def test_the_command_line() -> None:
