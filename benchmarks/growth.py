@@ -14,12 +14,13 @@ from benchmarks.project import Project, forget
 IMAGES = 10_000
 FEW, MANY = 1_000, 20_000
 PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
+from benchmarks.measuring import most_memory
 from benchmarks.networks import LITE0
 from benchmarks.project import Project
 Project(Path(sys.argv[1]), LITE0).make("float32")
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print("peak", most_memory())
 """
 
 
@@ -49,7 +50,7 @@ def _memory() -> str:
             forget()
             command = [sys.executable, "-c", PEAK, str(folder)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            peaks[count] = int(done.stdout.split("peak ")[1]) / 1024
+            peaks[count] = float(done.stdout.split("peak ")[1])
             shutil.rmtree(folder)
     return (
         f"Peak memory of manifest, tensors and features: {peaks[FEW]:,.0f} MiB for {FEW:,} photos, "

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from ruamel.yaml import YAML
 
-from benchmarks.measuring import Measured
+from benchmarks.measuring import Measured, most_memory
 from thaw.formats.row_file import RowFile
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
@@ -224,21 +224,15 @@ def measure_step(name: str) -> dict[str, float]:
     """
     module, step = STEPS[name]
     import_module(module)
-    imports = _most_memory()
+    imports = most_memory()
     wall, cpu = time.perf_counter(), time.process_time()
     step()
     return {
         "cpu": time.process_time() - cpu,
         "wall": time.perf_counter() - wall,
         "imports": imports,
-        "peak": _most_memory(),
+        "peak": most_memory(),
     }
-
-
-def _most_memory() -> float:
-    """Return the most megabytes that this process has had; the system's `ru_maxrss` has those of its parent, too."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def measure_files(count: int) -> dict[str, float]:
@@ -258,9 +252,9 @@ def measure_files(count: int) -> dict[str, float]:
             file.parent.mkdir(parents=True)
         file.write_bytes(b"%d" % number)
     dataset = Dataset(path="files", layout="class_folders", split=Split(method="stratified", test=0.2, validation=0.2))
-    before, began = _most_memory(), time.process_time()
+    before, began = most_memory(), time.process_time()
     listing(Path("files"), dataset)
-    listed, peak = time.process_time(), _most_memory() - before
+    listed, peak = time.process_time(), most_memory() - before
     with unchanged([Path("files")]):
         pass
     return {"listing": listed - began, "look": (time.process_time() - listed) / 2, "peak": peak}

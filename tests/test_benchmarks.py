@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.measuring import most_memory
 from tests.conftest import ROOT
 
 
@@ -32,6 +33,14 @@ def test_scripts_have_what_they_name() -> None:
         command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F", "-"]
         done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+
+
+def test_the_most_memory_of_a_process_is_not_that_of_whoever_started_it() -> None:
+    large = bytearray(200 * 2**20)
+    code = "from benchmarks.measuring import most_memory; print(most_memory())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert 1 < float(done.stdout) < len(large) / 2**20 < most_memory()
+    assert not any("ru_maxrss" in text for text in scripts().values())
 
 
 @pytest.mark.slow
