@@ -77,7 +77,8 @@ def main(command: str) -> int:
     """
     os.environ["SHELL"] = "/bin/sh"  # launchers start helpers by it, as ssh does
     if command.startswith("python -m stages.check "):  # takes less than a second; a launcher may wait for minutes
-        return subprocess.run(["/bin/sh", "-c", command], check=False).returncode
+        status = subprocess.run(["/bin/sh", "-c", command], check=False).returncode
+        return status if status >= 0 else 128 - status  # as a shell tells of a signal
     words = shlex.split(os.environ.pop(LAUNCHER))
     os.environ.pop(STARTED_BY, None)  # the number of a process here is none, or another one's, elsewhere
     with _folder() as folder:

@@ -304,6 +304,12 @@ def test_a_command_takes_along_what_thaw_reads_of_the_environment_and_nothing_el
     assert not [line for line in found if line.startswith(("CUDA", "SECRET", LAUNCHER))]
 
 
+def test_a_check_that_is_killed_is_told_to_have_been(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    status = launch("python -m stages.check 2> /dev/null; kill -9 $$")
+    assert any(text.search(f"exited with {status}") for text in commands.repro.KILLED)
+
+
 @pytest.mark.parametrize("launcher", ["env -i", "env"])  # srun, too, hands all of the environment over
 def test_no_stage_elsewhere_waits_for_a_process_that_is_here(
     launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
