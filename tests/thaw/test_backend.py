@@ -73,7 +73,7 @@ def test_processors_of_other_kinds_are_told_apart(said: str, kind: str, monkeypa
     assert processor() == f"{platform.machine()} {kind}"
 
 
-@pytest.mark.parametrize("home", [None, "/nowhere", "~"], ids=str)
+@pytest.mark.parametrize("home", [None, "~/nowhere", "~"], ids=str)
 def test_keras_keeps_weights_where_it_does_also_where_there_is_no_home(
     home: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
