@@ -74,7 +74,7 @@ def plan_as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) 
     lines.append(f"{rest} of {len(found.steps)} stages stay as they are.")
     lines += times(found.steps, seconds)
     if found.fetched:
-        lines.append(f"Not here, but read by what runs: `{shlex.join(['dvc', 'pull', *found.fetched])}`.")
+        lines.append(f"Not here, but needed: `{shlex.join(['dvc', 'pull', *found.fetched])}`.")
     if found.missing:
         lines.append(f"Not here, and not known to DVC: {', '.join(found.missing)}.")
     if found.uncommitted:

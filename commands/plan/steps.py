@@ -87,7 +87,8 @@ class Plan:
     steps: list[Step]
     """All stages, in an order in which they can run."""
     fetched: list[str]
-    """Paths that the stages that run, or may run, read, and that have to be pulled first."""
+    """Paths that have to be pulled first: what the stages that run, or may run, read, and the rest of folders that are
+    here in part."""
     missing: list[str]
     """Paths that they read, and that neither a stage nor a `.dvc` file knows of."""
     uncommitted: list[str]
@@ -142,7 +143,7 @@ class _Planning:
         order = list(TopologicalSorter(upstream).static_order())
         steps = [step for name in order for step in self._steps(name)]
         reading = [self._stages[step.stage] for step in steps if step.action in RUNNING]
-        read = {path for stage in reading for path in self._read(stage)}
+        read = {path for stage in reading for path in self._read(stage)} | self._folders_here()
         written = [out for path in read for out in self._written(path)]
         kept = [out for out in written if self._actions[self._writers[out]] is Action.NOTHING]
         unknown = [path for path in read if self._files.get(path, "") is None and not self._written(path)]
@@ -150,6 +151,13 @@ class _Planning:
         absent = bool(self._absent or gone.difference(unknown)) or Action.REMOTE in self._actions.values()
         has_remote = bool(self._repo.config["core"].get("remote"))
         return Plan(steps, sorted({*kept} & self._absent), sorted(unknown), self._uncommitted, absent, has_remote)
+
+    def _folders_here(self) -> set[str]:
+        """Return the folders that are here and hold outputs: where one of these is not, DVC takes them for changed."""
+        deps = [dep for stage in self._stages.values() for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+        return {
+            path for dep in deps if dep.exists and not self._around(path := self._path(dep)) and self._written(path)
+        }
 
     def _read(self, stage: Stage) -> set[str]:
         """Return what a stage reads: its dependencies, and the images where features' tensors keep no pixels."""

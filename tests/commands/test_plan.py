@@ -283,6 +283,18 @@ def test_a_fresh_clone_needs_nothing(
     assert actions()["letters"] == "runs"
 
 
+def test_the_rest_of_a_folder_has_to_be_pulled_where_a_part_of_it_is_here(project: Project) -> None:
+    """DVC takes the folder for changed, also where what is left in it is but a file that Git keeps."""
+    Path("data/sorted/README").touch()
+    dvc(project, "repro")
+    for gone in (["data/sorted/up"], ["data/sorted/down", "data/sorted/up"]):
+        for path in gone:
+            Path(path).unlink()
+        assert (plan.command(plan_in(Path())), plan_in(Path()).fetched) == ("dvc repro --allow-missing", gone)
+        dvc(project, "pull", *gone)
+        assert actions() == {}
+
+
 @pytest.mark.parametrize(("keep", "read"), [(True, []), (False, ["raw"])])
 def test_features_of_pixels_that_are_not_kept_need_the_images(
     keep: bool, read: list[str], plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -533,6 +545,7 @@ def test_class_folders_may_be_tracked_each_by_itself(project: Project, monkeypat
     dvc(copy, "remote", "add", "--default", "store", str(project.folder / ".dvc" / "cache"))
     assert not (copy.folder / "raw/set/ash").exists()
     assert actions() == {}
+    assert plan_in(Path()).fetched == ["raw/set/ash", "raw/set/elm"]  # the folder is here, with Git's files
     monkeypatch.chdir(project.folder)
     draw(folder / "ash" / "new.png", "new")
     assert [*actions()] == ["list"]

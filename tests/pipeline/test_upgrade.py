@@ -131,7 +131,7 @@ def test_the_code_is_the_newer_one_and_parameters_and_results_are_the_projects(t
     ]
     planned = done(trees, "python -m commands plan")
     assert "tensors@lite224" in planned
-    assert "Not here, but read by what runs: `dvc pull data/raw/vehicles`." in planned
+    assert "Not here, but needed: `dvc pull data/raw/vehicles`." in planned
 
     head = done(trees, "git rev-parse HEAD")
     assert "Already up to date." in done(trees, UPGRADE)
