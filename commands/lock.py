@@ -1,6 +1,7 @@
 """dvc.lock: what every stage's last run read and wrote."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from commands import git
 from thaw.errors import UserError
 
 LOCK = "dvc.lock"
+UNHASHED = re.compile(rb"hash: md5\n(?! *(?:md5|etag|checksum):)")
 
 
 def stages_now(folder: Path = Path()) -> dict[str, Any]:
@@ -40,6 +42,12 @@ def _entries_of(content: bytes, name: str) -> dict[str, Any]:
     except Exception:  # YAML's reader lets through what int(), date() and others raise, too
         tree = None
     entries = tree.get("stages") or {} if isinstance(tree, dict) else None
+    if UNHASHED.search(content):  # DVC takes what lost its hash for changed
+        raise UserError(
+            f"{name}: lacks hashes of folders, which a push to a remote with version_aware or worktree takes out; "
+            f"`git checkout HEAD {LOCK}` restores it (or `dvc commit --force`, where Git has it so, too), "
+            "`dvc remote modify --unset REMOTE version_aware` keeps it so"
+        )
     if not isinstance(entries, dict) or not all(isinstance(name, str) and is_entry(entries[name]) for name in entries):
         raise UserError(f"{name}: not what DVC writes; `git checkout HEAD {LOCK}` restores it")
     return dict(entries)

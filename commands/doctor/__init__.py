@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from dvc.repo import Repo
@@ -20,7 +21,7 @@ from commands.doctor.machine import (
 )
 from commands.doctor.made import check_made
 from commands.doctor.rehashing import rehash
-from commands.doctor.remotes import check_pushed, check_remote, check_secrets, complete_remote
+from commands.doctor.remotes import check_pushed, check_remote, check_secrets, complete_remote, named_remotes
 from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
 from commands.doctor.sizes import sizes
 from stages.check.checking import check_params
@@ -75,12 +76,13 @@ def examine(objects: bool = False, complete: bool = False) -> Iterator[Finding]:
         if address := os.environ.get(ADDRESS):
             yield checked("cluster", lambda: check_cluster(address))
         yield checked("credentials", lambda: check_secrets(repo))
-        remote = checked("remote", lambda: check_remote(repo))
-        yield remote
-        if remote.state is found.state is State.OK:
-            if complete:
-                yield checked("completed", lambda: complete_remote(repo))
-            yield checked("pushed", lambda: check_pushed(repo))
+        for name in named_remotes(repo) if found.state is State.OK else [None]:
+            remote = checked("remote", partial(check_remote, repo, name))
+            yield remote
+            if remote.state is found.state is State.OK:
+                if complete:
+                    yield checked("completed", partial(complete_remote, repo, name))
+                yield checked("pushed", partial(check_pushed, repo, name))
         if objects and found.state is State.OK:
             yield from rehash(repo)
         loaded, row_bytes = check_keras(keras)

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from dvc.repo import Repo
 from tqdm import tqdm
 
 from commands.doctor.findings import Finding, State, amount
-from commands.doctor.remotes import LISTS_IN, default_remote, existing, within
+from commands.doctor.remotes import LISTS_IN, existing, named_remotes, within
 from thaw.errors import UserError
 from thaw.progress import progress
 
@@ -67,13 +68,16 @@ def _users(repo: Repo, damaged: list[str]) -> dict[str, list[tuple[Output, str]]
 
 
 def _in_remote(repo: Repo, oids: list[str]) -> set[str]:
-    """Return which objects the remote has; none if there is no remote that answers."""
-    if not oids or not default_remote(repo):
-        return set()
-    try:
-        return within(LISTS_IN, lambda: existing(repo.cloud.get_remote(), oids))
-    except UserError:
-        return set()
+    """Return which objects the remotes have; none if there is no remote that answers."""
+
+    def there(name: str) -> set[str]:
+        return existing(repo.cloud.get_remote(name), oids)
+
+    found: set[str] = set()
+    for name in filter(None, named_remotes(repo) if oids else ()):
+        with suppress(UserError):
+            found |= within(LISTS_IN, partial(there, name))
+    return found
 
 
 def _damage(path: Path, oid: str, users: list[tuple[Output, str]], is_in_remote: bool) -> Finding:

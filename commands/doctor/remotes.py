@@ -25,6 +25,7 @@ from dvc_data.hashfile.transfer import transfer
 
 from commands import git
 from commands.doctor.findings import Finding, State, first_names
+from commands.lock import LOCK
 from commands.pipeline import require_plain
 from thaw.errors import UserError
 from thaw.files.reading import DAMAGE
@@ -32,6 +33,8 @@ from thaw.files.reading import DAMAGE
 CONFIG = ".dvc/config"
 SECRET = re.compile(r"password|passphrase|secret|token|account_key|customer_key|connection_string")
 NO_SECRET = re.compile(r"^ask_|^exclude_|_command$|_path$")
+VERSIONED = ("version_aware", "worktree")
+"""Options of remotes to which files go by their names, not by hashes."""
 INSTALLABLE = ("s3", "ssh", "webdav", "webdavs")
 """Kinds of remotes for which the extra `remotes` installs what DVC needs."""
 ANSWERS_IN = 10
@@ -83,24 +86,35 @@ def default_remote(repo: Repo) -> str | None:
     return None if name is None else str(name)
 
 
-def check_remote(repo: Repo) -> Finding:
-    """Find out whether there is a remote, which answers, and takes and returns a small file."""
-    name = default_remote(repo)
+def named_remotes(repo: Repo) -> list[str | None]:
+    """Return the default remote's name, None if there is none, and those of the remotes that outputs name."""
+    return list(dict.fromkeys([default_remote(repo), *(out.remote for out in repo.index.outs if out.remote)]))
+
+
+def check_remote(repo: Repo, name: str | None = None) -> Finding:
+    """Find out whether there is a remote, by default DVC's, which answers, and takes and returns a small file."""
+    name = name or default_remote(repo)
     if not name:
         text = "none is configured: teammates cannot get what is computed here"
         return Finding("remote", State.WARNING, text, "dvc remote add --default store URL")
+    if versioned := [one for one in VERSIONED if repo.config["remote"].get(name, {}).get(one)]:
+        text = f"{name} has {' and '.join(versioned)}: a push takes hashes of folders out of {LOCK}, and all runs again"
+        unset = [shlex.join(["dvc", "remote", "modify", "--unset", name, one]) for one in versioned]
+        return Finding("remote", State.ERROR, text, " && ".join(unset))
     os.environ.setdefault("AWS_MAX_ATTEMPTS", "1")  # S3's client would try again for longer than is waited here
     try:
-        remote = repo.cloud.get_remote()
+        remote = repo.cloud.get_remote(name)
     except RemoteNotFoundError:
-        text = f"core.remote names {name}, but there is no remote of that name"
-        return Finding("remote", State.ERROR, text, f"dvc remote add --default {shlex.quote(name)} URL")
+        is_default = name == default_remote(repo)
+        text = f"{'core.remote' if is_default else 'an output'} names {name}, but there is no remote of that name"
+        add = ["dvc", "remote", "add", *(["--default"] if is_default else []), name, "URL"]
+        return Finding("remote", State.ERROR, text, shlex.join(add))
     except (ImportError, RemoteMissingDepsError):
-        kind = urlsplit(_url(repo)).scheme
+        kind = urlsplit(_url(repo, name)).scheme
         extra = "--editable '.[remotes]'" if kind in INSTALLABLE else f"'dvc[{kind}]'"
-        text = f"{name} ({_url(repo)}): DVC's package for {kind} is not installed"
+        text = f"{name} ({_url(repo, name)}): DVC's package for {kind} is not installed"
         return Finding("remote", State.ERROR, text, f"python -m pip install --constraint constraints.txt {extra}")
-    where = f"{name} ({_url(repo)})"
+    where = f"{name} ({_url(repo, name)})"
     require_plain(remote.path, f"dvc remote modify {shlex.quote(name)} url URL")
     try:
         within(ANSWERS_IN, lambda: _reach(remote))
@@ -118,9 +132,9 @@ def check_remote(repo: Repo) -> Finding:
     return Finding("remote", State.OK, f"{where} can be reached and written to")
 
 
-def _url(repo: Repo) -> str:
-    """Return the default remote's address, without a password that may stand in it."""
-    url = str(repo.config["remote"][default_remote(repo)]["url"])
+def _url(repo: Repo, name: str) -> str:
+    """Return a remote's address, without a password that may stand in it."""
+    url = str(repo.config["remote"][name]["url"])
     password = urlsplit(url).password
     return url.replace(f":{password}@", ":…@") if password else url
 
@@ -146,20 +160,24 @@ def _write_probe(remote: Remote) -> None:
         fs.remove(path)
 
 
-def check_pushed(repo: Repo) -> Finding:
-    """Find out whether the remote has the results that dvc.lock names, all files of folders, and the run cache."""
-    name = default_remote(repo)
-    wanted = _results(repo)
+def check_pushed(repo: Repo, name: str | None = None) -> Finding:
+    """Find out whether a remote has the results that dvc.lock names, all files of folders, and the run cache.
+
+    The run cache belongs to the default remote.
+    """
+    name = name or default_remote(repo)
+    wanted = _results(repo, name)
     damaged = [path for oid, path in wanted.items() if _is_here(repo, oid) and _listed_here(repo, oid) is None]
     if damaged:
         text = f"DVC's lists of the files in {first_names(damaged)} are damaged here: nobody knows what {name} lacks"
         return Finding("pushed", State.ERROR, text, "thaw doctor --rehash")
     try:
-        remote = repo.cloud.get_remote()
+        remote = repo.cloud.get_remote(name)
         there = within(LISTS_IN, lambda: existing(remote, list(wanted)))
         lacking = _lacking(repo, remote, {oid: wanted[oid] for oid in there})
         # DVC keeps no run cache on servers that cannot list files.
-        runs = set() if isinstance(remote.fs, HTTPFileSystem) else _runs(repo.cache.legacy)
+        is_kept = name == default_remote(repo) and not isinstance(remote.fs, HTTPFileSystem)
+        runs = _runs(repo.cache.legacy) if is_kept else set()
         missing_runs = runs - within(LISTS_IN, lambda: _runs(remote.legacy_odb)) if runs else runs
     except UserError as error:
         return Finding("pushed", State.ERROR, f"{name} does not say what it has: {error}")
@@ -179,12 +197,13 @@ def check_pushed(repo: Repo) -> Finding:
     return Finding("pushed", State.WARNING if elsewhere else State.OK, text)
 
 
-def complete_remote(repo: Repo) -> Finding:
+def complete_remote(repo: Repo, name: str | None = None) -> Finding:
     """Send the files that folders in the remote lack, as they do where a push was killed.
 
     Of a folder, DVC pushes the list of its files last, and takes all of them to be there where that is.
     """
-    remote, wanted = repo.cloud.get_remote(), _results(repo)
+    name = name or default_remote(repo)
+    remote, wanted = repo.cloud.get_remote(name), _results(repo, name)
     there = within(LISTS_IN, lambda: existing(remote, list(wanted)))
     lacking = [oid for oid in _lacking(repo, remote, {oid: wanted[oid] for oid in there}) if _is_here(repo, oid)]
     cache = repo.cache.local
@@ -194,12 +213,16 @@ def complete_remote(repo: Repo) -> Finding:
     return Finding("completed", state, f"{len(sent.transferred)} of {len(lacking)} files that are here were sent")
 
 
-def _results(repo: Repo) -> dict[str, str]:
-    """Return the results that belong into the remote: their paths by their objects' names."""
+def _results(repo: Repo, name: str | None) -> dict[str, str]:
+    """Return the results that belong into a remote: their paths by their objects' names."""
     return {
         out.hash_info.value: str(out)
         for out in repo.index.outs
-        if out.use_cache and out.can_push and out.hash_info and not out.stage.is_repo_import
+        if out.use_cache
+        and out.can_push
+        and out.hash_info
+        and not out.stage.is_repo_import
+        and (out.remote or default_remote(repo)) == name
     }
 
 

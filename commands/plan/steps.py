@@ -275,7 +275,7 @@ class _Planning:
             out.hash_info = HashInfo("md5", locked.get(path))
             is_known = out.use_cache and path in locked
             is_cached = is_known and not out.changed_cache()
-            if not out.exists and (is_cached or (is_known and self._remote)):
+            if not out.exists and (is_cached or (is_known and (self._remote or out.remote))):
                 self._absent.add(path)
             elif not out.exists or self._file(path, out) != locked.get(path):
                 found.append(Reason(Kind.OUTPUT, path))

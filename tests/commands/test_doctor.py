@@ -28,13 +28,13 @@ from commands.doctor.machine import (
 )
 from commands.doctor.made import check_made
 from commands.doctor.rehashing import rehash
-from commands.doctor.remotes import check_pushed, check_remote, check_secrets
+from commands.doctor.remotes import check_pushed, check_remote, check_secrets, named_remotes
 from commands.doctor.room import check_cache, check_data, check_disk, check_memory, check_store
 from commands.doctor.sizes import Sizes, sizes
 from commands.leftovers import remove_leftovers
 from commands.plan.steps import plan
 from tests.conftest import PARAMS, ROOT, Project
-from tests.toy import commit, copied, dvc, git, make_toy, opened, results
+from tests.toy import PIPELINE, commit, copied, dvc, git, make_toy, opened, results
 from thaw.errors import UserError
 from thaw.formats.manifest import Row, read_manifest, write_manifest
 
@@ -213,6 +213,39 @@ def test_a_package_for_a_remote_that_is_missing_is_named(
     assert found.state is State.ERROR
     assert f"DVC's package for {kind} is not installed" in found.text
     assert (found.command or "").endswith(command)
+
+
+@pytest.mark.parametrize("option", ["version_aware", "worktree"])
+def test_a_remote_that_keeps_no_hashes_is_refused_before_a_push_takes_those_of_folders(
+    option: str, toy: Project
+) -> None:
+    dvc(toy, "remote", "modify", "store", option, "true")
+    found = examined(toy, check_remote)
+    assert (found.state, found.text.split(":")[0]) == (State.ERROR, f"store has {option}")
+    do(toy, found.command)
+    assert examined(toy, check_remote).state is not State.ERROR
+
+
+def test_an_output_may_have_a_remote_of_its_own(toy: Project) -> None:
+    """The default one never gets it, however often one pushes."""
+    other = toy.folder.parent / "other"
+    dvc(toy, "remote", "add", "other", str(other))
+    (toy.folder / "dvc.yaml").write_text(PIPELINE.replace("[text.txt]\n  f", "[text.txt: {remote: other}]\n  f"))
+    with opened(toy) as repo:
+        assert named_remotes(repo) == ["store", "other"]
+        assert {check_pushed(repo, name).state for name in named_remotes(repo)} == {State.WARNING}
+    dvc(toy, "push", "--quiet", "--run-cache")
+    with opened(toy) as repo:
+        assert [check_pushed(repo, name).text for name in named_remotes(repo)] == [
+            "store has 2 of 2 results, and 2 of the 2 runs in the run cache",
+            "other has 1 of 1 results",
+        ]
+        assert check_remote(repo, "other").text.startswith(f"other ({other}) can be reached")
+    damage(thing(toy, "text.txt"))
+    assert "dvc pull text.txt" in (rehashed(toy)[0].command or "")
+    dvc(toy, "remote", "remove", "other")
+    with opened(toy) as repo:
+        assert check_remote(repo, "other").command == "dvc remote add other URL"
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(toy: Project) -> None:

@@ -295,6 +295,13 @@ def test_the_rest_of_a_folder_has_to_be_pulled_where_a_part_of_it_is_here(projec
         assert actions() == {}
 
 
+def test_what_has_a_remote_of_its_own_may_be_there_without_a_default_one(project: Project) -> None:
+    Path("dvc.yaml").write_text(PIPELINE.replace("[data/letters]\n  s", "[data/letters: {remote: own}]\n  s"))
+    Path("data/letters").unlink()
+    shutil.rmtree(".dvc/cache")
+    assert [*actions()] == ["sorted@up", "sorted@down", "all"]  # which the cache lacks
+
+
 @pytest.mark.parametrize(("keep", "read"), [(True, []), (False, ["raw"])])
 def test_features_of_pixels_that_are_not_kept_need_the_images(
     keep: bool, read: list[str], plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -508,6 +508,15 @@ def test_a_lock_that_is_none_comes_with_the_remedy(content: str, project: Projec
             call()
 
 
+@pytest.mark.parametrize("left", ["", "      files:\n      - relpath: a\n        md5: '0'\n"])
+def test_a_lock_whose_hashes_a_push_took_out_comes_with_the_reason(left: str, project: Project) -> None:
+    deps = f"    - path: thaw/files\n      hash: md5\n{left}    - path: b\n      hash: md5\n      md5: '0'\n"
+    Path("dvc.lock").write_text(f"schema: '2.0'\nstages:\n  a:\n    cmd: a\n    deps:\n{deps}")
+    for call in (plan.main, look_at_pipeline):
+        with pytest.raises(UserError, match=r"^dvc\.lock: lacks hashes of folders, which a push to .* version_aware"):
+            call()
+
+
 @pytest.mark.parametrize("command", ["plan", "review", "repro"])
 def test_a_pipe_in_the_locks_place_is_named(command: str, project: Project) -> None:
     os.mkfifo("dvc.lock")
