@@ -26,7 +26,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from zc import lockfile
 
 from commands.lock import LOCK, stages_now
-from commands.pipeline import CACHE_IN, complaining, require_plain, require_valid_params, stages_of
+from commands.pipeline import CACHE_IN, complaining, require_inputs, require_plain, require_valid_params, stages_of
 from thaw.params.reading import CONFLICT
 from thaw.stage import in_terminal
 
@@ -203,3 +203,4 @@ if __name__ == "__main__":
         require_valid_params()
         remove_leftovers()
         commit_results()
+        require_inputs()

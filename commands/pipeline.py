@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from dvc import dirs
 from dvc.config import ConfigError
+from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
@@ -133,6 +135,30 @@ def complaining() -> Iterator[None]:
         raise UserError(
             f"what {PIPELINE} reads from the web or a storage cannot be read: {reason}; see its address and credentials"
         ) from None
+
+
+def require_inputs() -> None:
+    """Refuse to run where an input is not here, and no stage makes it: DVC removes a stage's results before it fails.
+
+    Raises:
+        UserError: it has to be pulled, or it is nowhere.
+    """
+    with opened() as repo:
+        made = [Path(out.fs_path) for out in repo.index.outs]
+        for stage in stages_of(repo):
+            if stage.is_data_source and not stage.deps:  # what was imported is fetched
+                if gone := [str(out) for out in stage.outs if not out.exists]:
+                    raise UserError(f"{gone[0]}: not here; `{shlex.join(['dvc', 'pull', *gone])}` fetches it")
+                continue
+            for dep in stage.deps if not (stage.frozen or stage.is_data_source) else ():
+                if isinstance(dep, ParamsDependency) or dep.protocol != "local" or dep.exists:
+                    continue
+                place = Path(dep.fs_path)
+                if not any(one.is_relative_to(place) or place.is_relative_to(one) for one in made):
+                    raise UserError(
+                        f"{os.path.relpath(place)}: {stage.addressing} reads it, but it is not here, and no stage or "
+                        f".dvc file has it; put it there, or mend what names it in {PARAMS} or {PIPELINE}"
+                    )
 
 
 def require_plain(path: str, command: str) -> None:

@@ -24,7 +24,7 @@ from dvc.utils.serialize import modify_yaml
 from commands.launching import launched_by
 from commands.leftovers import commit_results, remove_leftovers
 from commands.lock import LOCK, stages_now
-from commands.pipeline import complaining, require_valid_params, stages_of
+from commands.pipeline import complaining, require_inputs, require_valid_params, stages_of
 from thaw.errors import UserError
 from thaw.files.reading import DAMAGE, require_regular
 from thaw.files.writing import replacing, write_text
@@ -74,6 +74,7 @@ def main(jobs: int, launch: str | None = None) -> None:
         before = _before()
     with complaining():
         needs, changed, devices = _stages()
+    require_inputs()
     write_text(UNFINISHED, json.dumps(before))
     gpus = [] if launch else visible_gpus()
     ran: set[str] = set()

@@ -13,6 +13,7 @@ import pytest
 from dvc_data.index import DataIndex
 from zc.lockfile import LockFile
 
+from commands import repro
 from commands.doctor import check_leftovers
 from commands.doctor.findings import State
 from commands.doctor.remotes import check_pushed, complete_remote
@@ -208,6 +209,27 @@ def test_what_is_here_and_only_dvcs_cache_lacks_is_put_there(
             commit_results()
     dvc(toy, "repro", "--quiet")
     assert results(toy) == sound
+
+
+@pytest.mark.parametrize(
+    ("gone", "told"),
+    [
+        (["raw.txt"], r"^raw\.txt: not here; `dvc pull raw\.txt` fetches it$"),
+        (
+            ["raw.txt", "raw.txt.dvc"],
+            r"^raw\.txt: text reads it, but it is not here, and no stage or \.dvc file has it; ",
+        ),
+    ],
+)
+def test_what_is_read_and_is_not_here_is_named_before_dvc_removes_results(
+    gone: list[str], told: str, toy: Project
+) -> None:
+    """As where dataset.path has a slip of the pen, or data have not been pulled."""
+    for path in gone:
+        Path(path).unlink()
+    with pytest.raises(UserError, match=told):
+        repro.main(1)
+    assert Path("text.txt").exists()
 
 
 @pytest.mark.parametrize(
