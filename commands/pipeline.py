@@ -146,11 +146,12 @@ def require_inputs() -> None:
     with opened() as repo:
         made = [Path(out.fs_path) for out in repo.index.outs]
         for stage in stages_of(repo):
-            if stage.is_data_source and not stage.deps:  # what was imported is fetched
-                if gone := [str(out) for out in stage.outs if not out.exists]:
+            if stage.is_data_source:
+                is_fetched = stage.is_partial_import or (stage.deps and not stage.frozen)  # by DVC, from where it is
+                if not is_fetched and (gone := [str(out) for out in stage.outs if not out.exists]):
                     raise UserError(f"{gone[0]}: not here; `{shlex.join(['dvc', 'pull', *gone])}` fetches it")
                 continue
-            for dep in stage.deps if not (stage.frozen or stage.is_data_source) else ():
+            for dep in stage.deps if not stage.frozen else ():
                 if isinstance(dep, ParamsDependency) or dep.protocol != "local" or dep.exists:
                     continue
                 place = Path(dep.fs_path)

@@ -211,6 +211,7 @@ def test_what_is_here_and_only_dvcs_cache_lacks_is_put_there(
     assert results(toy) == sound
 
 
+@pytest.mark.parametrize("imported", [False, True])
 @pytest.mark.parametrize(
     ("gone", "told"),
     [
@@ -222,9 +223,12 @@ def test_what_is_here_and_only_dvcs_cache_lacks_is_put_there(
     ],
 )
 def test_what_is_read_and_is_not_here_is_named_before_dvc_removes_results(
-    gone: list[str], told: str, toy: Project
+    gone: list[str], told: str, imported: bool, toy: Project
 ) -> None:
     """As where dataset.path has a slip of the pen, or data have not been pulled."""
+    if imported:
+        shutil.copy("raw.txt", "source.txt")
+        dvc(toy, "import-url", "--quiet", "--force", "source.txt", "raw.txt")
     for path in gone:
         Path(path).unlink()
     with pytest.raises(UserError, match=told):
