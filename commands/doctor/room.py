@@ -143,7 +143,10 @@ def check_cache(repo: Repo) -> Finding:
     pipeline.require_plain(repo.cache.local.path, pipeline.CACHE_IN)
     if broken := [path for out in repo.index.outs for path in _broken_links(Path(out.fs_path))]:
         text = f"{len(broken)} links lead nowhere, as where the project or the cache was moved: {first_names(broken)}"
-        return Finding("cache", State.ERROR, text, "dvc checkout")
+        if Path(repo.cache.local.path).exists():
+            return Finding("cache", State.ERROR, text, "dvc checkout")
+        text = f"{text}; nothing is at {repo.cache.local.path}: mount it, or say where DVC's cache is now"
+        return Finding("cache", State.ERROR, text, "dvc cache dir --local FOLDER && dvc checkout")
     if lacking := [stage.addressing for stage in uncommitted(pipeline.stages_of(repo))]:
         what = f"lacks what is here of {first_names(lacking)}"
         text = f"{repo.cache.local.path} {what}: it cannot be pushed, and `dvc repro` would make results anew"

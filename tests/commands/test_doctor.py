@@ -353,6 +353,13 @@ def test_links_into_a_cache_that_was_moved_with_its_project_come_with_the_remedy
     do(moved, found.command)
     assert results(moved) == sound
     assert examined(moved, check_cache).state is State.OK
+    # Now the cache is elsewhere, as where its disk is not mounted: a checkout alone would fail.
+    (moved.folder / ".dvc" / "cache").rename(tmp_path / "cache")
+    found = examined(moved, check_cache)
+    assert f"nothing is at {moved.folder / '.dvc' / 'cache'}" in found.text
+    do(moved, (found.command or "").replace("FOLDER", str(tmp_path / "cache")))
+    assert results(moved) == sound
+    assert examined(moved, check_cache).state is State.OK
 
 
 @pytest.mark.parametrize("name", ["a{b", "{a}", "}"])
