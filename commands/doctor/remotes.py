@@ -33,6 +33,11 @@ from thaw.files.reading import DAMAGE
 CONFIG = ".dvc/config"
 SECRET = re.compile(r"password|passphrase|secret|token|account_key|customer_key|connection_string")
 NO_SECRET = re.compile(r"^ask_|^exclude_|_command$|_path$")
+IN_URL = re.compile(
+    r"(?P<user>://[^\s:/?@]*:)(?!\d+(?:/|$))\S*(?=@)|(?P<key>[?&][^\s=&]*(?:sig|key|password|secret|token)[^\s=&]*=)[^\s&]*",
+    re.IGNORECASE,
+)
+"""A password in an address, which may have slashes and more @ in it, and a key behind a question mark."""
 VERSIONED = ("version_aware", "worktree")
 """Options of remotes to which files go by their names, not by hashes."""
 INSTALLABLE = ("s3", "ssh", "webdav", "webdavs")
@@ -56,7 +61,7 @@ def check_secrets(repo: Repo) -> Finding:
     for remote, option in _secrets(Path(config).read_text(encoding="utf-8")):
         text = f"{config}, which Git tracks, holds {option}{f' of the remote {remote}' if remote else ''}"
         if option == "url":
-            return error(f"{text} with a password in it", f"dvc remote modify {shlex.quote(remote)} url URL")
+            return error(f"{text} with a password or key in it", f"dvc remote modify {shlex.quote(remote)} url URL")
         command, named = ("remote modify", shlex.join([remote, option])) if remote else ("config", shlex.quote(option))
         return error(text, f"dvc {command} --unset {named} && dvc {command} --local {named} VALUE")
     for remote, option in _secrets((git.file_at("HEAD", config) or b"").decode(errors="replace")):
@@ -76,7 +81,7 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
         kind, name = named.groups() if named else ("", section)
         for option, value in options.items() if isinstance(options, dict) else ():
             is_remote, is_secret = kind == "remote", SECRET.search(option) and not NO_SECRET.search(option)
-            if is_secret or (is_remote and option == "url" and urlsplit(value).password):
+            if is_secret or (is_remote and option == "url" and IN_URL.search(value)):
                 yield (name, option) if is_remote else ("", ".".join(filter(None, (kind, name, option))))
 
 
@@ -134,9 +139,11 @@ def check_remote(repo: Repo, name: str | None = None) -> Finding:
 
 def _url(repo: Repo, name: str) -> str:
     """Return a remote's address, without a password that may stand in it."""
-    url = str(repo.config["remote"][name]["url"])
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":…@") if password else url
+    return _without_secrets(str(repo.config["remote"][name]["url"]))
+
+
+def _without_secrets(text: str) -> str:
+    return IN_URL.sub(lambda found: f"{found['user'] or found['key']}…", text)
 
 
 def _reach(remote: Remote) -> None:
@@ -302,5 +309,5 @@ def within(seconds: float, do: Callable[[], T]) -> T:
         return results[0]
     reason = f"no answer within {seconds:.0f} s"
     if errors:
-        reason = next(iter(str(errors[0]).splitlines()), type(errors[0]).__name__)
+        reason = _without_secrets(next(iter(str(errors[0]).splitlines()), type(errors[0]).__name__))
     raise UserError(reason)

@@ -319,13 +319,21 @@ def test_secrets_of_others_than_remotes_are_found_too(
         assert f"{option} = another" in (toy.folder / ".dvc" / "config.local").read_text()
 
 
-def test_a_password_in_an_address_is_an_error_and_not_printed(toy: Project) -> None:
-    dvc(toy, "remote", "modify", "store", "url", "webdav://ann:a-password@127.0.0.1:9/store")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ann:a-password@127.0.0.1:9/store",
+        "ann:o/@a-password@127.0.0.1:9/store",
+        "127.0.0.1:9/store?v=1&SAS_token=a-password",
+    ],
+)
+def test_a_password_in_an_address_is_an_error_and_not_printed(address: str, toy: Project) -> None:
+    dvc(toy, "remote", "modify", "store", "url", f"webdav://{address}")
     found = examined(toy, check_secrets)
     assert found.state is State.ERROR
-    assert "with a password in it" in found.text
+    assert "with a password or key in it" in found.text
     assert "a-password" not in examined(toy, check_remote).text
-    do(toy, (found.command or "").replace("URL", "/store"))
+    do(toy, (found.command or "").replace("URL", "ssh://ann@host:22/an@store"))
     assert examined(toy, check_secrets).state is State.OK
 
 
