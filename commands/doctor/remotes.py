@@ -307,7 +307,7 @@ def within(seconds: float, do: Callable[[], T]) -> T:
     thread.join(seconds)
     if results:
         return results[0]
-    reason = f"no answer within {seconds:.0f} s"
+    reason = f"no answer within {round(seconds, 1):g} s"
     if errors:
         reason = _without_secrets(next(iter(str(errors[0]).splitlines()), type(errors[0]).__name__))
     raise UserError(reason)

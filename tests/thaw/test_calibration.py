@@ -51,12 +51,12 @@ class OnlySome:
         return self._values[numbers]
 
 
-def overconfident(head: list[Any]) -> keras.Model:
+def overconfident(head: list[Any], factor: float = 20) -> keras.Model:
     """Return a network whose probabilities are nearly 0 or 1."""
     keras.utils.set_random_seed(1)
     model = small_network(head)
     last = next(layer for layer in reversed(model.layers) if layer.weights)
-    last.set_weights([40 * weight for weight in last.get_weights()])
+    last.set_weights([factor * weight for weight in last.get_weights()])
     return model
 
 
@@ -123,7 +123,7 @@ def test_without_a_best_temperature_nothing_changes(way: str, capsys: pytest.Cap
 def test_only_a_temperature_that_lessens_the_loss_by_more_than_chance_is_taken(
     found: float, is_taken: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = overconfident(SOFTMAX)
+    model = overconfident(SOFTMAX, 4)
     labels = np.where(np.arange(90) % 5, model.predict(PIXELS, verbose=0).argmax(axis=1), np.arange(90) % 3)
     monkeypatch.setattr(calibration, "best_temperature", lambda logits, labels: found)
     assert kept(model, labels) != is_taken

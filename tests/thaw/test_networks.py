@@ -93,7 +93,8 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it(monkeypatch: p
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["EfficientNetLite0", "MobileNetV2", "VGG16"])
 def test_prefix_then_tail_is_the_whole_network(architecture: str) -> None:
-    model = models.assemble(network(architecture), 64, 64, Normalization.of("lite"), "avg")
+    backbone = build_backbone(Backbone(architecture=architecture, weights="none"))
+    model = models.assemble(backbone, 64, 64, Normalization.of("lite"), "avg")
     pixels = PIXELS.astype(np.float32)
     whole = model(pixels).numpy()  # by operation, since nothing is computed often enough to be traced first
     cuts = boundaries(model)
@@ -131,7 +132,7 @@ def test_a_layer_inside_a_block_gets_an_error_that_names_the_nearest_boundaries(
 
 @pytest.mark.slow
 def test_dropout_of_a_frozen_network_is_off_in_training_mode() -> None:
-    backbone = network("EfficientNetB0")
+    backbone = build_backbone(Backbone(architecture="EfficientNetB0", weights="none"))
     model = models.assemble(backbone, 64, 64, Normalization.of("none"), "avg")
     assert len({*map(id, model.layers)} & {*map(id, backbone.layers)}) > len(backbone.layers) * 0.9
     for layer in model.layers:
