@@ -145,21 +145,30 @@ def require_inputs() -> None:
     """
     with opened() as repo:
         made = [Path(out.fs_path) for out in repo.index.outs]
-        for stage in stages_of(repo):
-            if stage.is_data_source:
-                is_fetched = stage.is_partial_import or (stage.deps and not stage.frozen)  # by DVC, from where it is
-                if not is_fetched and (gone := [str(out) for out in stage.outs if not out.exists]):
-                    raise UserError(f"{gone[0]}: not here; `{shlex.join(['dvc', 'pull', *gone])}` fetches it")
-                continue
-            for dep in stage.deps if not stage.frozen else ():
-                if isinstance(dep, ParamsDependency) or dep.protocol != "local" or dep.exists:
-                    continue
-                place = Path(dep.fs_path)
-                if not any(one.is_relative_to(place) or place.is_relative_to(one) for one in made):
-                    raise UserError(
-                        f"{os.path.relpath(place)}: {stage.addressing} reads it, but it is not here, and no stage or "
-                        f".dvc file has it; put it there, or mend what names it in {PARAMS} or {PIPELINE}"
-                    )
+        lacking = [(stage, told) for stage in repo.index.stages if (told := _lacking_of(stage, made))]
+        # Which stages are of this project DVC's graph tells: to build it takes as long as all the rest.
+        ours = stages_of(repo) if lacking else []
+        for stage, told in lacking:
+            if stage in ours:
+                raise UserError(told)
+
+
+def _lacking_of(stage: Stage, made: list[Path]) -> str | None:
+    """Say which input of a stage, or which data of a `.dvc` file, is not here and made by none, and what to do."""
+    if stage.is_data_source:
+        is_fetched = stage.is_partial_import or (stage.deps and not stage.frozen)  # by DVC, from where it is
+        gone = [] if is_fetched else [str(out) for out in stage.outs if not out.exists]
+        return f"{gone[0]}: not here; `{shlex.join(['dvc', 'pull', *gone])}` fetches it" if gone else None
+    for dep in stage.deps if not stage.frozen else ():
+        if isinstance(dep, ParamsDependency) or dep.protocol != "local" or dep.exists:
+            continue
+        place = Path(dep.fs_path)
+        if not any(one.is_relative_to(place) or place.is_relative_to(one) for one in made):
+            return (
+                f"{os.path.relpath(place)}: {stage.addressing} reads it, but it is not here, and no stage or "
+                f".dvc file has it; put it there, or mend what names it in {PARAMS} or {PIPELINE}"
+            )
+    return None
 
 
 def require_plain(path: str, command: str) -> None:
