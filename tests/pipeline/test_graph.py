@@ -142,21 +142,6 @@ def test_images_can_be_added_to_dvc_wherever_they_are(place: str, plain: Path, t
     assert "1.png" not in done.stdout
 
 
-@pytest.mark.parametrize("setting", ["true", "input"])
-def test_git_changes_no_line_ends_of_what_dvc_hashes(setting: str, tmp_path: Path) -> None:
-    """As its settings have it do on Windows, and under WSL."""
-    shutil.copy(ROOT / ".gitattributes", tmp_path)
-    written = {tmp_path / "code.py": b"1\n", tmp_path / "metrics.json": b"{}\n", tmp_path / "labels.csv": b"a,b\r\n"}
-    for path, content in written.items():
-        path.write_bytes(content)
-    for words in ("init --quiet", f"config core.autocrlf {setting}", "add ."):
-        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True, capture_output=True)
-    for path in written:
-        path.unlink()
-    subprocess.run(["git", "checkout", "."], cwd=tmp_path, check=True, capture_output=True)
-    assert {path: path.read_bytes() for path in written} == written
-
-
 def write_gitignore(folder: Path) -> None:
     """Make a Git repository that ignores what this one does."""
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
