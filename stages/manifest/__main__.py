@@ -55,11 +55,11 @@ def main(
     write_csv(
         near_duplicates,
         ["path", "label", "split", "other_path", "other_label", "other_split", "distance"],
-        [
+        (
             [one.path, one.label, one.split, other.path, other.label, other.split, str(pair.distance)]
             for pair in found.near_duplicates
             for one, other in [(pair.first, pair.second)]
-        ],
+        ),
     )
     of_class = Counter((row.label, row.split) for row in rows)
     write_csv(

@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.manifest.labelled import SHOWN, Labelled, Skipped
 from stages.manifest.listing import listing, require_whole_groups
-from stages.manifest.near_duplicates import components, perceptual_hash, similar_pairs
+from stages.manifest.near_duplicates import components, perceptual_hash, remedy, similar_pairs
 from stages.manifest.splits import Member, assign
 from thaw.errors import UserError, reasons
 from thaw.files.reading import is_of_machine
@@ -24,7 +24,7 @@ from thaw.threads import on_all_cores
 PREFERRED = ("test", "validation", "train", None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NearDuplicate:
     """Two images that look alike, and in how many bits their perceptual hashes differ."""
 
@@ -192,10 +192,9 @@ def _split(
         if not len(first):
             raise
         most = np.bincount(component).max()
-        lower = "lower dataset.near_duplicates, or leave it out" if dataset.near_duplicates else ""
         raise UserError(
             f"{error}\nimages that look alike stay together, {most} of {len(usable)} in one unit; "
-            f"{lower or 'leave dataset.near_duplicates out'}"
+            f"{remedy(dataset.near_duplicates or 0)}"
         ) from None
     numbers = {label: number for number, label in enumerate(classes)}
     rows = [

@@ -10,6 +10,8 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from thaw.errors import UserError
+
 BITS = 64
 """Of a hash."""
 MOST_IN_A_KEY = 6
@@ -20,6 +22,8 @@ FEW = 64
 """Hashes of one key, of which each is compared with its neighbours."""
 SORTING = 20
 """Comparisons that take as long as a hash does in sorting."""
+MOST_PAIRS = 5_000_000
+"""That look alike: they take a gigabyte, and nobody looks at so many."""
 
 
 def perceptual_hash(image: Image.Image) -> int:
@@ -42,19 +46,35 @@ def similar_pairs(hashes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray
         Ints (pairs,) each: the places of the first and of the second of each pair, sorted, and the bits in which they
         differ.
 
+    Raises:
+        UserError: there are more than `MOST_PAIRS`.
+
     >>> first, second, bits = similar_pairs(np.array([0b0000, 0b1111, 0b0001], np.uint64), most=1)
     >>> first, second, bits
     (array([0]), array([2]), array([1]))
     """
     pairs = np.empty(0, np.int64)
     for mask in masks(len(hashes), most):
-        found = [
-            np.minimum(one, other) * len(hashes) + np.maximum(one, other) for one, other in _alike(hashes, mask, most)
-        ]
-        pairs = np.sort(np.concatenate([pairs, *found]))  # np.unique takes 16 times as long
+        found, count = [pairs], 0
+        for one, other in _alike(hashes, mask, most):
+            found.append(np.minimum(one, other) * len(hashes) + np.maximum(one, other))
+            count += len(one)
+            _require_few(count, len(hashes), most)
+        pairs = np.sort(np.concatenate(found))  # np.unique takes 16 times as long
         pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]]
+        _require_few(len(pairs), len(hashes), most)
     first, second = np.divmod(pairs, max(len(hashes), 1))
     return first, second, np.bitwise_count(hashes[first] ^ hashes[second]).astype(np.int64)
+
+
+def _require_few(pairs: int, images: int, most: int) -> None:
+    if pairs > MOST_PAIRS:
+        raise UserError(f"of {images:,} images, more than {MOST_PAIRS:,} pairs look alike; {remedy(most)}")
+
+
+def remedy(most: int) -> str:
+    """Return what to do where too many images look alike, of which hashes differ in no more than `most` bits."""
+    return "lower dataset.near_duplicates, or leave it out" if most else "leave dataset.near_duplicates out"
 
 
 def masks(images: int, most: int) -> list[np.uint64]:

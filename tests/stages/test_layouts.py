@@ -16,6 +16,7 @@ from sklearn.datasets import load_sample_images
 from sklearn.model_selection import train_test_split
 
 from stages.manifest import collecting as module
+from stages.manifest import near_duplicates
 from stages.manifest.__main__ import torn_copies, undivided
 from stages.manifest.collecting import Collection
 from stages.manifest.near_duplicates import components, similar_pairs
@@ -937,6 +938,19 @@ def test_images_of_one_colour_look_alike(folder: Path, bits: int, mended: str) -
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (20 + number, 20), path.parent.name).save(path)
     assert f"look alike stay together, 6 of 6 in one unit; {mended}" in refused(folder, near_duplicates=bits)
+
+
+@pytest.mark.parametrize("spread", [1, 2**3, 2**60])
+def test_more_pairs_than_anybody_looks_at_are_refused_before_they_fill_the_memory(
+    spread: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = np.random.default_rng(0).integers(0, spread, 200).astype(np.uint64)
+    pairs = len(similar_pairs(hashes, 20)[0])
+    monkeypatch.setattr(near_duplicates, "MOST_PAIRS", pairs)
+    assert len(similar_pairs(hashes, 20)[0]) == pairs
+    monkeypatch.setattr(near_duplicates, "MOST_PAIRS", pairs - 1)
+    with pytest.raises(UserError, match=f"of 200 images, more than {pairs - 1:,} pairs look alike; lower dataset.near"):
+        similar_pairs(hashes, 20)
 
 
 def run_manifest(folder: Path, params: str, out: Path) -> subprocess.CompletedProcess[str]:
