@@ -1,5 +1,6 @@
 """One module per command of `thaw`: `add_arguments` says what it takes, `main` does it."""
 
+import argparse
 import getpass
 import os
 import signal
@@ -21,3 +22,10 @@ try:
     Path.home()
 except RuntimeError:
     os.environ["HOME"] = "/"
+
+
+def whole_number(text: str) -> int:
+    """Return an argument that is a number of things, at least one."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)

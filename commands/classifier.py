@@ -135,4 +135,5 @@ def refuse_unreadable(unreadable: list[Unreadable], files: int) -> None:
     """Raise a `UserError` that lists the files that show no image, if there are any among so many."""
     if unreadable:
         reasons = "".join(f"\n  {printable(one.path)}: {one.reason}" for one in unreadable)
-        raise UserError(f"{len(unreadable)} of {files} files show no image:{reasons}")
+        show = "shows" if len(unreadable) == 1 else "show"
+        raise UserError(f"{len(unreadable)} of {files} files {show} no image:{reasons}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commands.output import path_cell, percent, printable, refuse_place, text_cell, writing_table
-from commands.predict import whole_number
+from commands import whole_number
+from commands.output import counted, first_names, path_cell, percent, printable, refuse_place, text_cell, writing_table
 from thaw.errors import UserError
 from thaw.files.reading import sha256
 from thaw.formats.manifest import read_manifest
@@ -60,7 +60,7 @@ def main(images: list[Path], model: Path, count: int, out: Path | None) -> None:
     with redirect_stdout(sys.stderr):  # what is said of the engine is no part of the table
         runner = with_embedding(model)
     classifier.require_same_file()
-    print(f"{len(new)} files, {len(classes)} classes, with {runner.name}", file=sys.stderr)
+    print(f"{counted(len(new), 'file')}, {len(classes)} classes, with {runner.name}", file=sys.stderr)
     unreadable: list[Unreadable] = []
     rows = classified(classifier, runner, new, unreadable)
     pool = heapq.nsmallest(POOL * count, rows, key=lambda one: margin(one[1][-len(classes) :]))
@@ -71,7 +71,7 @@ def main(images: list[Path], model: Path, count: int, out: Path | None) -> None:
         chosen.append((path, classes[int(probabilities.argmax())], float(probabilities.max())))
     _show(chosen, out)
     if len(chosen) < count:
-        print(f"{len(chosen)} images are all there are", file=sys.stderr)
+        print(f"{counted(len(chosen), 'image')}; there are no more", file=sys.stderr)
     refuse_unreadable(unreadable, len(new))
 
 
@@ -152,9 +152,7 @@ def _new(paths: list[Path | Member]) -> list[Path | Member]:
     copies = len(paths) - has - len(first)
     print(f"left out: {has} that {MANIFEST} has, {copies} that are copies of others", file=sys.stderr)
     if not first:
-        raise UserError(
-            f"{', '.join(map(printable, paths[:3]))}{', …' * (len(paths) > 3)}: all are in {MANIFEST} already"
-        )
+        raise UserError(f"{first_names(list(map(printable, paths)))}: all are in {MANIFEST} already")
     return list(first.values())
 
 

@@ -1,8 +1,8 @@
-"""What commands say of images: tables for spreadsheets, and paths in a terminal."""
+"""What commands say: counts and names, tables for spreadsheets, and paths in a terminal."""
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +15,8 @@ from thaw.params.labels import is_formula
 
 WRITTEN = re.compile(rb"path(,class,confidence|(,class_\d+,probability_\d+)+)\n")
 """The first line of a table that a command wrote."""
+NAMES_IN_A_LINE = 5
+"""The most names that a line gives."""
 
 
 def refuse_place(out: Path | None, used: Iterable[Path | Member]) -> None:
@@ -55,6 +57,20 @@ def writing_table(out: Path, columns: list[str]) -> Iterator[Callable[[Iterable[
 def printable(path: Path | Member) -> str:
     """Return a path as a terminal can show it, whatever its bytes."""
     return errors.printable(str(path).encode(errors="backslashreplace").decode()).replace("\n", "\\n")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return how many things there are, by a word for one of them, and another for more, if that has more than an s.
+
+    >>> counted(1, "file"), counted(1200, "file"), counted(2, "class", "classes")
+    ('1 file', '1,200 files', '2 classes')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return names as a line has room for them."""
+    return f"{', '.join(names[:NAMES_IN_A_LINE])}{', …' * (len(names) > NAMES_IN_A_LINE)}"
 
 
 def path_cell(path: Path | Member) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from stat import S_IFREG
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from commands.output import counted
 from thaw.errors import UserError, reasons
 from thaw.files.writing import unfinished
 from thaw.images.decoding import UnreadableImageError
@@ -61,7 +62,7 @@ def main(folder: Path, out: Path | None = None) -> None:
                 _copy(folder / path, folder_of_parts / path)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {reasons(error)}") from None
-    print(f"{out}: {len(sizes):,} files in {archives} archive{'s' * (archives != 1)}, {len(beside)} beside")
+    print(f"{out}: {counted(len(sizes), 'file')} in {counted(archives, 'archive')}, {len(beside)} beside")
     add = shlex.join(["dvc", "add", str(out)])
     print(f"It takes the place of {folder} in dataset.path, with the same rows and scores; then `{add}`.")
 

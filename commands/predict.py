@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from commands.output import path_cell, percent, printable, refuse_place, text_cell, writing_table
+from commands import whole_number
+from commands.output import counted, path_cell, percent, printable, refuse_place, text_cell, writing_table
 from thaw.images.reading import images_at
 from thaw.images.reading.archives import Member
 
@@ -49,7 +50,7 @@ def main(model: Path, images: list[Path], out: Path | None, top: int, unsure: fl
     with redirect_stdout(sys.stderr):  # what is said of the engine is no part of the table
         runner = trained(model)
     classifier.require_same_file()
-    print(f"{len(paths)} files, {len(classifier.classes)} classes, with {runner.name}", file=sys.stderr)
+    print(f"{counted(len(paths), 'file')}, {len(classifier.classes)} classes, with {runner.name}", file=sys.stderr)
     top = min(top, len(classifier.classes))
     unreadable: list[Unreadable] = []
     shown = left_open = 0
@@ -63,14 +64,8 @@ def main(model: Path, images: list[Path], out: Path | None, top: int, unsure: fl
                 found[0] = ("", found[0][1])
             show(path, found)
     if unsure is not None:
-        print(f"{left_open} of {shown} images are left open, with a confidence below {unsure:g}", file=sys.stderr)
+        print(f"{left_open} of {shown} images left open, with a confidence below {unsure:g}", file=sys.stderr)
     refuse_unreadable(unreadable, len(paths))
-
-
-def whole_number(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
-    return int(text)
 
 
 def _probability(text: str) -> float:

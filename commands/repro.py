@@ -21,6 +21,7 @@ from dvc.repo.reproduce import get_active_graph
 from dvc.stage import Stage
 from dvc.utils.serialize import modify_yaml
 
+from commands import whole_number
 from commands.launching import launched_by
 from commands.leftovers import commit_results, remove_leftovers
 from commands.lock import LOCK, stages_now
@@ -52,7 +53,7 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("--jobs", type=_jobs, default=2, metavar="N", help="stages at a time; 2 by default")
+    parser.add_argument("--jobs", type=whole_number, default=2, metavar="N", help="stages at a time; 2 by default")
     parser.add_argument(
         "--launch",
         metavar="COMMAND",
@@ -279,7 +280,7 @@ def _holding_lock() -> Iterator[Repo]:
 
 def _before() -> list[str]:
     """Return the stages of dvc.lock, in its order, as they were before a run that did not come to its end, if any."""
-    there = _in_lock()
+    there = list(stages_now())
     try:
         require_regular(UNFINISHED)
         before: list[str] = json.loads(UNFINISHED.read_text(encoding="utf-8"))
@@ -288,15 +289,10 @@ def _before() -> list[str]:
         return there
 
 
-def _in_lock() -> list[str]:
-    """Return the stages of dvc.lock, in its order."""
-    return list(stages_now())
-
-
 def _sort_lock(before: list[str], plan: list[str]) -> None:
     """Put the stages that are new in dvc.lock into the order in which `dvc repro` would have put them there."""
     with _holding_lock() as repo, repo.scm_context(quiet=True) as context:
-        there = _in_lock()
+        there = list(stages_now())
         new = [stage for stage in plan if stage in there and stage not in before]
         if there != [*before, *new]:
             with replacing(Path(LOCK)) as temporary:
@@ -305,9 +301,3 @@ def _sort_lock(before: list[str], plan: list[str]) -> None:
                     for stage in new:
                         lock["stages"][stage] = lock["stages"].pop(stage)
             context.track_file(LOCK)  # puts it into Git's index, where core.autostage says so
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
-    return int(text)

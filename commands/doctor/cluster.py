@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from commands.doctor.findings import Finding, State, first_names
+from commands.doctor.findings import Finding, State
+from commands.output import counted, first_names
 from thaw.machine import processor
 from thaw.reuse.cluster import Cluster, Compute
 
@@ -14,8 +15,9 @@ def check_cluster(address: str) -> Finding:
         return processor(), np.asarray
 
     cluster = Cluster(address)
-    devices = f"{sum(node.cpus for node in cluster.nodes)} CPU cores, {cluster.gpus} GPUs"
-    text = f"{len(cluster.nodes)} nodes at {address}, {devices}"
+    cores = sum(node.cpus for node in cluster.nodes)
+    devices = f"{counted(cores, 'CPU core')}, {counted(cluster.gpus, 'GPU')}"
+    text = f"{counted(len(cluster.nodes), 'node')} at {address}, {devices}"
     others = [f"{node.name}: {kind}" for node, kind in cluster.kinds(there).items() if kind != processor()]
     if others:
         text = f"{text}; the processor is another on {len(others)}, which compute no features: {first_names(others)}"

@@ -10,8 +10,6 @@ from dvc.exceptions import DvcException
 from thaw.errors import UserError, reasons
 
 INSTALL = "python -m pip install --constraint constraints.txt --editable ."
-NAMES_IN_A_LINE = 5
-"""The most names that a line gives."""
 
 
 class State(StrEnum):
@@ -46,15 +44,10 @@ def checked(about: str, check: Callable[[], Finding]) -> Finding:
 def amount(count: float) -> str:
     """Return a number of bytes in words.
 
-    >>> amount(1.25e9), amount(500)
-    ('1.2 GB', '0 kB')
+    >>> amount(1.25e9), amount(999_999), amount(500)
+    ('1.2 GB', '1.0 MB', '0 kB')
     """
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
+        if count >= 0.9995 * size:  # what is less does not become 1000 of the smaller unit
             return f"{count / size:.{0 if count >= 100 * size else 1}f} {unit}"
     return f"{count / 1e3:.0f} kB"
-
-
-def first_names(names: list[str]) -> str:
-    """Return names as a line has room for them."""
-    return f"{', '.join(names[:NAMES_IN_A_LINE])}{', …' if len(names) > NAMES_IN_A_LINE else ''}"

@@ -15,7 +15,8 @@ from typing import Any
 
 import commands
 import thaw
-from commands.doctor.findings import INSTALL, Finding, State, first_names
+from commands.doctor.findings import INSTALL, Finding, State
+from commands.output import first_names
 from thaw.machine import HAS_CUDA, HAS_NVIDIA, versions
 
 CONSTRAINTS = Path("constraints.txt")

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from commands import lock, pipeline
-from commands.doctor.findings import Finding, State, first_names
+from commands.doctor.findings import Finding, State
+from commands.output import first_names
 from thaw.formats.model_file import backbone_of, read_record, variant_of
 from thaw.formats.row_file import RowFile
 from thaw.images.normalization import Normalization

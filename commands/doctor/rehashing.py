@@ -40,7 +40,8 @@ def rehash(repo: Repo) -> Iterator[Finding]:
     remote = _in_remote(repo, damaged)
     for oid in damaged:
         yield _damage(objects[oid], oid, users[oid], oid in remote)
-    text = f"{len(damaged)} of {len(objects)} objects are damaged, of {amount(sum(sizes.values()))} in all"
+    are = "is" if len(damaged) == 1 else "are"
+    text = f"{len(damaged)} of {len(objects)} objects {are} damaged, of {amount(sum(sizes.values()))} in all"
     yield Finding("objects", State.ERROR if damaged else State.OK, text)
 
 

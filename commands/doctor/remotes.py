@@ -24,8 +24,9 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.transfer import transfer
 
 from commands import git
-from commands.doctor.findings import Finding, State, first_names
+from commands.doctor.findings import Finding, State
 from commands.lock import LOCK
+from commands.output import counted, first_names
 from commands.pipeline import require_plain
 from thaw.errors import UserError
 from thaw.files.reading import DAMAGE
@@ -194,7 +195,8 @@ def check_pushed(repo: Repo, name: str | None = None) -> Finding:
     if runs:
         text += f", and {len(runs) - len(missing_runs)} of the {len(runs)} runs in the run cache"
     if lacking:
-        text += f"; {len(lacking)} files of its folders are missing there ({first_names(sorted(lacking.values()))})"
+        are_missing = counted(len(lacking), "file of its folders is missing", "files of its folders are missing")
+        text += f"; {are_missing} there ({first_names(sorted(lacking.values()))})"
     if elsewhere:
         text += f"; {len(elsewhere)} are not here either ({first_names(elsewhere)}): who has them has to push them"
     if lacking:  # DVC takes them to be there, so that a push leaves them out and a pull fails

@@ -12,9 +12,10 @@ from dvc.repo import Repo
 from dvc_objects.fs.generic import test_links
 
 from commands import lock, pipeline
-from commands.doctor.findings import Finding, State, amount, first_names
+from commands.doctor.findings import Finding, State, amount
 from commands.doctor.sizes import Sizes
 from commands.leftovers import uncommitted
+from commands.output import counted, first_names
 from thaw.files.finding import files_below
 from thaw.reuse.folder import FOLDER, limit, project_folder, rows_folder, stored
 from thaw.threads import GROUP
@@ -39,9 +40,10 @@ def check_data(repo: Repo, folder: Path) -> Finding:
     seen = {*repo.dvcignore.find(repo.fs, absolute(str(folder)))}
     unseen = [lock.spelled(str(one)) for one in files if absolute(str(one)) not in seen]
     if unseen:
-        text = f"{len(unseen)} files that stages read are left out by .dvcignore, so that no change of them is noticed"
-        return Finding("data", State.ERROR, f"{text}; move them away, or mend .dvcignore: {first_names(unseen)}")
-    return Finding("data", State.OK, f"DVC sees the {len(files)} files of {folder}")
+        are_out = counted(len(unseen), "file that stages read is left out", "files that stages read are left out")
+        text = f"{are_out} by .dvcignore, so that no change is noticed; mend that, or move away what it leaves out"
+        return Finding("data", State.ERROR, f"{text}: {first_names(unseen)}")
+    return Finding("data", State.OK, f"DVC sees the {counted(len(files), 'file')} of {folder}")
 
 
 def check_memory(params: dict[str, Any], found: Sizes | None) -> Finding:
@@ -142,7 +144,8 @@ def check_cache(repo: Repo) -> Finding:
     """Find out whether all results that are here are in DVC's cache, and whether they take room once."""
     pipeline.require_plain(repo.cache.local.path, pipeline.CACHE_IN)
     if broken := [path for out in repo.index.outs for path in _broken_links(Path(out.fs_path))]:
-        text = f"{len(broken)} links lead nowhere, as where the project or the cache was moved: {first_names(broken)}"
+        lead = counted(len(broken), "link leads", "links lead")
+        text = f"{lead} nowhere, as where the project or the cache was moved: {first_names(broken)}"
         if Path(repo.cache.local.path).exists():
             return Finding("cache", State.ERROR, text, "dvc checkout")
         text = f"{text}; nothing is at {repo.cache.local.path}: mount it, or say where DVC's cache is now"

@@ -71,7 +71,7 @@ def plan_as_text(found: Plan, seconds: dict[str, float | None], markdown: bool) 
     rows = [[step.stage, says(step), "\n".join(says_why(reason) for reason in certain_reasons(step))] for step in told]
     lines = [*table_lines(["stage", "", "because"], rows, markdown), ""] if rows else []
     rest = len(found.steps) - len(rows)
-    lines.append(f"{rest} of {len(found.steps)} stages stay as they are.")
+    lines.append(f"{rest} of {len(found.steps)} stages {'stays as it is' if rest == 1 else 'stay as they are'}.")
     lines += times(found.steps, seconds)
     if found.fetched:
         lines.append(f"Not here, but needed: `{shlex.join(['dvc', 'pull', *found.fetched])}`.")

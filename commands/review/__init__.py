@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import git, pipeline
+from commands.output import counted
 from commands.plan.steps import outdated, plan
 from commands.review.compared import MANIFEST, THUMBNAILS, Compared, Flip, Review, review
 from commands.tables import escaped, table_lines
@@ -154,7 +155,7 @@ def _of_groups(found: Review) -> Iterator[str]:
     groups = {new for _, score, _, new, _ in found.metrics if score == "test.groups" and new is not None}
     if groups:
         yield (
-            f"Warning: the test images are of {min(groups)} group{'s' * (groups != {1})}: intervals and p-values, "
+            f"Warning: the test images are of {counted(min(groups), 'group')}: intervals and p-values, "
             "which take images for independent, are too narrow and too small; cross_validation heeds groups."
         )
 
@@ -167,8 +168,8 @@ def suspected_labels(found: Review, base: str, markdown: bool) -> Iterator[str]:
         more = f" and {len(one.new) - SUSPECTED} more" if len(one.new) > SUSPECTED else ""
         which = f": {named}{more}" if named else ""
         gone = f"{one.no_more} of then {'is' if one.no_more == 1 else 'are'} no more suspected; " if one.no_more else ""
-        are = "label is" if len(one.now) == 1 else "labels are"
-        told = f"{len(one.now)} {are} suspected, {len(one.new)} of them new since {base}{which}."
+        now = counted(len(one.now), "label is", "labels are")
+        told = f"{now} suspected, {len(one.new)} of them new since {base}{which}."
         yield f"- label_issues.{one.features}: {gone}{told}"
     if found.suspected:
         yield ""
@@ -209,8 +210,8 @@ def _rows(one: Compared) -> Iterator[tuple[str, list[Flip]]]:
         by_kind["wrong now" if flip.old == flip.label else "right now"].append(flip)
     for kind, flips in sorted(by_kind.items(), reverse=True):
         for start in range(0, min(len(flips), MOST_ROWS * FLIPS_IN_A_ROW), FLIPS_IN_A_ROW):
-            are = "image is" if len(flips) == 1 else "images are"
-            title = f"{one.variant}: {len(flips)} test {are} {kind}" if start == 0 else ""
+            images = counted(len(flips), "test image is", "test images are")
+            title = f"{one.variant}: {images} {kind}" if start == 0 else ""
             yield title, flips[start : start + FLIPS_IN_A_ROW]
 
 

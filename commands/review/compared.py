@@ -11,6 +11,7 @@ from dvc.repo import Repo
 from dvc_data.hashfile.hash import file_md5
 
 from commands import git, lock
+from commands.output import first_names
 from thaw.errors import UserError
 from thaw.files.reading import reading
 from thaw.formats.label_issues import LabelIssue, label_issues, read_label_issues
@@ -22,8 +23,6 @@ from thaw.scoring.significance import PairedTest, paired_tests
 MANIFEST = "data/manifest.csv"
 THUMBNAILS = "data/thumbnails.zip"
 PREDICTIONS, LABEL_ISSUES = "data/predictions/", "data/label_issues/"
-NAMED = 5
-"""Classes that are others, of each kind, that are named."""
 
 
 @dataclass(frozen=True)
@@ -231,9 +230,7 @@ def _compare(old: _Results, new: _Results) -> tuple[int, list[Compared]]:
 def _require_same_classes(then: list[str], now: list[str]) -> None:
     """Raise a `UserError` if classes are others, or are in another order, and so are the predicted probabilities."""
     changed = {"new": [one for one in now if one not in then], "no more": [one for one in then if one not in now]}
-    told = [
-        f"{what}: {', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)}" for what, names in changed.items() if names
-    ]
+    told = [f"{what}: {first_names(names)}" for what, names in changed.items() if names]
     if then != now:
         raise UserError(f"the classes are others than then ({'; '.join(told) or 'in another order'})")
 

@@ -93,10 +93,10 @@ def test_what_the_manifest_has_is_left_out(
 
 def test_files_that_show_nothing_are_listed_at_the_end(finished: Project, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("no image")
-    with pytest.raises(UserError, match=r"1 of 31 files show no image:\n  .*note\.txt: "):
+    with pytest.raises(UserError, match=r"1 of 31 files shows no image:\n  .*note\.txt: "):
         table(tmp_path / "found.csv", photos, tmp_path / "note.txt", of=model(finished), count=3)
     assert len(rows(tmp_path / "found.csv")) == 3
-    with pytest.raises(UserError, match="1 of 1 files show no image"):
+    with pytest.raises(UserError, match="1 of 1 files shows no image"):
         table(tmp_path / "found.csv", tmp_path / "note.txt", of=model(finished), count=3)
 
 

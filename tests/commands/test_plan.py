@@ -277,7 +277,7 @@ def test_a_fresh_clone_needs_nothing(
     told = capsys.readouterr().out
     assert "`dvc pull data/letters`" in told
     assert "the command is `dvc repro --pull --allow-missing`" in told
-    assert "1 of 4 stages stay as they are." in told
+    assert "1 of 4 stages stays as it is." in told
     # Where there is no remote, nothing is known to come from one.
     assert cloned.dvc("remote", "remove", "--local", "store").code == 0
     assert actions()["letters"] == "runs"

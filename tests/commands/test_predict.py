@@ -157,7 +157,7 @@ def test_what_is_unsure_is_left_open(finished: Project, tmp_path: Path, capsys: 
     assert 0 < sum(left_open) < len(paths)
     for before, after, is_open in zip(every, some, left_open, strict=True):
         assert after == (before | {"class_1": ""} if is_open else before)
-    told = f"{sum(left_open)} of {len(paths)} images are left open, with a confidence below 0.8"
+    told = f"{sum(left_open)} of {len(paths)} images left open, with a confidence below 0.8"
     assert told in capsys.readouterr().err
 
 
