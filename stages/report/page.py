@@ -17,7 +17,6 @@ from stages.report import charts
 from stages.report.answered import answered, at, by_percent
 from stages.report.comparison import Block, Points, Standing, Table, percent
 from stages.report.markup import Markup, joined, tag
-from thaw.errors import UserError
 from thaw.formats.history import best_step
 from thaw.formats.label_issues import LabelIssue
 from thaw.formats.manifest import SPLITS, Row, class_names
@@ -51,7 +50,7 @@ class Contents:
     comparison: list[Block]
     standing: Standing
     predictions: dict[str, Predictions]
-    """By variant, in the order of their standing, of the same test images."""
+    """By variant, in the order of their standing, of the manifest's test images."""
     histories: dict[str, dict[str, list[float]]]
     """By variant, in the same order."""
     manifest: list[Row]
@@ -61,18 +60,12 @@ class Contents:
     versions: dict[str, str]
     """By package."""
     label_issues: dict[str, list[LabelIssue]]
-    """Images whose labels may be wrong, by features."""
+    """Images of the manifest whose labels may be wrong, by features."""
 
 
 def page(contents: Contents, pictures: Thumbnails) -> str:
-    """Return the report as HTML.
-
-    Raises:
-        UserError: the predictions are of other images than the manifest's.
-    """
+    """Return the report as HTML."""
     test = {row.path: row for row in contents.manifest if row.split == "test"}
-    if any(path not in test for one in contents.predictions.values() for path in one.paths):
-        raise UserError("the predictions are of other images than the manifest has; run `dvc repro`")
     sections = {
         "Results": _results(contents),
         "Learning curves": _learning_curves(contents),
@@ -313,11 +306,7 @@ def _confusion(name: str, one: Predictions, classes: list[str]) -> Markup:
 
 
 def _suspected_labels(contents: Contents, pictures: Thumbnails) -> dict[str, Markup]:
-    """Return a section on the images whose labels are suspected to be wrong; none where nobody has looked for them.
-
-    Raises:
-        UserError: they are other images than the manifest's.
-    """
+    """Return a section on the images whose labels are suspected to be wrong; none where nobody has looked for them."""
     paths = {one.path for issues in contents.label_issues.values() for one in issues}
     rows = {row.path: row for row in contents.manifest if row.path in paths}
     parts = [
@@ -329,8 +318,6 @@ def _suspected_labels(contents: Contents, pictures: Thumbnails) -> dict[str, Mar
         )
     ]
     for name, issues in contents.label_issues.items():
-        if any(one.path not in rows for one in issues):
-            raise UserError("the label issues are of other images than the manifest has; run `dvc repro`")
         suspected = [one for one in issues if one.suspected]
         which = f"; the worst {SUSPECTED}" if len(suspected) > SUSPECTED else ""
         shown = (

@@ -105,4 +105,4 @@ def _change(change: float, score: str) -> str:
 
 
 def _size(size: float, score: str) -> str:
-    return f"{size * 100:.1f}" if score == "accuracy" else f"{size:.3f}"
+    return percent(size).removesuffix("%") if score == "accuracy" else f"{size:.3f}"

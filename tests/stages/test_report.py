@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_curve
 
 from stages.report import learning_curves
+from stages.report.__main__ import _read_issues
 from stages.report.answered import answered, at, by_percent
 from stages.report.charts import Axis
 from stages.report.comparison import CHOSEN_ON_TEST, Standing, as_markdown, compare, decimal, of_groups, percent, points
@@ -24,7 +25,7 @@ from stages.report.markup import EMPTY, Markup, tag
 from stages.report.page import MATRIX_CLASSES, MISTAKES, POLICY, SUSPECTED, Contents, _most_confused, page
 from tests import chromium
 from thaw.errors import UserError
-from thaw.formats.label_issues import LabelIssue
+from thaw.formats.label_issues import LabelIssue, write_label_issues
 from thaw.formats.manifest import Row
 from thaw.formats.predictions import Predictions
 from thaw.formats.thumbnails import reading_thumbnails, thumbnail, writing_thumbnails
@@ -487,13 +488,13 @@ def test_of_many_classes_the_most_confused_are_found_without_a_table_of_all_pair
     assert told == "<p>Most often: class 0 taken for class 4999, 3 times; class 1 taken for class 7, 2 times.</p>"
 
 
-def test_predictions_of_other_images_are_an_error(tmp_path: Path) -> None:
-    found = contents(["a", "b"])
-    with pytest.raises(UserError, match="other images"):
-        written(replace(found, manifest=found.manifest[1:]), tmp_path)
-    known = {name: [LabelIssue("c.png", "a", "b", 0.1, True)] for name in found.label_issues}
-    with pytest.raises(UserError, match="label issues are of other images"):
-        written(replace(found, label_issues=known), tmp_path)
+@pytest.mark.parametrize("other", [Row("other.png", "a", "train", ""), Row("1.png", "b", "train", "")])
+def test_label_issues_of_other_images_are_an_error(tmp_path: Path, other: Row) -> None:
+    path, issues = tmp_path / "f.csv", [LabelIssue("1.png", "a", "b", 0.1, True)]
+    write_label_issues(path, issues)
+    assert _read_issues(path, tmp_path, [Row("1.png", "a", "train", "")]) == issues
+    with pytest.raises(UserError, match=r"f\.csv: of other images than .*; run `dvc repro`"):
+        _read_issues(path, tmp_path, [other])
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,8 @@ def test_differences_that_seeds_can_make_are_told_apart() -> None:
     assert "one seed" not in lines["head"]
     assert "validation" not in lines["unseen \\*"]
     assert "test accuracy -5.0 points (range 9.0)" in lines["unseen \\*"].partition(" within ")[0]  # the larger range
+    close = over_seeds(Trainings({"full": by_seed(0.95, 0.9504)}, solved=set()), standing(full=0.95, half=0.95))
+    assert "accuracy +0.0 points (range 0.04)" in as_markdown(close)
 
 
 def test_without_seeds_nothing_is_said() -> None:
