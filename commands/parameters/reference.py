@@ -5,9 +5,9 @@ import re
 from itertools import groupby
 from typing import Any
 
-from commands.parameters.schema import Schema, needed
+from commands.parameters.schema import Schema
 from stages.check.architectures import PACKAGED, known_architectures, pretrained_with, smallest_pixels
-from stages.check.keras_names import IDLE, KINDS, MONITORED, UNUSABLE, public_classes, public_names
+from stages.check.keras_names import IDLE, KINDS, MONITORED, UNUSABLE, public_classes, public_names, signature
 from thaw.backbones.presets import FAMILIES
 
 INTRODUCTION = """# Parameters
@@ -173,7 +173,8 @@ def _kept(namespace: str) -> str:
     accepted = []
     for _, same in groupby(public_classes(namespace), key=origins.__getitem__):
         first, *others = same
-        required = ", ".join(needed(namespace, first))
+        of_class = signature(namespace, first)
+        required = ", ".join(sorted(of_class.required)) if of_class else ""
         if namespace == "augmentation" and first in IDLE:
             required = f"one of {', '.join(IDLE[first])}"
         accepted.append(" or ".join(f"`{one}`" for one in (first, *others)) + (f" ({required})" if required else ""))

@@ -178,22 +178,12 @@ def _of_class(namespace: str, name: str) -> Schema:
     of_class = signature(namespace, name)
     assert of_class is not None
     known = of_class.arguments | BASE_ARGUMENTS.get("layers" if namespace == "augmentation" else namespace, set())
-    required = needed(namespace, name)
     return {
-        "type": "object" if required else ["object", "null"],
-        "required": required,
+        "type": "object" if of_class.required else ["object", "null"],
+        "required": sorted(of_class.required),
         "additionalProperties": False,
         "properties": {argument: _of_argument(namespace, name, argument) for argument in sorted(known)},
     }
-
-
-def needed(namespace: str, name: str) -> list[str]:
-    """Return the arguments without which the check refuses one of Keras's classes."""
-    of_class = signature(namespace, name)
-    assert of_class is not None
-    # A schedule without it lasts for all of the training.
-    left_out = {"decay_steps"} if namespace == "optimizers.schedules" else set()
-    return sorted(of_class.required - left_out)
 
 
 def _of_argument(namespace: str, name: str, argument: str) -> Schema:

@@ -143,6 +143,8 @@ UNUSABLE = {
 }
 # Arguments that Keras can do without where a layer is adapted to data, which here it is not.
 NEEDED = {"Discretization": ("bin_boundaries",), "Normalization": ("mean", "variance")}
+# What thaw/training/training.py gives: the steps of a schedule that lasts for all of the training.
+GIVEN = {"optimizers.schedules": ("decay_steps",)}
 # What a learning curve has, for callbacks that watch it.
 MONITORED = ("loss", "accuracy", "val_loss", "val_accuracy")
 WATCHING = ("EarlyStopping", "ReduceLROnPlateau")
@@ -206,7 +208,9 @@ def names_alone(namespace: str) -> list[str]:
 def signature(namespace: str, name: str) -> Signature | None:
     """Return the signature of the class `keras.<namespace>.<name>`; None if it is no class."""
     found = _signature(*public_names(namespace)[name])
-    return replace(found, required=found.required.union(NEEDED.get(name, ()))) if found else None
+    if found is None:
+        return None
+    return replace(found, required=found.required.union(NEEDED.get(name, ())).difference(GIVEN.get(namespace, ())))
 
 
 @cache
@@ -274,9 +278,7 @@ def keras_problems(spec: Any, namespace: str) -> Iterator[tuple[str, str]]:
         if name in IDLE and not any(arguments.get(argument) for argument in IDLE[name]):
             yield place, f"{name} changes nothing without one of {', '.join(IDLE[name])}"
         namespace = "layers"
-    # thaw/training/training.py counts the steps of a schedule that lasts for all of the training.
-    given = {*arguments, *(("decay_steps",) if namespace == "optimizers.schedules" else ())}
-    missing = sorted(of_class.required - given)
+    missing = sorted(of_class.required - arguments.keys())
     if missing:
         yield place, f"{name} needs {', '.join(missing)}"
     known = of_class.arguments | BASE_ARGUMENTS.get(namespace, set())

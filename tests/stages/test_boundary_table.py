@@ -16,6 +16,7 @@ from stages.check.architectures import (
     smallest_pixels,
 )
 from stages.check.keras_names import (
+    GIVEN,
     NAMED,
     NEEDED,
     UNUSABLE,
@@ -95,7 +96,8 @@ def test_a_signature_is_that_of_the_class(namespace: str, name: str) -> None:
         assert {one.name for one in named} <= known.arguments
     else:
         assert {one.name for one in named} == known.arguments
-    assert {one.name for one in named if one.default is one.empty} | {*NEEDED.get(name, ())} == known.required
+    without_default = {one.name for one in named if one.default is one.empty}
+    assert without_default.union(NEEDED.get(name, ())).difference(GIVEN.get(namespace, ())) == known.required
     defaults = {one.name: one.default for one in named}
     assert {key: defaults.get(key, value) for key, value in known.defaults.items()} == known.defaults
 
