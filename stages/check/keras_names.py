@@ -152,7 +152,7 @@ WATCHING = ("EarlyStopping", "ReduceLROnPlateau")
 
 @dataclass(frozen=True)
 class Signature:
-    """A constructor's arguments; `defaults` has those whose default is a literal."""
+    """A constructor's arguments; params.yaml has to name those `required`, `defaults` has literal defaults."""
 
     arguments: frozenset[str]
     required: frozenset[str]

@@ -72,7 +72,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], alternative: str)
     bottom = ROW * len(rows) + 4
     lowest = min(low for _, _, low, _ in rows)
     x = Axis(min(math.floor(lowest * 20) / 20, 0.95), 1.0, RIGHT, WIDTH - RIGHT)
-    parts = [*_vertical_grid(x, 0, bottom, share)]
+    parts = [*_vertical_grid(x, 0, bottom)]
     for number, (name, value, low, high) in enumerate(rows):
         top = number * ROW
         parts += [
@@ -135,7 +135,7 @@ def reliability(bins: Sequence[Bin], alternative: str) -> Markup:
     """Draw accuracy by confidence, with intervals, and a diagonal on which a calibrated classifier would be."""
     x, y = Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1, WIDTH - BOTTOM, 12)
     images = sum(one.images for one in bins)
-    parts = [*_horizontal_grid(y, share), *_vertical_grid(x, y.end, y.start, share)]
+    parts = [*_horizontal_grid(y, share), *_vertical_grid(x, y.end, y.start)]
     parts.append(_line(x.start, y.start, x.end, y.end, "ideal"))
     for one in bins:
         parts.append(_line(x(one.confidence), y(one.accuracy_low), x(one.confidence), y(one.accuracy_high), "interval"))
@@ -155,10 +155,10 @@ def _horizontal_grid(y: Axis, written: Callable[[float], str]) -> Iterator[Marku
         yield _text(LEFT - 6, y(tick) + 4, written(tick), text_anchor="end")
 
 
-def _vertical_grid(x: Axis, top: float, bottom: float, written: Callable[[float], str]) -> Iterator[Markup]:
+def _vertical_grid(x: Axis, top: float, bottom: float) -> Iterator[Markup]:
     for tick in x.ticks():
         yield _line(x(tick), top, x(tick), bottom, "grid")
-    yield _ticks_below(x, x.ticks(), bottom, written)
+    yield _ticks_below(x, x.ticks(), bottom, share)
 
 
 def _ticks_below(x: Axis, ticks: Sequence[float], bottom: float, written: Callable[[float], str]) -> Markup:
