@@ -2,16 +2,20 @@
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import thaw
-from stages.check.checking import check_params
+from stages.check.checking import check_params, require_none
+from stages.check.problems import Problem
 from thaw.errors import UserError
 from thaw.formats.manifest import manifest_by, manifest_rows
 from thaw.machine import backend
 from thaw.params.cross_validation import CrossValidation
 from thaw.params.dataset import Dataset
+from thaw.params.keras_spec import lack_of_steps
 from thaw.params.reading import read_entry, read_yaml
+from thaw.params.variants import Solver, Variant
 from thaw.reuse.folder import FOLDER, limit, project_folder
 from thaw.stage import run
 from thaw.suggestions import did_you_mean
@@ -20,8 +24,8 @@ from thaw.suggestions import did_you_mean
 def main(params: Path, manifest: Path | None = None) -> None:
     """Check a params file, every error of it being listed; and against a manifest, which has to be of its data set.
 
-    Its folds have to be possible then, too, and the classes that have weights be there. What the environment says is
-    told here as well, where it is wrong.
+    Its folds have to be possible then, too, the classes that have weights be there, and a warm-up be shorter than its
+    training. What the environment says is told here as well, where it is wrong.
     """
     if sys.flags.optimize > 1:  # features would be computed by Keras, with other bits
         raise UserError(
@@ -40,17 +44,30 @@ def main(params: Path, manifest: Path | None = None) -> None:
     if manifest:
         if manifest_by(manifest) != read_entry(params, "dataset", Dataset).digest:
             raise UserError(f"{manifest}: of another data set, or split, than {params} has; run `dvc repro`")
-        images = Counter((row.label, row.group or None) for row in manifest_rows(manifest))
+        images, splits = Counter[tuple[str, str | None]](), Counter[str]()
+        for row in manifest_rows(manifest):
+            images[row.label, row.group or None] += 1
+            splits[row.split] += 1
         tree, classes = read_yaml(params), {label for label, _ in images}
-        for name, variant in tree["variants"].items():
-            weights = variant["fit"].get("class_weight")
-            for label in sorted({*weights} - classes) if isinstance(weights, dict) else ():
-                raise UserError(
-                    f"variants.{name}.fit.class_weight: there is no class {label!r}{did_you_mean(label, classes)}"
-                )
+        require_none(params, [*_unlike_the_images(params, [*tree["variants"]], classes, splits)])
         for name in tree["cross_validation"]:
             entry = f"cross_validation.{name}"
             read_entry(params, entry, CrossValidation).require(entry, images.elements())
+
+
+def _unlike_the_images(params: Path, names: list[str], classes: set[str], splits: Counter[str]) -> Iterator[Problem]:
+    """Yield what does not go with a data set's classes, or with how many images its splits have."""
+    for name in names:
+        fit = read_entry(params, f"variants.{name}", Variant).fit
+        if isinstance(fit, Solver):
+            continue
+        weights = fit.class_weight
+        for label in sorted({*weights} - classes) if isinstance(weights, dict) else ():
+            yield f"variants.{name}.fit.class_weight", f"there is no class {label!r}{did_you_mean(label, classes)}"
+        lack = lack_of_steps(fit.optimizer, fit.steps(sum(splits[split] for split in fit.train_on)))
+        if lack:
+            place, problem = lack.split(": ", 1)
+            yield f"variants.{name}.fit.optimizer.{place}", problem
 
 
 if __name__ == "__main__":

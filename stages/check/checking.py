@@ -64,11 +64,7 @@ def check_params(path: Path) -> None:
     unfit = _unfit(tree)
     if unfit:
         raise UserError(f"{path}: {unfit}")
-    found = _problems(tree)
-    if found:
-        lines = "\n".join(_printable(f"  {where}: {problem}") for where, problem in found)
-        count = "1 error" if len(found) == 1 else f"{len(found)} errors"
-        raise UserError(f"{path}: {count}, nothing was run\n{lines}")
+    require_none(path, _problems(tree))
     images = Path(tree["dataset"]["path"])
     for folder in (project_folder(), shared_folder()):
         if folder.resolve().is_relative_to(images.resolve()):
@@ -76,6 +72,14 @@ def check_params(path: Path) -> None:
                 f"{folder}: a folder for caches inside of {images}, whose files would count as images; have {FOLDER}, "
                 "or XDG_CACHE_HOME, name one outside of it"
             )
+
+
+def require_none(path: Path, found: list[Problem]) -> None:
+    """Raise `UserError` with a list of all that is wrong in a params file, if anything is."""
+    if found:
+        lines = "\n".join(_printable(f"  {where}: {problem}") for where, problem in found)
+        count = "1 error" if len(found) == 1 else f"{len(found)} errors"
+        raise UserError(f"{path}: {count}, nothing was run\n{lines}")
 
 
 def _unfit(tree: Any) -> str | None:

@@ -91,7 +91,7 @@ def doubts(network: keras.Model, frozen: str | None, images: int, fit: Training)
             f"{_first(kept)} would stay at mean 0 and variance 1, as random weights have it, for which there is no "
             "reason: set batch_norm: trained"
         )
-    steps = fit.epochs * (fit.steps_per_epoch or -(-images // fit.batch_size))
+    steps = fit.steps(images)
     optimizer = next(iter(fit.optimizer.values())) if isinstance(fit.optimizer, dict) else None
     if optimizer and optimizer.get("use_ema"):
         share = optimizer.get("ema_momentum", EMA_MOMENTUM) ** steps

@@ -232,6 +232,10 @@ def test_the_stage_fails_without_a_traceback(tmp_path: Path) -> None:
     )
 
 
+WITHOUT_WARM_UP = {f"variants.{name}.fit.optimizer": "Adam" for name in ("half", "full")}
+"""The default one is longer than a training on a few images."""
+
+
 @pytest.mark.parametrize("grouped", [False, True], ids=["alone", "grouped"])
 def test_folds_are_checked_against_the_manifest(tmp_path: Path, grouped: bool) -> None:
     rows = [
@@ -243,7 +247,7 @@ def test_folds_are_checked_against_the_manifest(tmp_path: Path, grouped: bool) -
     write_manifest(tmp_path / "manifest.csv", rows, Dataset.model_validate(edited({})["dataset"]).digest)
     for folds in (2, 4, 5, 9):
         of_head = {"start": "backbones/lite0", "inputs": "features/bottleneck"}
-        params = edited({"cross_validation.frozen_head": of_head | {"folds": folds}})
+        params = edited(WITHOUT_WARM_UP | {"cross_validation.frozen_head": of_head | {"folds": folds}})
         with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(params, file)
         check_stage.main(tmp_path / "params.yaml")
@@ -268,9 +272,34 @@ def test_classes_that_have_weights_are_checked_against_the_manifest(tmp_path: Pa
         ({"fig": 2.0, "kiwwi": 1.0}, "variants.half.fit.class_weight: there is no class 'kiwwi'; did you mean 'kiwi'?"),
     ):
         with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
-            YAML().dump(edited({"variants.half.fit.class_weight": weights}), file)
+            YAML().dump(edited(WITHOUT_WARM_UP | {"variants.half.fit.class_weight": weights}), file)
         with pytest.raises(UserError, match=re.escape(said)) if said else nullcontext():
             check_stage.main(tmp_path / "params.yaml", tmp_path / "manifest.csv")
+
+
+def test_steps_are_checked_against_the_manifest(tmp_path: Path) -> None:
+    """A warm-up that fits a large data set is longer than the whole training on a small one: all such are listed."""
+    rows = [Row(f"{number}.png", "fig", "train" if number < 66 else "test", "0" * 64) for number in range(99)]
+    write_manifest(tmp_path / "manifest.csv", rows, Dataset.model_validate(edited({})["dataset"]).digest)
+    cosine = {"initial_learning_rate": 0.0, "warmup_target": 5e-4, "warmup_steps": 40}
+    adam = {"Adam": {"learning_rate": {"CosineDecay": cosine}}}
+    for epochs in (14, 13):  # of 3 batches
+        fit = {"epochs": epochs, "batch_size": 32, "optimizer": adam}
+        with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(edited({"variants.half.fit": fit, "variants.full.fit": fit}), file)
+        if epochs == 14:
+            check_stage.main(tmp_path / "params.yaml", tmp_path / "manifest.csv")
+            continue
+        with pytest.raises(UserError) as caught:
+            check_stage.main(tmp_path / "params.yaml", tmp_path / "manifest.csv")
+        place, problem = "fit.optimizer.Adam.learning_rate.CosineDecay.warmup_steps", "40, but the training has only 39"
+        assert str(caught.value).splitlines() == [
+            f"{tmp_path / 'params.yaml'}: 2 errors, nothing was run",
+            *(
+                f"  variants.{name}.{place}: {problem} steps: make it smaller, or add epochs"
+                for name in ("half", "full")
+            ),
+        ]
 
 
 def test_what_is_tried_needs_no_gpu(

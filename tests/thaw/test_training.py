@@ -665,7 +665,7 @@ def test_a_factor_for_no_layer_is_refused() -> None:
         ({"class_weight": {"ash": 0, "elm": 0.0, "fir": 1e-39}}, "class_weight: each class has the weight 0"),
         (
             {"optimizer": {"SGD": {"gradient_accumulation_steps": 4}}},
-            "SGD: gradient_accumulation_steps is 4, but the training has only 1 steps",
+            r"optimizer\.SGD\.gradient_accumulation_steps: 4, but the training has only 1 steps",
         ),
     ],
     ids=["factors", "tiny factors", "weights", "steps"],

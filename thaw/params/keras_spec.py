@@ -6,6 +6,8 @@ from pydantic import PlainValidator
 
 LEAST, LARGEST = 1.1754943508222875e-38, 3.4028234663852886e38
 """Of the numbers above 0 of 32 bits, in which Keras computes: what is less is 0 there, and what is more infinite."""
+DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
+"""The schedules with `decay_steps`."""
 
 
 def is_keras_object(spec: Any) -> bool:
@@ -30,3 +32,29 @@ def _require_keras_object(spec: Any) -> Any:
 
 KerasSpec = Annotated[str | dict[str, dict[str, Any] | None], PlainValidator(_require_keras_object)]
 """A Keras object by its own name, with its own arguments: `Flatten` or `{Dense: {units: 100}}`."""
+
+
+def lack_of_steps(optimizer: KerasSpec, steps: int) -> str | None:
+    """Return what of an optimizer takes more steps than a training has, behind its place there; None if nothing does.
+
+    >>> lack_of_steps({"SGD": {"learning_rate": {"CosineDecay": {"warmup_steps": 40}}}}, 35)
+    'SGD.learning_rate.CosineDecay.warmup_steps: 40, but the training has only 35 steps: make it smaller, or add epochs'
+    """
+    if not isinstance(optimizer, dict):
+        return None
+    ((name, arguments),) = optimizer.items()
+    together, rate = (arguments or {}).get("gradient_accumulation_steps") or 1, (arguments or {}).get("learning_rate")
+    if together > steps:
+        return (
+            f"{name}.gradient_accumulation_steps: {together}, but the training has only {steps} steps, so nothing "
+            "would be trained: make it smaller, or add epochs"
+        )
+    if isinstance(rate, dict):
+        ((schedule, values),) = rate.items()
+        warm_up = (values or {}).get("warmup_steps", 0)
+        if schedule in DECAYS and warm_up >= steps:
+            return (
+                f"{name}.learning_rate.{schedule}.warmup_steps: {warm_up}, but the training has only {steps} steps: "
+                "make it smaller, or add epochs"
+            )
+    return None

@@ -115,6 +115,10 @@ class Training(Entry):
     """Seed of the head's first weights, the order of images, and all else that is random; what of the scores is the
     seed's, `seeds` tells."""
 
+    def steps(self, images: int) -> int:
+        """Return after how many batches a training on so many images ends at the latest."""
+        return self.epochs * (self.steps_per_epoch or -(-images // self.batch_size))
+
     @field_validator("train_on")
     @classmethod
     def each_once(cls, train_on: list[str]) -> list[str]:

@@ -12,13 +12,12 @@ from thaw.networks.backend import compiled_by_xla, keras, reading_ahead, same_bi
 from thaw.networks.boundary import blocks, tail
 from thaw.networks.keras_objects import applied, keras_object
 from thaw.networks.models import HEAD, in_bfloat16, not_finite
-from thaw.params.keras_spec import LEAST, KerasSpec
+from thaw.params.keras_spec import DECAYS, LEAST, KerasSpec, lack_of_steps
 from thaw.params.variants import MIXING, Solver, Training, ends_in_logits, mixing
 from thaw.suggestions import did_you_mean
 from thaw.training.batches import Batches, Rows, ValidationBatches, WithLabels
 from thaw.training.checkpoint import Checkpoint
 
-DECAYS = ("CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay")
 RATES = ("initial_learning_rate", "values")
 """The arguments of schedules that are learning rates."""
 Columns = dict[str, list[float]]
@@ -336,26 +335,16 @@ def _in_floats(rates: Any) -> Any:
 
 def optimizer_of(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
     """Build an optimizer; a schedule that lasts for all of the training need not say how many steps that is."""
+    if lack := lack_of_steps(spec, steps):
+        raise UserError(f"params.yaml: optimizer.{lack}")
     if isinstance(spec, dict):
         ((name, arguments),) = spec.items()
         rate = (arguments or {}).get("learning_rate")
-        together = (arguments or {}).get("gradient_accumulation_steps") or 1
-        if together > steps:
-            raise UserError(
-                f"params.yaml: {name}: gradient_accumulation_steps is {together}, but the training has only {steps} "
-                "steps, so nothing would be trained: make it smaller, or add epochs"
-            )
         if isinstance(rate, dict):
             ((schedule, values),) = rate.items()
             # Keras computes in the type of these, and in whole numbers if they are 0 or 1.
             values = {key: _in_floats(one) if key in RATES else one for key, one in (values or {}).items()}
             if schedule in DECAYS:
-                warm_up = values.get("warmup_steps", 0)
-                if warm_up >= steps:
-                    raise UserError(
-                        f"params.yaml: {schedule}: warmup_steps is {warm_up}, but the training has only {steps} steps: "
-                        "make it smaller, or add epochs"
-                    )
-                values = {"decay_steps": steps - warm_up, **values}
+                values = {"decay_steps": steps - values.get("warmup_steps", 0), **values}
             spec = {name: {**(arguments or {}), "learning_rate": {schedule: values}}}
     return keras_object(spec, "optimizers")
