@@ -91,11 +91,13 @@ def nearest(layer: str, known: list[str]) -> str:
 
 
 def pretrained_with(architecture: str) -> "Mode | None":
-    """Return the mode that a network's ImageNet weights expect; None for one that has none.
+    """Return the mode that a network's ImageNet weights expect; None for one that has none, or is not known.
 
     >>> pretrained_with("VGG16")
     'caffe'
     """
+    if architecture not in known_architectures():
+        return None
     if architecture.startswith("ResNet") and architecture.endswith("V2"):
         return "tf"
     return next((mode for name, mode in PRETRAINED_WITH.items() if architecture.startswith(name)), None)

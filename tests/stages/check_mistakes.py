@@ -192,7 +192,8 @@ OF_A_VALUE: dict[str, list[tuple[Any, str]]] = {
     ],
     f"{BACKBONE}.include_top": [(1, ": expected true or false, got 1")],
     f"{BACKBONE}.architecture": [
-        ("EfficientNetLite00", ": unknown architecture 'EfficientNetLite00'; did you mean 'EfficientNetLite0'?")
+        ("EfficientNetLite00", ": unknown architecture 'EfficientNetLite00'; did you mean 'EfficientNetLite0'?"),
+        ("EfficientNet-Lite0", ": unknown architecture 'EfficientNet-Lite0'; did you mean 'EfficientNetLite0'?"),
     ],
     "backbones.vgg": [
         (
