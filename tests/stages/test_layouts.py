@@ -821,6 +821,8 @@ def test_missing_and_broken_arrays_are_named(folder: Path) -> None:
     assert "test_labels.npy: no array, but what Git LFS has in its place: `git lfs pull`" in refused(folder, **ARRAYS)
     (folder / "test_labels.npy").unlink()
     assert "test_labels.npy: no such file; the layout npy reads" in refused(folder, **ARRAYS)
+    np.savez(folder / "all.npz", x_train=np.arange(3))
+    assert refused(folder, **ARRAYS).endswith("; save each array of all.npz in such a file by numpy.save")
 
 
 @pytest.mark.parametrize(("given", "validation", "words"), [(True, 0.2, "leave dataset"), (False, None, "set dataset")])

@@ -242,8 +242,10 @@ def open_array(folder: Path, name: str) -> np.ndarray:
             )
         return _mapped(file, offset, offset + member.stored if member else stat.st_size, stat.st_mtime_ns)
     except FileNotFoundError:
+        together = next(iter(sorted(folder.glob("*.npz"))), None)
+        mended = f"; save each array of {together.name} in such a file by numpy.save" if together else ""
         raise UserError(
-            f"{path}: no such file; the layout npy reads <split>_images.npy and <split>_labels.npy"
+            f"{path}: no such file; the layout npy reads <split>_images.npy and <split>_labels.npy{mended}"
         ) from None
     except UserError:
         raise
