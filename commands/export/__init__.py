@@ -103,6 +103,8 @@ def main(model: Path, format: str, out: Path | None, images: list[Path]) -> None
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {reasons(error)}") from None
     print(f"{out}: differs from {model} by up to {difference:.1e} in a probability, on {len(pixels)} images")
+    if format == "openvino":  # which would compute in bfloat16 by itself, with other classes at times
+        print('Where a CPU has bfloat16, that holds with compile_model(…, {"INFERENCE_PRECISION_HINT": "f32"}) only.')
 
 
 def _require(format: str, out: Path) -> None:

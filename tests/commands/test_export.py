@@ -54,7 +54,9 @@ def test_what_is_written_gives_the_probabilities_of_keras(
     monkeypatch.chdir(tmp_path)
     for _ in range(2 if format == "saved_model" else 1):  # a folder that is there is replaced
         export.main(model, format, None, [])
-        assert f"exports/{name(format)}: differs from {model} by up to " in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert f"exports/{name(format)}: differs from {model} by up to " in said
+        assert ("INFERENCE_PRECISION_HINT" in said) == (format == "openvino")
     written = tmp_path / "exports" / name(format)
     pixels = np.random.default_rng(0).integers(0, 256, (7, 48, 40, 3)).astype(np.float32)
     expected = models.load(model)[0].predict(pixels, verbose=0)
