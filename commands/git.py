@@ -17,7 +17,7 @@ def require_commit(rev: str) -> str:
     """Return the full name of a commit, which may be that of an experiment.
 
     Raises:
-        UserError: there is no such commit, or no Git repository.
+        UserError: there is no such commit, or no Git repository, or a clone lacks its files.
     """
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}") or _experiment(rev)
     if found is None and not is_here():
@@ -28,7 +28,26 @@ def require_commit(rev: str) -> str:
         raise UserError(f"{rev}: no such commit in this shallow clone; `git fetch --unshallow` gets all of its commits")
     if found is None:
         raise UserError(f"{rev}: no such commit; `git fetch` gets those of a remote, `git branch -a` lists branches")
-    return found.decode().strip()
+    name = found.decode().strip()
+    _require_files(rev, name)
+    return name
+
+
+def _require_files(rev: str, commit: str) -> None:
+    """Have a clone that was made with --filter fetch a commit's files: DVC, which does not, would wait for ever."""
+
+    def lacking() -> list[str]:
+        listed = _git("rev-list", "--objects", "--missing=print", "--no-walk", commit) or b""
+        return [line[1:] for line in listed.decode(errors="replace").splitlines() if line.startswith("?")]
+
+    if lacking():
+        _git("diff", "--shortstat", commit, "HEAD")  # fetches most of them at once
+    while names := lacking():  # of folders, first what is in them
+        if any(_git("cat-file", "-e", name) is None for name in names):
+            raise UserError(
+                f"{rev}: this clone, made with --filter, lacks files of it, and its remote does not send them; "
+                "`git fetch --refetch --no-filter` gets all"
+            )
 
 
 def _experiment(name: str) -> bytes | None:

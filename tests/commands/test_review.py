@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from commands import lock, pipeline, review
-from commands.git import require_commit
+from commands.git import file_at, require_commit
 from commands.review import compared
 from tests.conftest import ROOT, Project
 from thaw.errors import UserError
@@ -315,6 +315,29 @@ def test_a_base_that_a_shallow_clone_does_not_have(
     monkeypatch.chdir(tmp_path / "shallow")
     with pytest.raises(UserError, match="^HEAD~1: no such commit in this shallow clone; `git fetch --unshallow`"):
         review.main("HEAD~1")
+
+
+@pytest.mark.parametrize("kept", ["blob:none", "tree:0"])
+def test_a_base_of_which_a_partial_clone_lacks_files_is_fetched(
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "--quiet", "whole")
+    git(tmp_path / "whole", "config", "uploadpack.allowFilter", "true")
+    for name in ("old", "new"):
+        (tmp_path / "whole" / "data").mkdir(exist_ok=True)
+        (tmp_path / "whole" / "data" / "scores.json").write_text(name)
+        git(tmp_path / "whole", "add", ".")
+        git(tmp_path / "whole", "commit", "--quiet", "--message", name)
+    git(tmp_path, "clone", "--quiet", f"--filter={kept}", (tmp_path / "whole").as_uri(), "partial")
+    monkeypatch.chdir(tmp_path / "partial")
+    (tmp_path / "whole").rename(tmp_path / "away")
+    with pytest.raises(UserError, match=r"^HEAD~1: this clone, made with --filter, .* `git fetch --refetch"):
+        require_commit("HEAD~1")
+    (tmp_path / "away").rename(tmp_path / "whole")
+    commit = require_commit("HEAD~1")
+    (tmp_path / "whole").rename(tmp_path / "away")
+    assert require_commit("HEAD~1") == commit
+    assert file_at("HEAD~1", "data/scores.json") == b"old"
 
 
 @pytest.mark.slow
