@@ -19,7 +19,7 @@ from dvc.stage import Stage
 from dvc.utils.strictyaml import YAMLValidationError
 
 from commands import git
-from commands.lock import LOCK
+from commands.lock import LOCK, spelled
 from stages.check.checking import check_params
 from thaw.errors import UserError, reasons
 from thaw.files.writing import OF_WRITING
@@ -145,12 +145,27 @@ def require_inputs() -> None:
     """
     with opened() as repo:
         made = [Path(out.fs_path) for out in repo.index.outs]
+        _require_images([Path(spelled(out.fs_path)) for out in repo.index.outs if out.stage.cmd])
         lacking = [(stage, told) for stage in repo.index.stages if (told := _lacking_of(stage, made))]
         # Which stages are of this project DVC's graph tells: to build it takes as long as all the rest.
         ours = stages_of(repo) if lacking else []
         for stage, told in lacking:
             if stage in ours:
                 raise UserError(told)
+
+
+def _require_images(made: list[Path]) -> None:
+    """Refuse an empty folder of images that no stage fills, as of a disk that is not mounted: DVC takes it for data."""
+    if CHECK.encode() not in PIPELINE.read_bytes():
+        return
+    folder = Path(read_yaml(PARAMS)["dataset"]["path"])
+    place = Path(spelled(str(folder)))
+    is_made = any(one.is_relative_to(place) or place.is_relative_to(one) for one in made)
+    if not is_made and folder.is_dir() and not any(folder.iterdir()):
+        raise UserError(
+            f"{folder}: empty, where the images should be; mount or fill it: `git submodule update --init` does where "
+            "it is a submodule of Git's, `dvc pull` where DVC has it"
+        )
 
 
 def _lacking_of(stage: Stage, made: list[Path]) -> str | None:

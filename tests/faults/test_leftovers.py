@@ -20,6 +20,7 @@ from commands.doctor.remotes import check_pushed, complete_remote
 from commands.doctor.room import check_cache
 from commands.launching import LAUNCHER
 from commands.leftovers import _remove_other_locks, commit_results, remove_leftovers
+from commands.pipeline import CHECK, require_inputs
 from tests.conftest import ROOT, Project
 from tests.toy import commit, copied, dvc, git, make_toy, opened, results
 from thaw.errors import UserError
@@ -234,6 +235,19 @@ def test_what_is_read_and_is_not_here_is_named_before_dvc_removes_results(
     with pytest.raises(UserError, match=told):
         repro.main(1)
     assert Path("text.txt").exists()
+
+
+def test_an_empty_folder_of_images_is_named_before_dvc_removes_results(toy: Project) -> None:
+    """As where a disk is not mounted, or a submodule not there yet."""
+    with Path("dvc.yaml").open("a") as file:
+        file.write(f"# {CHECK}\n")
+    with Path("params.yaml").open("a") as file:
+        file.write("dataset: {path: images}\n")
+    Path("images").mkdir()
+    with pytest.raises(UserError, match="^images: empty, where the images should be; mount or fill it: "):
+        require_inputs()
+    Path("images", "1.png").touch()
+    require_inputs()
 
 
 @pytest.mark.parametrize(
