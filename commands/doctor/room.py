@@ -43,6 +43,8 @@ def check_data(repo: Repo, folder: Path) -> Finding:
         are_out = counted(len(unseen), "file that stages read is left out", "files that stages read are left out")
         text = f"{are_out} by .dvcignore, so that no change is noticed; mend that, or move away what it leaves out"
         return Finding("data", State.ERROR, f"{text}: {first_names(unseen)}")
+    if not files:
+        return Finding("data", State.WARNING, f"{folder} is empty, where the images should be; mount or fill it")
     return Finding("data", State.OK, f"DVC sees the {counted(len(files), 'file')} of {folder}")
 
 

@@ -533,6 +533,13 @@ def test_files_that_dvc_is_told_to_leave_out_are_named(
     assert found.text.endswith(", ".join(unseen) if unseen else " of folder")
 
 
+def test_an_empty_data_set_is_named(toy: Project) -> None:
+    (toy.folder / "empty").mkdir()
+    with opened(toy) as repo:
+        found = check_data(repo, Path("empty"))
+    assert (found.state, found.text) == (State.WARNING, "empty is empty, where the images should be; mount or fill it")
+
+
 def test_links_in_a_data_set_are_named(toy: Project) -> None:
     (toy.folder / "folder" / "linked").symlink_to(toy.folder.parent)
     with opened(toy) as repo:
