@@ -31,6 +31,7 @@ INTERRUPTED = """
 import os, runpy, signal, sys
 
 awaited, module = sys.argv[1:3]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is another one where the tests run in the background
 
 class Interrupting:
     def find_spec(self, name, *_):

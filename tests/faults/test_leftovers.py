@@ -346,6 +346,6 @@ def test_files_that_only_others_have_are_named(toy: Project, tmp_path: Path) -> 
     with opened(toy) as repo:
         found = check_pushed(repo)
     assert found.state is State.ERROR
-    assert "1 files of its folders are missing there (folder/2.txt)" in found.text
+    assert "1 file of its folders is missing there (folder/2.txt)" in found.text
     assert "1 are not here either (folder/2.txt): who has them has to push them" in found.text
     assert results(toy) == sound
