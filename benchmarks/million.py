@@ -320,7 +320,9 @@ times of that at {counts[0]:,}: {", ".join(of_driver)}.
 The first limit is the memory of a solved head, which holds the training images' features twice, and of label issues,
 which hold those of all images once: of a million images, with {WIDE:,} numbers each,
 {2 * TRAINED * 4 * WIDE / 1000:.1f} and {4 * WIDE / 1000:.1f} GB. What is trained by epochs reads rows from the disk.
-The next one is time: where images are in groups, as those that look alike are, folds are dealt out group by group.
+The next one is time: where any images are in groups, as those that look alike are, folds are dealt out group by group,
+each other image being one. So the folds of cross-validation and of label issues grow more than the images do here, of
+which only the most have such pairs.
 
 A folder of {files:,} files, in place of arrays or archives, takes {of_files["listing"]:.1f} s to list, in
 {of_files["peak"]:,.0f} MiB, and {of_files["look"]:.1f} s each time that a stage looks whether one has changed."""
