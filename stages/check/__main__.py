@@ -64,9 +64,9 @@ def _unlike_the_images(params: Path, names: list[str], classes: set[str], splits
         weights = fit.class_weight
         for label in sorted({*weights} - classes) if isinstance(weights, dict) else ():
             yield f"variants.{name}.fit.class_weight", f"there is no class {label!r}{did_you_mean(label, classes)}"
-        lack = lack_of_steps(fit.optimizer, fit.steps(sum(splits[split] for split in fit.train_on)))
-        if lack:
-            place, problem = lack.split(": ", 1)
+        steps = fit.steps(sum(splits[split] for split in fit.train_on))
+        if lack := lack_of_steps(fit.optimizer, steps):
+            place, problem = lack
             yield f"variants.{name}.fit.optimizer.{place}", problem
 
 

@@ -34,27 +34,29 @@ KerasSpec = Annotated[str | dict[str, dict[str, Any] | None], PlainValidator(_re
 """A Keras object by its own name, with its own arguments: `Flatten` or `{Dense: {units: 100}}`."""
 
 
-def lack_of_steps(optimizer: KerasSpec, steps: int) -> str | None:
-    """Return what of an optimizer takes more steps than a training has, behind its place there; None if nothing does.
+def lack_of_steps(optimizer: KerasSpec, steps: int) -> tuple[str, str] | None:
+    """Return the place in an optimizer of what takes more steps than a training has, and why not; None if nothing does.
 
-    >>> lack_of_steps({"SGD": {"learning_rate": {"CosineDecay": {"warmup_steps": 40}}}}, 35)
-    'SGD.learning_rate.CosineDecay.warmup_steps: 40, but the training has only 35 steps: make it smaller, or add epochs'
+    >>> place, why = lack_of_steps({"SGD": {"learning_rate": {"CosineDecay": {"warmup_steps": 40}}}}, 35)
+    >>> place
+    'SGD.learning_rate.CosineDecay.warmup_steps'
+    >>> why
+    '40, but the training has only 35 steps: make it smaller, or add epochs'
     """
     if not isinstance(optimizer, dict):
         return None
     ((name, arguments),) = optimizer.items()
     together, rate = (arguments or {}).get("gradient_accumulation_steps") or 1, (arguments or {}).get("learning_rate")
     if together > steps:
-        return (
-            f"{name}.gradient_accumulation_steps: {together}, but the training has only {steps} steps, so nothing "
-            "would be trained: make it smaller, or add epochs"
+        return f"{name}.gradient_accumulation_steps", (
+            f"{together}, but the training has only {steps} steps, so nothing would be trained: make it smaller, or "
+            "add epochs"
         )
     if isinstance(rate, dict):
         ((schedule, values),) = rate.items()
         warm_up = (values or {}).get("warmup_steps", 0)
         if schedule in DECAYS and warm_up >= steps:
-            return (
-                f"{name}.learning_rate.{schedule}.warmup_steps: {warm_up}, but the training has only {steps} steps: "
-                "make it smaller, or add epochs"
+            return f"{name}.learning_rate.{schedule}.warmup_steps", (
+                f"{warm_up}, but the training has only {steps} steps: make it smaller, or add epochs"
             )
     return None

@@ -336,7 +336,8 @@ def _in_floats(rates: Any) -> Any:
 def optimizer_of(spec: KerasSpec, steps: int) -> keras.optimizers.Optimizer:
     """Build an optimizer; a schedule that lasts for all of the training need not say how many steps that is."""
     if lack := lack_of_steps(spec, steps):
-        raise UserError(f"params.yaml: optimizer.{lack}")
+        place, problem = lack
+        raise UserError(f"params.yaml: optimizer.{place}: {problem}")
     if isinstance(spec, dict):
         ((name, arguments),) = spec.items()
         rate = (arguments or {}).get("learning_rate")
