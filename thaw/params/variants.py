@@ -23,8 +23,8 @@ class Solver(Entry):
     """With `validation` beside `train`, what is chosen on `train` is solved once more on both: for a model that nothing
     that is validated starts from, nor is compared by its validation scores."""
     calibrate: Calibration = None
-    """`temperature`: the logits are divided by one number, by which the validation split has the least log loss, so
-    that confidences are what one may expect of them; the predicted classes stay the same."""
+    """`temperature`: the logits are divided by one number, which the validation split chooses by its log loss, so that
+    confidences are what one may expect of them; the predicted classes stay the same."""
 
     @field_validator("train_on")
     @classmethod
@@ -109,8 +109,8 @@ class Training(Entry):
     validate_on: Literal["validation", "test"] = Field(default="validation", validate_default=True)
     """Split that callbacks choose by. With `test`, as tutorials do, test scores are optimistic, and marked so."""
     calibrate: Calibration = None
-    """`temperature`: once trained, the logits are divided by one number, by which the validation split has the least
-    log loss, so that confidences are what one may expect of them; the predicted classes stay the same."""
+    """`temperature`: once trained, the logits are divided by one number, which the validation split chooses by its log
+    loss, so that confidences are what one may expect of them; the predicted classes stay the same."""
     seed: Seed = 0
     """Seed of the head's first weights, the order of images, and all else that is random; what of the scores is the
     seed's, `seeds` tells."""

@@ -30,10 +30,10 @@ BATCH = 32
 
 
 def calibrate(model: keras.Model, boundary: str | None, rows: Rows, source: str) -> float:
-    """Divide a model's logits by the temperature at which the validation rows have the least log loss, in place.
+    """Divide a model's logits by the temperature that is the best for the validation rows, in place.
 
-    Their predicted classes stay the same, and their log loss falls by more than chance would have it; where no
-    temperature does so, it is 1.
+    Their predicted classes stay the same, and their log loss falls by more than chance would have it; where the best
+    temperature does not make it do so, it is 1.
 
     Args:
         model: ends in a Dense layer with softmax, or in one without activation and a Softmax behind it.
@@ -57,7 +57,7 @@ def calibrate(model: keras.Model, boundary: str | None, rows: Rows, source: str)
     if best is None:
         announce(
             f"temperature 1: none between {1 / LIMIT:g} and {LIMIT:g} is the best for the {len(labels)} validation "
-            "images; where all of them are predicted right, there is none at all"
+            "images"
         )
         return 1.0
     for factor in NEIGHBOURS:
@@ -81,25 +81,30 @@ def calibrate(model: keras.Model, boundary: str | None, rows: Rows, source: str)
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
-    """Return the temperature with the least log loss; None if that is not between the limits.
+    """Return the temperature with the least log loss, were one label of two more rows than there are another class's.
 
-    In the inverse of the temperature the loss is convex, so there is one minimum; but where all predictions are right,
-    it falls towards 0 with the temperature.
+    In the mean, a few rows have fewer mistakes among them than others will have: without any, the log loss itself would
+    fall as long as the temperature does. Such targets are those of Platt 1999, Probabilistic Outputs for Support Vector
+    Machines; the other classes share what the true one has not.
 
     Args:
         logits: float64 (rows, classes).
         labels: ints (rows,).
 
+    Returns:
+        The temperature; None if it is not between the limits.
+
     >>> sure = np.log([[0.9, 0.1]] * 4)
-    >>> round(best_temperature(sure, np.array([0, 0, 0, 1])), 3)
-    2.0
-    >>> best_temperature(sure, np.array([0, 0, 0, 0]))
+    >>> round(best_temperature(sure, np.array([0, 0, 0, 0])), 3)
+    1.365
+    >>> best_temperature(sure, np.array([1, 1, 1, 1]))
     """
-    if (logits.argmax(axis=1) == labels).all():
-        return None
+    rows, classes = logits.shape
+    targets = np.full((rows, classes), 1 / (rows + 2) / (classes - 1))
+    targets[np.arange(rows), labels] = (rows + 1) / (rows + 2)
     end = np.log(LIMIT)
     found = minimize_scalar(
-        lambda exponent: log_loss(logits / np.exp(exponent), labels),
+        lambda exponent: -(targets * log_softmax(logits / np.exp(exponent), axis=1)).sum(),
         bounds=(-end, end),
         method="bounded",
         options={"xatol": 1e-6},
