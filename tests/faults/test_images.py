@@ -59,7 +59,7 @@ class TestFuzzing:
             for _ in range(count):
                 tried(f"image: {name}", "mutated", outcome)
         assert done["next"] >= 600
-        assert done["peak"] < 2000, "megabytes"
+        assert done["peak"] < MOST
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
