@@ -13,7 +13,7 @@ import numpy as np
 from commands import whole_number
 from commands.output import counted, first_names, path_cell, percent, printable, refuse_place, text_cell, writing_table
 from thaw.errors import UserError
-from thaw.files.reading import sha256
+from thaw.files.reading import read_bytes, sha256
 from thaw.formats.manifest import read_manifest
 from thaw.images.decoding import UnreadableImageError
 from thaw.images.reading import images_at
@@ -159,7 +159,10 @@ def _new(paths: list[Path | Member]) -> list[Path | Member]:
 def _digest(path: Path | Member) -> str:
     """Return the SHA-256 of a file; of one that cannot be read, which the reader of images will tell, its path."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        content = (
+            read_bytes(path) if isinstance(path, Path) else path.read_bytes()
+        )  # of a pipe, one would wait for ever
+        return hashlib.sha256(content).hexdigest()
     except (OSError, UnreadableImageError):
         return str(path)
 

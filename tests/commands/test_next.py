@@ -1,5 +1,6 @@
 """`thaw next`: the most uncertain images, spread out, each once, and none that has a label."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -137,3 +138,10 @@ def test_the_command_line() -> None:
     assert "expected a whole number from 1, got '0'" in count.stderr
     nothing = thaw("next", "nowhere", "--model", "m")
     assert nothing.stderr == "error: nowhere: cannot be read: No such file or directory\n"
+
+
+def test_a_pipe_among_the_images_makes_nobody_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.png")
+    shutil.copy(ROOT / "docs" / "report.png", "1.png")
+    assert command._new([Path("1.png"), Path("pipe.png")]) == [Path("1.png"), Path("pipe.png")]
