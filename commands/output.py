@@ -1,6 +1,7 @@
 """What commands say: counts and names, tables for spreadsheets, and paths in a terminal."""
 
 import csv
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ def refuse_place(out: Path | None, used: Iterable[Path | Member]) -> None:
 
     That is any but an empty one and what the commands write, of which columns that somebody added are no part.
     """
+    if out and os.path.realpath(out.parent) == "/dev":  # where a user may write, a file would take a device's place
+        raise UserError(f"{out}: no place for files; without --out, a table is printed")
     if out and out.is_dir():
         raise UserError(f"{out}: a folder; give --out the name of a file")
     if out and out.exists():

@@ -15,7 +15,7 @@ from PIL import Image
 
 from commands import export, predict
 from commands import next as following
-from commands.output import writing_table
+from commands.output import refuse_place, writing_table
 from tests.conftest import CLASSES, PARAMS, ROOT, Project
 from thaw.errors import UserError
 from thaw.formats import model_file
@@ -227,6 +227,13 @@ def test_what_cannot_be_used_is_named(finished: Project, tmp_path: Path) -> None
         assert mine.read_text() == content
     assert wrong(good, image, out=text / "found.csv").startswith(f"{text / 'found.csv'}: cannot be written")
     assert not list(folder.iterdir())
+
+
+def test_no_file_takes_a_devices_place() -> None:
+    """It would take that of standard output, where a file is that, for whoever may write there."""
+    with pytest.raises(UserError, match="^/dev/stdout: no place for files; without --out, a table is printed$"):
+        refuse_place(Path("/dev/stdout"), [])
+    refuse_place(Path("/dev/shm/found.csv"), [])
 
 
 @pytest.mark.slow
