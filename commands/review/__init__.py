@@ -65,6 +65,9 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
     if stale:
         yield f"dvc.lock is not up to date for {', '.join(stale)}: its results are others; see `thaw plan`."
         yield ""
+    for one in found.unread:
+        yield f"Could not be read, and is not compared: {escaped(one) if markdown else one}."
+        yield ""
     if found.params:
         rows = [[address, _as_json(old), _as_json(new)] for address, old, new in found.params]
         yield from [*table_lines(["parameter", base, "here"], rows, markdown), ""]
@@ -80,7 +83,7 @@ def review_as_text(found: Review, base: str, stale: list[str], sheet: Path | Non
     yield from suspected_labels(found, named, markdown)
     if sheet:
         yield f"![Images that flipped]({sheet.as_posix()})" if markdown else f"Images that flipped: {sheet}"
-    if not (found.params or found.stages or found.gone or rows or found.suspected):
+    if not (found.params or found.stages or found.gone or rows or found.suspected or found.unread):
         yield "Nothing changed."
 
 

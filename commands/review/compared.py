@@ -1,7 +1,7 @@
 """What changed since a commit: parameters, results, scores, and predictions image by image."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,8 @@ class Review:
     """Why they could not be."""
     suspected: list[Suspected]
     """By features, where they are others than then."""
+    unread: list[str] = field(default_factory=list)
+    """Which files of parameters and scores could not be read, then or now, and why: nothing else is told of them."""
 
 
 def review(repo: Repo, rev: str) -> Review:
@@ -94,30 +96,52 @@ def review(repo: Repo, rev: str) -> Review:
         images, compared = _compare(_Results(repo, rev, old), _Results(repo, None, new))
     except UserError as error:  # what git has, and dvc.lock, can be told all the same
         not_compared = str(error)
+    params, unread = _below_here(repo, repo.params.diff(a_rev=rev))
+    metrics, unread_metrics = _below_here(repo, repo.metrics.diff(a_rev=rev, all=True))
     return Review(
         params=[
             (address, change.get("old"), change.get("new"))
-            for changes in _below_here(repo, repo.params.diff(a_rev=rev)).values()
+            for changes in params.values()
             for address, change in sorted(changes.items())
         ],
         stages=ran,
         gone=sorted(old.keys() - new.keys()),
         metrics=[
             (file, score, change.get("old"), change.get("new"), change.get("diff"))
-            for file, changes in sorted(_below_here(repo, repo.metrics.diff(a_rev=rev, all=True)).items())
+            for file, changes in sorted(metrics.items())
             for score, change in sorted(changes.items(), key=lambda one: (one[0].startswith("test."), one[0]))
         ],
         images=images,
         compared=compared,
         not_compared=not_compared,
         suspected=list(_suspected(rev, old, new)),
+        unread=list(dict.fromkeys([*unread, *unread_metrics])),
     )
 
 
-def _below_here(repo: Repo, compared: dict[str, Any]) -> dict[str, Any]:
-    """Return what DVC says of files below the current folder, by their paths from there; beside it, projects may be."""
-    found = {lock.spelled(f"{repo.root_dir}/{file}"): what for file, what in compared.get("diff", {}).items()}
-    return {path: what for path, what in found.items() if not path.startswith("../")}
+def _below_here(repo: Repo, compared: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what DVC says of files below the current folder, by their paths from there; beside it, projects may be.
+
+    Returns:
+        What changed, and what could not be read: DVC itself takes such a file for one that is not there.
+    """
+
+    def here(files: dict[str, Any]) -> dict[str, Any]:
+        found = {lock.spelled(f"{repo.root_dir}/{file}"): what for file, what in files.items()}
+        return {path: what for path, what in found.items() if not path.startswith("../")}
+
+    changed, unread = here(compared.get("diff", {})), list[str]()
+    for rev, errors in compared.get("errors", {}).items():
+        if isinstance(errors, Exception):  # nothing is known of that side
+            changed.clear()
+            unread.append(f"{'here' if rev == 'workspace' else rev}: {errors}")
+            continue
+        for path, error in here(errors).items():
+            if not isinstance(error, FileNotFoundError):
+                changed.pop(path, None)
+                reason = str(error).rpartition("', ")[2]  # behind another spelling of the path
+                unread.append(f"{path if rev == 'workspace' else f'{rev}:{path}'}: {reason}")
+    return changed, unread
 
 
 def _suspected(rev: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Suspected]:

@@ -6,6 +6,8 @@ import re
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -239,6 +241,37 @@ def test_results_that_are_not_those_of_the_parameters_are_told(
     review.main("before")
     here.params.write_text(params)
     assert "dvc.lock is not up to date for evaluate@half:" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_scores_that_cannot_be_read_are_told_and_not_taken_for_none(
+    here: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = here.folder / "metrics" / "half.json"
+    scores = path.read_text()
+    told = "Could not be read, and is not compared: {}metrics/half.json: JSON file structure is corrupted.\n"
+    try:
+        path.write_text("<<<<<<< HEAD\n")
+        review.main("before")
+        printed = capsys.readouterr().out
+        assert told.format("") in printed
+        assert "metrics/half.json  test.accuracy" not in printed
+        git(here.folder, "commit", "--quiet", "--all", "--message", "merged")
+        path.write_text(scores)
+        review.main("HEAD")
+        printed = capsys.readouterr().out
+        assert told.format("HEAD:") in printed
+        assert "metrics/half.json  test.accuracy" not in printed
+    finally:
+        path.write_text(scores)
+        git(here.folder, "reset", "--quiet", "--soft", "HEAD~")
+
+
+def test_of_a_commit_that_cannot_be_read_nothing_is_compared() -> None:
+    repo: Any = SimpleNamespace(root_dir=str(Path.cwd()))
+    diff = {"params.yaml": {"seed": {"new": 1}}}
+    found = compared._below_here(repo, {"diff": diff, "errors": {"main": ValueError("no YAML")}})
+    assert found == ({}, ["main: no YAML"])
 
 
 def test_parameters_have_all_of_their_digits_and_the_base_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
