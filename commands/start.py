@@ -11,9 +11,9 @@ from pathlib import Path
 from dvc.utils.serialize import modify_yaml
 
 from commands import git, lock, pipeline
-from thaw.errors import UserError
+from thaw.errors import UserError, printable
 from thaw.files.writing import replacing
-from thaw.params.reading import read_yaml
+from thaw.params.reading import read_yaml, shown
 from thaw.suggestions import did_you_mean
 
 RECIPES = Path("recipes")
@@ -33,17 +33,18 @@ def main(recipe: str | None) -> None:
     if not known:
         raise UserError(f"{RECIPES}: no recipes are there; run this in the project's folder")
     if recipe is None:
-        print(_listed(known))
+        print(printable(_listed(known)))
         return
     if recipe not in known:
         raise UserError(f"{recipe}: no such recipe{did_you_mean(recipe, known)}\n{_listed(known)}")
     if not git.is_here():
         raise UserError("not a Git repository, which would keep what is replaced; `git init`, and commit all, first")
 
+    data = _data_of(known[recipe])
     _require_saved([str(pipeline.PARAMS), lock.LOCK])
     with _replaced_by(known[recipe]):
         removed = _remove_gone()
-    print("\n".join(_told(known[recipe], removed)))
+    print("\n".join(_told(known[recipe], removed, data)))
 
 
 def _listed(recipes: dict[str, Path]) -> str:
@@ -57,6 +58,19 @@ def _comment(recipe: Path) -> list[str]:
     if lines and lines[0].startswith("# yaml-language-server:"):
         del lines[0]
     return [line.removeprefix("#").removeprefix(" ") for line in takewhile(lambda line: line.startswith("#"), lines)]
+
+
+def _data_of(recipe: Path) -> Path:
+    """Return where the data belong that a recipe is for.
+
+    Raises:
+        UserError: it does not say so; DVC would name params.yaml, which it is not yet, or fail without a word.
+    """
+    dataset = read_yaml(recipe).get("dataset")
+    path = dataset.get("path") if isinstance(dataset, dict) else None
+    if not isinstance(path, str):
+        raise UserError(f"{recipe}: dataset.path: expected the folder of the images, got {shown(path)}")
+    return Path(path)
 
 
 def _require_saved(paths: Iterable[str]) -> None:
@@ -108,7 +122,7 @@ def _remove_gone() -> list[str]:
     return [*files, lock.LOCK]
 
 
-def _told(recipe: Path, changed: list[str]) -> Iterator[str]:
+def _told(recipe: Path, changed: list[str], data: Path) -> Iterator[str]:
     """Yield what was done, and what comes next."""
     yield f"{pipeline.PARAMS} is now what {recipe} is."
     if changed:
@@ -118,7 +132,6 @@ def _told(recipe: Path, changed: list[str]) -> Iterator[str]:
     yield f"Nothing is committed; `{undo}` undoes it."
     yield ""
     yield from _comment(recipe)
-    data = Path(read_yaml(recipe)["dataset"]["path"])
     if not data.exists():
         yield ""
         yield f"There is no {data} yet, where the data belong."

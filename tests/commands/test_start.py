@@ -178,6 +178,26 @@ def test_a_recipe_that_dvc_cannot_use_changes_nothing(project: Project) -> None:
     assert "variants" in refused("trees")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        (b"variants: {}\n", "recipes/trees.yaml: dataset.path: expected the folder of the images, got null"),
+        (b"dataset: {path: 5}\nvariants: {}\n", "recipes/trees.yaml: dataset.path: expected the folder of the images"),
+        (b"# Caf\xe9.\ndataset: {path: raw}\n", "recipes/trees.yaml:1: not UTF-8"),
+        (b"dataset: {path: raw\n", "recipes/trees.yaml:2: not valid YAML"),
+    ],
+)
+def test_what_is_wrong_in_a_recipe_is_told_of_the_recipe(project: Project, recipe: bytes, told: str) -> None:
+    (project.folder / "recipes" / "trees.yaml").write_bytes(recipe)
+    assert refused("trees").startswith(told)
+
+
+def test_no_terminal_obeys_a_recipe(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (project.folder / "recipes" / "trees.yaml").write_text(f"# \x1b[31mTrees.\n{RECIPE}")
+    start.main(None)
+    assert capsys.readouterr().out == "  trees  \\x1b[31mTrees.\n"
+
+
 def test_while_git_is_at_work_nothing_changes(project: Project) -> None:
     (project.folder / ".git" / "index.lock").touch()
     assert refused("trees").startswith("git rm metrics/old.json metrics/other.json: failed, nothing was changed")
