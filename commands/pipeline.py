@@ -16,6 +16,7 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.scm import SCMError
 from dvc.stage import Stage
+from dvc.stage.exceptions import StageFileIsNotDvcFileError
 from dvc.utils.strictyaml import YAMLValidationError
 
 from commands import git
@@ -100,9 +101,12 @@ def complaining() -> Iterator[None]:
     except NotDvcRepoError as error:
         raise UserError(f"{error}; `git checkout HEAD .dvc` restores its folder, `dvc init` makes a new one") from None
     except DvcException as error:
-        restored = f"; `git checkout HEAD {LOCK}` restores it"
-        is_lock = isinstance(error, YAMLValidationError) and LOCK in str(error)
-        raise UserError("\n  ".join([f"{error}{restored * is_lock}", *_details(error)])) from None
+        remedy = ""
+        if isinstance(error, YAMLValidationError) and LOCK in str(error):
+            remedy = f"; `git checkout HEAD {LOCK}` restores it"
+        if isinstance(error, StageFileIsNotDvcFileError):
+            remedy = ", but a folder, or a link to nothing; remove it, or restore it with git"
+        raise UserError("\n  ".join([f"{error}{remedy}", *_details(error)])) from None
     except sqlite3.OperationalError as error:  # none is damaged, but it cannot be opened, locked or written
         raise UserError(
             f"DVC's databases of hashes cannot be used: {error}; they are in {dirs.site_cache_dir()}, or where "
@@ -125,6 +129,11 @@ def complaining() -> Iterator[None]:
         is_either = error.errno in (errno.EACCES, errno.EPERM)
         what = "written" if error.errno in OF_WRITING else "read or written" if is_either else "read"
         raise UserError(f"{error.filename or 'DVC'}: cannot be {what}: {reasons(error)}") from None
+    except UnicodeDecodeError:  # of a .dvcignore, in whatever folder; DVC has words of its own for its other files
+        for one in sorted(Path().rglob(".dvcignore")):
+            if not _is_utf8(one):
+                raise UserError(f"{one}: not UTF-8; save the file with that encoding") from None
+        raise
     except UnicodeEncodeError as error:  # DVC keeps paths in databases
         path = error.object if Path(error.object).is_absolute() else Path.cwd()
         raise UserError(f"{path}: a path that is not in UTF-8, at which DVC fails; rename it") from None
@@ -135,6 +144,14 @@ def complaining() -> Iterator[None]:
         raise UserError(
             f"what {PIPELINE} reads from the web or a storage cannot be read: {reason}; see its address and credentials"
         ) from None
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def require_inputs() -> None:

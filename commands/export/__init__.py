@@ -116,6 +116,8 @@ def _require(format: str, out: Path) -> None:
         raise UserError(f"the format {format} is written by TensorFlow: set KERAS_BACKEND=tensorflow where that is")
     if ENDINGS[format] and out.suffix != ENDINGS[format]:
         raise UserError(f"{out}: the name of a file of the format {format} ends in {ENDINGS[format]}")
+    if not out.name:  # . and /
+        raise UserError(f"{out}: a folder; give --out the name of what to write")
     is_another = out.is_dir() if ENDINGS[format] else out.exists() and not (out / "saved_model.pb").exists()
     about = _beside(out)
     weights = [out.with_suffix(".bin")] * (format == "openvino")

@@ -209,6 +209,7 @@ def test_what_cannot_be_used_is_named(model: Path, tmp_path: Path, monkeypatch: 
         assert told == f"{theirs}: there is something else of that name; give --out another one"
         theirs.rmdir() if name.endswith("/") else theirs.unlink()
     assert wrong(model, "keras", model) == f"{model}: there is something else of that name; give --out another one"
+    assert wrong(model, "saved_model", Path()) == ".: a folder; give --out the name of what to write"
     assert wrong(model, "keras", note / "m.keras").endswith("m.keras: cannot be written: File exists")
     assert f"{note}: not an image" in wrong(model, "keras", tmp_path / "m.keras", note)
     assert "none.keras: no such file" in wrong(tmp_path / "none.keras", "keras", tmp_path / "m.keras")

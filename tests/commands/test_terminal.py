@@ -462,6 +462,26 @@ def test_what_dvc_cannot_write_is_not_called_unreadable(number: int, told: str) 
         raise OSError(number, os.strerror(number), "lock")
 
 
+def test_a_dvcignore_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("a", b"*.tmp\n"), ("b", b"# Caf\xe9\n")):
+        Path(name).mkdir()
+        Path(name, ".dvcignore").write_bytes(content)
+    told = r"^b/\.dvcignore: not UTF-8; save the file with that encoding$"
+    with pytest.raises(UserError, match=told), pipeline.complaining():
+        b"\xe9".decode()
+
+
+def test_what_dvc_takes_for_no_file_comes_with_a_remedy(project: Project) -> None:
+    link = Path("dvc.lock")
+    link.unlink(missing_ok=True)
+    link.symlink_to("nowhere")
+    told = "dvc.lock' is not a .dvc file, but a folder, or a link to nothing; remove it, or restore it with git"
+    with pytest.raises(UserError, match=told), pipeline.opened() as repo:
+        pipeline.stages_of(repo)
+    link.unlink()
+
+
 def test_that_nobody_reads_on_is_no_complaint_of_dvcs() -> None:
     with pytest.raises(BrokenPipeError), pipeline.complaining():
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
