@@ -261,6 +261,7 @@ FILES = {
         b"a: 1\n" + b"#\n" * 500_000,
         ": cannot be read: more than 1,000,000 bytes; give the path of a params",
     ),
+    "another version": (b"# mine\n%YAML 1.1\n---\na: 017\n", ":2: DVC reads it by YAML 1.2, whatever %YAML says; remo"),
     "half a merge": (b"a: 1\n=======\nb: 2\n", ":2: a merge left conflicts; "),
     "the end of a merge": (b"a: 1\nb: 2\n>>>>>>> main\n", ":3: a merge left conflicts; "),
     "unknown tag": (b"a: !new 1\n", ":1: not valid YAML: could not determine a constructor for the tag '!new'"),

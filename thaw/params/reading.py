@@ -33,6 +33,9 @@ MOST_BYTES = 10**6
 CONFLICT = re.compile(r"^(<{7} |\|{7} |={7}$|>{7} )", re.MULTILINE)
 """What Git puts before, between and behind the sides of a conflict; somebody may have removed a part of it."""
 
+OTHER_VERSION = re.compile(r"^%YAML (?! *1\.2\s)", re.MULTILINE)
+"""By which `017` would be 15 here and `on` true; to DVC, which does not heed it, they are 17 and a text."""
+
 E = TypeVar("E", bound=Entry)
 
 
@@ -45,7 +48,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     text = ""
     try:
         text = read_bytes(path, MOST_BYTES).decode("utf-8-sig")
-        tree = YAML(typ="safe", pure=True).load(text)
+        tree = None if OTHER_VERSION.search(text) else YAML(typ="safe", pure=True).load(text)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy one from recipes/ or restore it with git") from None
     except OSError as error:
@@ -73,6 +76,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except Exception as error:  # besides its own, ruamel lets through what int(), date() and others raise
         reason = str(error).splitlines()[0].partition("; use sys.")[0]
         raise UserError(f"{path}: not valid YAML: {reason}; put what is no number or date between quotes") from None
+    if version := OTHER_VERSION.search(text):
+        line = text[: version.start()].count("\n") + 1
+        raise UserError(f"{path}:{line}: DVC reads it by YAML 1.2, whatever %YAML says; remove that line")
     if tree is None:
         raise UserError(f"{path}: the file is empty; copy one from recipes/ or restore it with git")
     if not isinstance(tree, dict):
