@@ -1,5 +1,6 @@
 """Whether teammates get what is computed here: DVC's remote, and what is in it."""
 
+import hashlib
 import json
 import os
 import re
@@ -241,11 +242,13 @@ def _is_here(repo: Repo, oid: str) -> bool:
 
 def _listed_here(repo: Repo, oid: str) -> dict[str, str] | None:
     """Return what `_listed` does of an object in DVC's cache; of one that is no folder's list, nothing."""
-    return _listed(Path(repo.cache.local.oid_to_path(oid)).read_bytes()) if oid.endswith(".dir") else {}
+    return _listed(oid, Path(repo.cache.local.oid_to_path(oid)).read_bytes()) if oid.endswith(".dir") else {}
 
 
-def _listed(content: bytes) -> dict[str, str] | None:
-    """Return a folder's files by their objects' names, as DVC lists them; None if that is damaged."""
+def _listed(oid: str, content: bytes) -> dict[str, str] | None:
+    """Return a folder's files by their objects' names, as DVC lists them; None if that is not the list of its name."""
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != oid.removesuffix(".dir"):
+        return None
     try:
         return {one["md5"]: one["relpath"] for one in json.loads(content)}
     except DAMAGE:
@@ -264,7 +267,7 @@ def _lacking(repo: Repo, remote: Remote, results: dict[str, str]) -> dict[str, s
             listed = _listed_here(repo, oid) if _is_here(repo, oid) else None
             path = remote.odb.oid_to_path(oid)
             if listed is None:
-                listed = _listed(within(LISTS_IN, partial(remote.odb.fs.cat_file, path)))
+                listed = _listed(oid, within(LISTS_IN, partial(remote.odb.fs.cat_file, path)))
             if listed is None:
                 raise UserError(f"its list of the files in {folder} is damaged; remove {path} there, then `dvc push`")
             files |= {md5: f"{folder}/{name}" for md5, name in listed.items()}

@@ -125,7 +125,7 @@ def test_a_damaged_object_of_a_stage_is_computed_again(toy: Project, name: str) 
     assert [one.state for one in rehashed(toy)] == [State.OK]
 
 
-@pytest.mark.parametrize("content", [b"", b'[{"md5": "0', b"\xff\xfe", b"[1]", b"[" * 99_999])
+@pytest.mark.parametrize("content", [b"", b'[{"md5": "0', b"\xff\xfe", b"[1]", b"[" * 99_999, b"[]"])
 def test_a_damaged_list_of_a_folder_is_mended(toy: Project, content: bytes) -> None:
     sound = results(toy)
     dvc(toy, "push", "--quiet")
@@ -143,13 +143,14 @@ def test_a_damaged_list_of_a_folder_is_mended(toy: Project, content: bytes) -> N
     assert [one.state for one in rehashed(toy)] == [State.OK]
 
 
-def test_a_list_of_a_folder_that_the_remote_has_damaged_is_named(toy: Project) -> None:
+@pytest.mark.parametrize("content", [b"[", b"[]"])
+def test_a_list_of_a_folder_that_the_remote_has_damaged_is_named(toy: Project, content: bytes) -> None:
     dvc(toy, "push", "--quiet", "--run-cache")
     with opened(toy) as repo:
         (theirs,) = Path(repo.config["remote"]["store"]["url"]).rglob("*.dir")
         (mine,) = Path(repo.cache.local.path).rglob("*.dir")
         theirs.chmod(0o600)
-        theirs.write_bytes(b"[")
+        theirs.write_bytes(content)
         assert check_pushed(repo).state is State.OK  # by the list that is here
         mine.unlink()
         found = check_pushed(repo)
