@@ -60,7 +60,9 @@ def is_entry(entry: Any) -> bool:
     deps, outs, params = entry.get("deps", []), entry.get("outs", []), entry.get("params", {})
     if not (isinstance(deps, list) and isinstance(outs, list) and isinstance(params, dict)):
         return False
-    are_files = all(isinstance(one, dict) and isinstance(one.get("path"), str) and _hash(one) for one in deps + outs)
+    are_files = all(
+        isinstance(one, dict) and isinstance(one.get("path"), str) and one["path"] and _hash(one) for one in deps + outs
+    )
     return are_files and all(isinstance(one, dict) for one in params.values())
 
 

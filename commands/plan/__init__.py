@@ -56,7 +56,7 @@ def plan_as_json(found: Plan, seconds: dict[str, float | None]) -> str:
         for step in found.steps
     ]
     tree = {"stages": steps, "command": command(found), "fetched": found.fetched, "missing": found.missing}
-    return json.dumps(tree, indent=2)
+    return json.dumps(tree, indent=2, default=str)  # a stage of a user's own may have dates among its parameters
 
 
 def command(found: Plan) -> str:
@@ -151,7 +151,7 @@ def _duration(seconds: float) -> str:
 
 def _change(old: object, new: object) -> str:
     """Return two values as JSON; of long ones, what is around the place at which they begin to differ."""
-    texts = ["none" if value is None else json.dumps(value, ensure_ascii=False) for value in (old, new)]
+    texts = ["none" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in (old, new)]
     same = len([*takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))])
     start = max(0, same - LONGEST_VALUE // 2) if max(map(len, texts)) > LONGEST_VALUE else 0
     ends = [f"{'…' if start else ''}{text[start:]}" for text in texts]

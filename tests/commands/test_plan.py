@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -399,6 +400,7 @@ def test_reasons_in_words(project: Project, capsys: pytest.CaptureFixture[str]) 
         (1e-6, None, "1e-06 → none"),
         ([{"Dense": {"units": 9}}] * 9, [*[{"Dense": {"units": 9}}] * 8, "Flatten"], '{"Dense": {"units": 9}}] → …'),
         ("a" * 99, "b", f'"{"a" * 58}… → "b"'),
+        (date(2024, 1, 1), date(2025, 1, 1), '"2024-01-01" → "2025-01-01"'),
     ],
 )
 def test_of_long_values_what_differs_is_told(old: object, new: object, told: str) -> None:

@@ -407,7 +407,10 @@ def test_a_file_that_dvc_cannot_read_is_named(command: str, project: Project) ->
 
 @pytest.mark.parametrize(
     "entry",
-    ["a: 1", "1: {cmd: x}", *(f"a: {{cmd: x, {one}}}" for one in ("deps: 5", "outs: 1.5", "outs: ", "params: "))],
+    [
+        *("a: 1", "1: {cmd: x}", "a: {cmd: x, outs: [{path: '', md5: b}]}"),
+        *(f"a: {{cmd: x, {one}}}" for one in ("deps: 5", "outs: 1.5", "outs: ", "params: ")),
+    ],
 )
 def test_a_lock_that_dvc_has_not_written_so_is_named(entry: str, project: Project) -> None:
     Path("dvc.lock").write_text(f"schema: '2.0'\nstages:\n  {entry}\n")
