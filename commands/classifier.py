@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 from zipfile import is_zipfile
 
 import numpy as np
@@ -16,10 +17,13 @@ from thaw.files.watching import stamp
 from thaw.formats import model_file
 from thaw.images.decoding import UnreadableImageError, pixels
 from thaw.images.reading.archives import Member
+from thaw.params.tensors import Tensors
 from thaw.progress import progress
 from thaw.threads import on_all_cores
 
 IMAGES_AT_A_TIME = 32
+WAYS = {key: get_args(Tensors.model_fields[key].annotation) for key in ("resize", "interpolation")}
+"""In which an image gets its size."""
 
 
 def stamp_of(path: Path) -> tuple[int, ...] | None:
@@ -49,7 +53,9 @@ class Classifier:
             raise UserError(f"{path}: {what}; name a variant's model, such as models/variants/full.keras")
         record = model_file.variant_of(path, model_file.read_record(path))
         self.classes = record.classes
-        made_by = {key: record.tensors[key] for key in ("pixels", "resize", "interpolation")}
+        made_by: dict[str, Any] = {key: record.tensors.get(key) for key in ("pixels", "resize", "interpolation")}
+        if not made_by["pixels"] or any(made_by[key] not in known for key, known in WAYS.items()):
+            raise UserError(f"{path}: not a model that Thaw wrote: it does not say how its images are made")
         self.usage = {"classes": self.classes, **made_by}
         """What has to be known to use the model elsewhere: it normalizes RGB pixels 0-255 itself."""
 

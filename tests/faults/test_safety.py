@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 
+from commands.classifier import Classifier
 from commands.predict import path_cell, printable, text_cell
 from commands.review import suspected_labels
 from commands.review.compared import Review, Suspected
@@ -182,6 +183,9 @@ class TestModels:
             (["oak", "fig\n"], [8, 8]),
             (["oak", 3], [8, 8]),
             ([], [8, 8]),
+            ("ab", [8, 8]),
+            ({"oak": 1, "fig": 2}, [8, 8]),
+            (["oak", "\ud800"], [8, 8]),
             (["oak", "fig"], [10**6, 10**6]),
             (["oak", "fig"], [0, 8]),
             (["oak", "fig"], [8.5, 8]),
@@ -194,6 +198,39 @@ class TestModels:
         model_file.write(path, {"config.json": b"{}"}, record(classes, {"pixels": pixels}))
         with pytest.raises(UserError, match=r"hostile\.keras: not a model that Thaw wrote"):
             model_file.read_record(path)
+        tried("model: .keras", "record", "named")
+
+    @pytest.mark.parametrize(
+        "tensors",
+        [
+            {"pixels": [8, 8]},
+            {"resize": "pad", "interpolation": "nearest"},
+            {"pixels": [8, 8], "resize": "bend", "interpolation": "nearest"},
+            {"pixels": [8, 8], "resize": "pad", "interpolation": []},
+        ],
+    )
+    def test_a_model_says_how_its_images_are_made(self, tensors: dict[str, Any], tmp_path: Path, tried: Tried) -> None:
+        path = tmp_path / "hostile.keras"
+        model_file.write(path, {"config.json": b"{}"}, record(["oak", "fig"], tensors))
+        with pytest.raises(UserError, match=r"hostile\.keras: not a model that Thaw wrote: it does not say how its im"):
+            Classifier(path)
+        tried("model: .keras", "record", "named")
+
+    @pytest.mark.parametrize(
+        ("classes", "pixels"), [(["oak"], [8, 8]), (["oak", "fig", "elm"], [8, 8]), (["a", "b"], [9, 8])]
+    )
+    def test_a_model_has_the_classes_and_pixels_that_it_says(
+        self, classes: list[str], pixels: list[int], tmp_path: Path, tried: Tried
+    ) -> None:
+        from thaw.networks import models
+        from thaw.networks.backend import keras
+
+        path, layers = tmp_path / "hostile.keras", [keras.layers.Flatten(), keras.layers.Dense(2)]
+        models.save(keras.Sequential([keras.Input((8, 8, 3)), *layers]), path, record(classes, {"pixels": pixels}))
+        with pytest.raises(
+            UserError, match=r"hostile\.keras: not a model that Thaw wrote: its network has other pixels"
+        ):
+            models.load(path)
         tried("model: .keras", "record", "named")
 
     def test_a_compressed_member_is_refused_before_it_is_unpacked(self, tmp_path: Path, tried: Tried) -> None:

@@ -117,7 +117,7 @@ def _read(path: Path) -> tuple[Record, dict[str, str]]:
         if isinstance(record, ModelRecord) and not _is_usable(record):
             raise UserError(
                 f"{path}: not a model that Thaw wrote: its images have more than {LARGEST_SIDE} pixels a side, or "
-                "its classes names with control characters"
+                "its classes no names that can be shown"
             )
         return record, digests
 
@@ -140,8 +140,10 @@ def _is_usable(record: ModelRecord) -> bool:
     return (
         len(sides) == 2
         and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides)
+        and isinstance(classes, list)
         and len(classes) > 0
         and all(isinstance(name, str) and printable(name) == name and "\n" not in name for name in classes)
+        and not any("\ud800" <= one <= "\udfff" for name in classes for one in name)
     )
 
 

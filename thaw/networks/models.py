@@ -261,4 +261,10 @@ def load(path: Path) -> tuple[keras.Model, Record]:
         raise UserError(
             f"{path}: numbers of the weight {weight} are not finite; train it anew, at a smaller learning rate"
         )
+    if isinstance(record, model_file.ModelRecord):
+        sides = zip(model.input_shape[1:3], record.tensors.get("pixels", ()), strict=False)
+        if model.output_shape[-1] != len(record.classes) or any(side not in (None, told) for side, told in sides):
+            raise UserError(
+                f"{path}: not a model that Thaw wrote: its network has other pixels or classes than it says"
+            )
     return model, record
