@@ -139,7 +139,7 @@ def _is_cut_off(locks: Path) -> bool:
         content = json.loads(locks.read_bytes())
     except FileNotFoundError:
         return False
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     return not (isinstance(content, dict) and content.keys() <= {"read", "write"})
 

@@ -121,6 +121,9 @@ def check_remote(repo: Repo, name: str | None = None) -> Finding:
         extra = "--editable '.[remotes]'" if kind in INSTALLABLE else f"'dvc[{kind}]'"
         text = f"{name} ({_url(repo, name)}): DVC's package for {kind} is not installed"
         return Finding("remote", State.ERROR, text, f"python -m pip install --constraint constraints.txt {extra}")
+    except ValueError as error:  # such as a port that is none
+        text = f"{name} ({_url(repo, name)}): not the address of a storage: {error}"
+        return Finding("remote", State.ERROR, text, f"dvc remote modify {shlex.quote(name)} url URL")
     where = f"{name} ({_url(repo, name)})"
     require_plain(remote.path, f"dvc remote modify {shlex.quote(name)} url URL")
     try:

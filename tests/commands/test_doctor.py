@@ -202,6 +202,14 @@ def test_a_remote_that_is_not_there_is_named(toy: Project) -> None:
     assert examined(toy, check_remote).state is State.OK
 
 
+def test_an_address_of_a_remote_that_is_none_is_named(toy: Project) -> None:
+    dvc(toy, "remote", "modify", "store", "url", "ssh://host:99999/x")
+    with opened(toy) as repo:
+        found = check_remote(repo)
+    assert found.text == "store (ssh://host:99999/x): not the address of a storage: Port out of range 0-65535"
+    assert found.command == "dvc remote modify store url URL"
+
+
 @pytest.mark.parametrize(
     ("kind", "package", "command"), [("s3", "dvc_s3", "--editable '.[remotes]'"), ("gs", "dvc_gs", "'dvc[gs]'")]
 )

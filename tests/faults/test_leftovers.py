@@ -92,7 +92,7 @@ def test_a_stage_whose_pipeline_is_gone_does_not_begin(begun: list[str]) -> None
     assert (done.returncode, done.stdout, done.stderr) == (143, b"", b"")
 
 
-@pytest.mark.parametrize("content", [b"", b'{"write": {"/a": {"pid"'])
+@pytest.mark.parametrize("content", [b"", b'{"write": {"/a": {"pid"', b"[" * 99_999])
 def test_a_list_of_locks_that_was_cut_off_is_removed_unless_somebody_writes_it(toy: Project, content: bytes) -> None:
     rwlock = toy.folder / ".dvc" / "tmp" / "rwlock"
     rwlock.write_bytes(content)
