@@ -7,10 +7,12 @@ where a machine that lost its power has damaged the databases of hashes, which D
 is here of results, and not in DVC's cache, into that: DVC would have their stages run again.
 """
 
+import fcntl
 import json
 import os
 import re
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
@@ -27,6 +29,7 @@ from zc import lockfile
 
 from commands.lock import LOCK, stages_now
 from commands.pipeline import CACHE_IN, complaining, require_inputs, require_plain, require_valid_params, stages_of
+from thaw.errors import UserError
 from thaw.params.reading import CONFLICT
 from thaw.stage import in_terminal
 
@@ -52,6 +55,7 @@ def remove_leftovers() -> None:
             print(f"{path}: removed; it was damaged, and DVC makes it anew", flush=True)
     with complaining(), Repo() as repo:
         require_plain(repo.cache.local.path, CACHE_IN)
+        require_locks(repo)
         temporary = _temporary(repo)
         _remove_other_locks(repo)
         locks = temporary / RWLOCK
@@ -70,10 +74,37 @@ def remove_leftovers() -> None:
                 print(f"{LOCK}: cut off by a command that was killed; moved to {kept}, and written anew", flush=True)
 
 
+def require_locks(repo: Repo) -> None:
+    """Refuse a disk on which no file can be locked: DVC takes every lock there for another command's.
+
+    Raises:
+        UserError: it is one; the message says how DVC does without.
+    """
+    folder = _temporary(repo)
+    if not repo.config["core"].get("hardlink_lock") and (reason := _why_unlocked(folder)):
+        raise UserError(
+            f"{folder}: no file can be locked there: {reason}, as on some network's disks; DVC would wait for a "
+            "command that there is not: `dvc config --local core.hardlink_lock true` has it make links for locks"
+        )
+
+
+def _why_unlocked(folder: Path) -> str:
+    """Return why files in a folder cannot be locked; nothing if they can, or if none can be written."""
+    with suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:  # which nobody else has
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+    return ""
+
+
 def _remove_other_locks(repo: Repo) -> None:
     """Remove the locks of commands that ended before core.hardlink_lock was set: by that, they are held for good."""
     for path in (Path(repo.lock.lockfile), _temporary(repo) / GUARD):
         if repo.config["core"].get("hardlink_lock") and path.exists() and path.read_bytes().strip().isdigit():
+            if _why_unlocked(path.parent):  # so that nobody holds it
+                path.unlink()
+                continue
             with suppress(lockfile.LockError), closing(lockfile.LockFile(str(path))):
                 path.unlink()
 

@@ -17,6 +17,7 @@ from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.scm import SCMError
 from dvc.stage import Stage
 from dvc.stage.exceptions import StageFileIsNotDvcFileError
+from dvc.utils.serialize import ParseError
 from dvc.utils.strictyaml import YAMLValidationError
 
 from commands import git
@@ -24,7 +25,7 @@ from commands.lock import LOCK, spelled
 from stages.check.checking import check_params
 from thaw.errors import UserError, reasons
 from thaw.files.writing import OF_WRITING
-from thaw.params.reading import read_yaml
+from thaw.params.reading import CONFLICT, read_yaml
 from thaw.stage import refuse_special
 
 PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
@@ -101,12 +102,7 @@ def complaining() -> Iterator[None]:
     except NotDvcRepoError as error:
         raise UserError(f"{error}; `git checkout HEAD .dvc` restores its folder, `dvc init` makes a new one") from None
     except DvcException as error:
-        remedy = ""
-        if isinstance(error, YAMLValidationError) and LOCK in str(error):
-            remedy = f"; `git checkout HEAD {LOCK}` restores it"
-        if isinstance(error, StageFileIsNotDvcFileError):
-            remedy = ", but a folder, or a link to nothing; remove it, or restore it with git"
-        raise UserError("\n  ".join([f"{error}{remedy}", *_details(error)])) from None
+        raise UserError("\n  ".join([f"{error}{_restored(error)}", *_details(error)])) from None
     except sqlite3.OperationalError as error:  # none is damaged, but it cannot be opened, locked or written
         raise UserError(
             f"DVC's databases of hashes cannot be used: {error}; they are in {dirs.site_cache_dir()}, or where "
@@ -213,6 +209,26 @@ def require_plain(path: str, command: str) -> None:
         raise UserError(
             f"{path}: DVC fails at braces in such a path; rename the folder, or name another by `{command}`"
         )
+
+
+def _restored(error: DvcException) -> str:
+    """Return how a file of DVC's is restored that cannot be read; nothing of another error."""
+    if isinstance(error, YAMLValidationError) and LOCK in str(error):
+        return f"; `git checkout HEAD {LOCK}` restores it"
+    if isinstance(error, StageFileIsNotDvcFileError):
+        return ", but a folder, or a link to nothing; remove it, or restore it with git"
+    if not isinstance(error, ParseError):
+        return ""
+    path = Path(error.path)
+    name = shlex.quote(str(path))
+    if not CONFLICT.search(path.read_text(encoding="utf-8", errors="replace")):
+        return f"; mend it, or `git checkout HEAD {name}`"
+    if path.suffix != ".dvc":
+        return "; a merge left conflicts: mend what stands between <<<<<<< and >>>>>>>"
+    return (  # hashes, between which nobody can mend anything
+        f"; a merge left conflicts: `git checkout --ours {name}` or `--theirs`, `dvc checkout {name}`, then put in "
+        f"what the other side has more, and `dvc add {shlex.quote(str(path.with_suffix('')))}`"
+    )
 
 
 def _details(error: DvcException) -> Iterator[str]:

@@ -7,10 +7,14 @@ REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there, then run it again"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "give permission there, then run it again"),
     errno.EFBIG: "allow larger files (ulimit -f), then run it again",
+    errno.ENFILE: "let fewer processes run at a time",
     errno.EMFILE: "allow more open files (ulimit -n), then run it again",
     errno.EAGAIN: "let fewer processes run at a time, or allow more (ulimit -u), then run it again",
     errno.ENOMEM: "let fewer processes run at a time",
-    errno.EIO: "see whether its disk or network is in order, then run it again",
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV),
+        "see whether its disk or network is in order, then run it again",
+    ),
 }
 """What to do, by the number of a system's error."""
 OF_STREAMS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

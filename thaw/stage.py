@@ -30,6 +30,8 @@ STARTED_BY = "THAW_STARTED_BY"
 """The number of the process that runs the pipeline, where that is not the one that starts the stage."""
 LONGEST = 10**9
 """Seconds that no stage takes."""
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""Signals of who wants a process to end, also by closing its terminal."""
 PATIENCE = 10
 """Seconds that a process has to clean up when it is told to end."""
 
@@ -41,8 +43,8 @@ def run(stage: Callable[..., None]) -> None:
     What it reads, and its code, must not change meanwhile: that is an error, behind which nothing is left of what it
     wrote.
     A `UserError` ends the process with status 1 and its message alone, and so does what the system refuses, such as to
-    write on a full disk; Ctrl-C with status 130 and SIGTERM with 143, both without a word. A stage that DVC runs ends
-    with it. How long a success took is kept; see `durations`.
+    write on a full disk; Ctrl-C with status 130, SIGTERM with 143 and a terminal that is closed with 129, all without a
+    word. A stage that DVC runs ends with it. How long a success took is kept; see `durations`.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(stage))
     for parameter in inspect.signature(stage).parameters.values():
@@ -81,7 +83,7 @@ def in_terminal() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _leave}
+    handlers = {signal.SIGINT: signal.default_int_handler, **dict.fromkeys(ENDING, _leave)}
     for number, handler in handlers.items():
         if signal.getsignal(number) is not signal.SIG_IGN:  # as SIGINT is in a shell script's background
             signal.signal(number, handler)
@@ -106,9 +108,9 @@ def in_terminal() -> Iterator[None]:
     except KeyboardInterrupt:
         _end(128 + signal.SIGINT)
     except SystemExit as end:
-        if end.code != 128 + signal.SIGTERM:
+        if not (came := _ending(end)):
             raise
-        _end(end.code)
+        _end(128 + came)
     finally:
         sys.unraisablehook = former
         for number, handler in handlers.items():
@@ -151,11 +153,16 @@ def _leave(number: int, frame: Any) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _ending(error: BaseException | None) -> signal.Signals | None:
+    """Return the signal of which `_leave` has made an exception; None of another one."""
+    return next((one for one in ENDING if isinstance(error, SystemExit) and error.code == 128 + one), None)
+
+
 def _try_again(ignored: "sys.UnraisableHookArgs") -> None:
     """Send a signal once more that came in a finalizer, or another place where Python ignores exceptions."""
-    numbers = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
-    if ignored.exc_type in numbers:  # a moment later: now it would be ignored as well
-        Timer(0.01, os.kill, (os.getpid(), numbers[ignored.exc_type])).start()
+    number = signal.SIGINT if ignored.exc_type is KeyboardInterrupt else _ending(ignored.exc_value)
+    if number:  # a moment later: now it would be ignored as well
+        Timer(0.01, os.kill, (os.getpid(), number)).start()
     else:
         sys.__unraisablehook__(ignored)
 

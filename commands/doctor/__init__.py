@@ -94,6 +94,7 @@ def examine(objects: bool = False, complete: bool = False) -> Iterator[Finding]:
 
 def check_leftovers(repo: Repo) -> Finding:
     """Find out whether a killed command has left what stops all others; forget what one had noted to push or pull."""
+    leftovers.require_locks(repo)
     leftovers.forget_index(repo)
     if damaged := leftovers.damaged(repo):
         text = (
@@ -107,4 +108,6 @@ def check_pipeline(repo: Repo) -> Finding:
     """Find out whether params.yaml, dvc.lock and dvc.yaml can be read: nothing is known of the pipeline without."""
     check_params(pipeline.PARAMS)
     lock.stages_now()
-    return Finding("pipeline", State.OK, f"{len(pipeline.stages_of(repo))} stages; {pipeline.PARAMS} has no errors")
+    with pipeline.complaining():
+        count = len(pipeline.stages_of(repo))
+    return Finding("pipeline", State.OK, f"{count} stages; {pipeline.PARAMS} has no errors")

@@ -97,7 +97,7 @@ with in_terminal():
 
 
 @pytest.mark.parametrize("where", ["finalizer", "weak reference", "garbage collection"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_that_comes_where_exceptions_are_ignored_ends_a_process_without_a_word(number, code, where):
     command = [sys.executable, "-c", IGNORING, str(number.value), where]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, timeout=15)
@@ -446,6 +446,34 @@ def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: P
     subprocess.run(str(told.value).split("`")[1], shell=True, capture_output=True, check=True)
     assert lock.stages_now() == {"a": {"cmd": "2"}}
     assert Path("metrics/full.json").read_text() == "2"
+
+
+def test_a_file_of_dvcs_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: Project) -> None:
+    """As where two people have added images."""
+
+    def commit(digit: str) -> None:
+        Path("raw.dvc").write_text(f"outs:\n- md5: {digit * 32}\n  path: raw\n")
+        git(project.folder, "add", "raw.dvc")
+        git(project.folder, "-c", "user.name=a", "-c", "user.email=a@b.org", "commit", "--quiet", "--message", "a")
+
+    commit("0")
+    git(project.folder, "checkout", "--quiet", "-b", "other")
+    commit("1")
+    git(project.folder, "checkout", "--quiet", "-b", "mine", "HEAD~1")
+    commit("2")
+    subprocess.run(["git", "merge", "other"], capture_output=True, check=False)
+    for call in (plan.main, lambda: repro.main(2), look_at_pipeline):
+        with pytest.raises(UserError, match=r"^unable to read: 'raw\.dvc'.*; a merge left conflicts: `") as told:
+            call()
+    subprocess.run(str(told.value).split("`")[1], shell=True, capture_output=True, check=True)
+    assert "2" * 32 in Path("raw.dvc").read_text()
+    Path("raw.dvc").write_text("outs: [")
+    with pytest.raises(UserError, match=r"'raw\.dvc'.*; mend it, or `git checkout HEAD raw\.dvc`\n"):
+        plan.main()
+    Path("raw.dvc").unlink()
+    Path("dvc.yaml").write_text("<<<<<<< HEAD\nstages:\n=======\n")
+    with pytest.raises(UserError, match=r"'dvc\.yaml'.*; a merge left conflicts: mend what stands between"):
+        plan.main()
 
 
 @pytest.mark.parametrize(

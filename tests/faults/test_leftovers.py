@@ -1,5 +1,6 @@
 """What killed processes leave: it is removed by whoever comes next, and nobody else's is."""
 
+import errno
 import os
 import re
 import shutil
@@ -127,6 +128,28 @@ def test_a_lock_of_before_hard_links_were_taken_for_it_is_removed_unless_somebod
         with repo.lock:
             _remove_other_locks(repo)
             assert Path(repo.lock.lockfile).exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_disk_without_locks_is_told_with_the_remedy(
+    number: int, toy: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC would say that another of its commands runs, and `thaw repro` would wait for that."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    lock = toy.folder / ".dvc" / "tmp" / "lock"
+    lock.write_text(f"{os.getpid()}\n")  # by a command of DVC's that had no success
+    with pytest.raises(UserError, match=f"^.dvc/tmp: no file can be locked there: {os.strerror(number)}, ") as told:
+        remove_leftovers()
+    with opened(toy) as repo, pytest.raises(UserError, match="no file can be locked"):
+        check_leftovers(repo)
+    dvc(toy, *str(told.value).split("`")[1].split()[1:])
+    remove_leftovers()
+    assert not lock.exists()
+    dvc(toy, "repro", "--quiet")
 
 
 def test_a_lock_that_was_cut_off_anywhere_is_written_anew(toy: Project) -> None:

@@ -156,6 +156,7 @@ def test_a_folder_for_temporary_files_that_takes_nothing_is_named(monkeypatch: p
     [
         (OSError(errno.ENOSPC, "No space left"), "standard output or error: No space left; make room"),
         (OSError(errno.EIO, "Input/output error"), "standard output or error: Input/output error; see whether"),
+        (OSError(errno.ESTALE, "Stale file handle", "a"), "a: Stale file handle; see whether its disk or network is"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files; allow more open files"),
         (OSError(errno.EAGAIN, "Try again"), "Try again; let fewer processes run"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate memory; let fewer processes run"),
