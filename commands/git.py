@@ -17,7 +17,7 @@ def require_commit(rev: str) -> str:
     """Return the full name of a commit, which may be that of an experiment.
 
     Raises:
-        UserError: there is no such commit, or no Git repository, or a clone lacks its files.
+        UserError: there is no such commit, or no Git repository, a clone lacks its files, or Git's index is damaged.
     """
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}") or _experiment(rev)
     if found is None and not is_here():
@@ -29,8 +29,19 @@ def require_commit(rev: str) -> str:
     if found is None:
         raise UserError(f"{rev}: no such commit; `git fetch` gets those of a remote, `git branch -a` lists branches")
     name = found.decode().strip()
+    _require_index()
     _require_files(rev, name)
     return name
+
+
+def _require_index() -> None:
+    """Refuse an index that is damaged, as after a power cut: DVC, which reads commits with it, would wait for ever."""
+    if _git("ls-files", "--", "dvc.yaml") is None:
+        index = (_git("rev-parse", "--git-path", "index") or b".git/index").decode(errors="replace").strip()
+        way = f"rm {shlex.quote(index)} && git reset --quiet"
+        raise UserError(
+            f"{index}: Git cannot read what it keeps there of the files that it tracks; `{way}` makes it anew"
+        )
 
 
 def _require_files(rev: str, commit: str) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from commands import doctor, lock, pipeline, plan, repro, review, start
 from commands.__main__ import COMMANDS
+from commands.git import require_commit
 from tests.conftest import PARAMS, ROOT, Project
 from tests.toy import dvc, git
 from thaw.errors import UserError
@@ -446,6 +447,18 @@ def test_a_lock_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: P
     subprocess.run(str(told.value).split("`")[1], shell=True, capture_output=True, check=True)
     assert lock.stages_now() == {"a": {"cmd": "2"}}
     assert Path("metrics/full.json").read_text() == "2"
+
+
+@pytest.mark.parametrize("content", [b"junk", b"DIRC\0\0"])
+def test_a_damaged_index_of_git_is_told_with_the_remedy(content: bytes, project: Project) -> None:
+    """DVC would wait for ever for what is in a commit."""
+    git(project.folder, "add", "dvc.yaml")
+    git(project.folder, "-c", "user.name=a", "-c", "user.email=a@b.org", "commit", "--quiet", "--message", "a")
+    Path(".git/index").write_bytes(content)
+    with pytest.raises(UserError, match=r"^\.git/index: Git cannot read ") as told:
+        require_commit("HEAD")
+    subprocess.run(str(told.value).split("`")[1], shell=True, capture_output=True, check=True)
+    assert len(require_commit("HEAD")) == 40
 
 
 def test_a_file_of_dvcs_in_which_a_merge_left_conflicts_comes_with_the_remedy(project: Project) -> None:

@@ -151,6 +151,16 @@ def test_a_folder_for_temporary_files_that_takes_nothing_is_named(monkeypatch: p
     assert "TMPDIR" in explained(caught.value)
 
 
+def test_a_full_folder_for_temporary_files_is_named_though_another_file_is_being_written(tmp_path: Path) -> None:
+    with (  # as of a learning curve, while a model is saved
+        pytest.raises(OSError, match="No space") as caught,
+        replacing(tmp_path / "table.csv"),
+        temporary_folder() as folder,
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "model.keras"))
+    assert explained(caught.value).startswith(f"{tempfile.gettempdir()}, the folder for temporary files: No space")
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [

@@ -22,6 +22,8 @@ OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 UNFINISHED = re.compile(r"\..*\.(?P<system>[0-9a-f]{8})-(?P<process>[0-9]+)\.partial(\..*)?", re.DOTALL)
 """What is not yet whole is named so: by the system and the process that write it."""
 A_DAY = 24 * 60 * 60
+TEMPORARY = "the folder for temporary files"
+"""How that is told, which may be on another disk than what is written meanwhile."""
 
 
 @contextmanager
@@ -55,7 +57,12 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         place = Path(str(error.filename or path))  # whatever is read meanwhile names its file
-        if error.errno in OF_WRITING or place in (path, path.parent) or UNFINISHED.fullmatch(place.name):
+        is_elsewhere = place.name.endswith(TEMPORARY)
+        if (
+            (error.errno in OF_WRITING and not is_elsewhere)
+            or place in (path, path.parent)
+            or UNFINISHED.fullmatch(place.name)
+        ):
             error.filename, error.filename2 = str(path), None
             _note_room(error, path.parent, needed)
         raise
@@ -75,7 +82,7 @@ def temporary_folder() -> Iterator[Path]:
         is_nowhere = error.filename is None and error.errno == errno.ENOENT  # says tempfile
         if error.errno in OF_WRITING or is_nowhere:
             place = tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")
-            error.filename, error.filename2 = f"{place}, the folder for temporary files", None
+            error.filename, error.filename2 = f"{place}, {TEMPORARY}", None
             _note_room(error, Path(place), None)
             error.add_note("TMPDIR can name another one")
         raise
