@@ -159,9 +159,8 @@ def _new(paths: list[Path | Member]) -> list[Path | Member]:
 def _digest(path: Path | Member) -> str:
     """Return the SHA-256 of a file; of one that cannot be read, which the reader of images will tell, its path."""
     try:
-        content = (
-            read_bytes(path) if isinstance(path, Path) else path.read_bytes()
-        )  # of a pipe, one would wait for ever
+        # A named pipe is refused, for whose bytes Path.read_bytes would wait.
+        content = read_bytes(path) if isinstance(path, Path) else path.read_bytes()
         return hashlib.sha256(content).hexdigest()
     except (OSError, UnreadableImageError):
         return str(path)
