@@ -10,6 +10,7 @@ import pickle
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -89,8 +90,12 @@ LONGEST = ("test_recipes", "test_same_bytes", "test_front_ends", "test_every_net
 def pytest_configure(config: pytest.Config) -> None:
     """Give each run a folder for caches, which is not the user's, and each worker cores of its own.
 
-    Where all of them use all cores, it takes a sixth longer.
+    Where all of them use all cores, it takes a sixth longer. What is run hears Ctrl-C and a closed terminal also where
+    the tests do not, as in a script's background and behind nohup.
     """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not worker:
         _work_in_memory()

@@ -4,7 +4,6 @@ A test tells what it did by the fixture `tried`; one that has a long form asks t
 part of the long form alone is marked `long_form`.
 """
 
-import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +18,6 @@ Tried = Callable[[str, str, str], None]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", choices=("short", "full"), default="short", help="how many faults to try")
     parser.addoption("--kills", type=int, default=50, help="of each stage and command, in the long form")
-
-
-def pytest_configure() -> None:
-    """Have commands hear Ctrl-C where the tests do not, as in the background of a shell's script."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
