@@ -19,6 +19,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from dvc.dvcfile import Lockfile
+from dvc.exceptions import DvcException
 from dvc.fs import LocalFileSystem
 from dvc.lock import LockError
 from dvc.output import Output
@@ -157,6 +158,16 @@ def forget_index(repo: Repo) -> None:
     """Have DVC list anew what is to be pushed and pulled: a list that was cut off counts as whole."""
     with suppress(LockError, sqlite3.Error), repo.lock:  # who pushes or pulls holds that
         repo.drop_data_index()
+
+
+def remove_unfinished(repo: Repo) -> None:
+    """Remove what DVC had begun to write into folders of data: by .dvcignore it stops nothing, but it takes room."""
+    with suppress(LockError, DvcException), repo.lock:  # who writes there holds that
+        tops = [out.fs_path for out in repo.index.outs if out.fs.protocol == "local"]
+        for folder, _, names in (found for top in tops for found in os.walk(top)):
+            for name in filter(UNFINISHED.fullmatch, names):
+                with suppress(OSError):
+                    Path(folder, name).unlink()
 
 
 def _temporary(repo: Repo) -> Path:

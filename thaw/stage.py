@@ -30,8 +30,8 @@ STARTED_BY = "THAW_STARTED_BY"
 """The number of the process that runs the pipeline, where that is not the one that starts the stage."""
 LONGEST = 10**9
 """Seconds that no stage takes."""
-ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Signals of who wants a process to end, also by closing its terminal."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals of who wants a process to end: by Ctrl-C, by `kill`, or by closing its terminal."""
 PATIENCE = 10
 """Seconds that a process has to clean up when it is told to end."""
 
@@ -83,15 +83,26 @@ def in_terminal() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    handlers = {signal.SIGINT: signal.default_int_handler, **dict.fromkeys(ENDING, _leave)}
+    came: list[int] = []
+
+    def leave(number: int, frame: Any) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    handlers = dict.fromkeys(ENDING, leave)
     for number, handler in handlers.items():
         if signal.getsignal(number) is not signal.SIG_IGN:  # as SIGINT is in a shell script's background
             signal.signal(number, handler)
     former, sys.unraisablehook = sys.unraisablehook, _try_again
     try:
-        _require_utf8()
-        yield
-        sys.stdout.flush()
+        try:
+            _require_utf8()
+            yield
+            sys.stdout.flush()
+        except BaseException:
+            if came:  # libraries in C make a SystemError, or an exception of their own, of what a signal raises in them
+                _end(128 + came[0])
+            raise
     except UserError as error:
         sys.exit(f"error: {printable(str(error))}")
     except BrokenPipeError:  # nobody reads on, as behind `| head`
@@ -105,12 +116,6 @@ def in_terminal() -> Iterator[None]:
         if lack := lack_of_memory(error):
             sys.exit(f"error: not enough memory: {printable(lack)}")
         raise
-    except KeyboardInterrupt:
-        _end(128 + signal.SIGINT)
-    except SystemExit as end:
-        if not (came := _ending(end)):
-            raise
-        _end(128 + came)
     finally:
         sys.unraisablehook = former
         for number, handler in handlers.items():
@@ -148,21 +153,11 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _leave(number: int, frame: Any) -> NoReturn:
-    """End the process so that what it has begun is taken back."""
-    sys.exit(128 + number)
-
-
-def _ending(error: BaseException | None) -> signal.Signals | None:
-    """Return the signal of which `_leave` has made an exception; None of another one."""
-    return next((one for one in ENDING if isinstance(error, SystemExit) and error.code == 128 + one), None)
-
-
 def _try_again(ignored: "sys.UnraisableHookArgs") -> None:
     """Send a signal once more that came in a finalizer, or another place where Python ignores exceptions."""
-    number = signal.SIGINT if ignored.exc_type is KeyboardInterrupt else _ending(ignored.exc_value)
-    if number:  # a moment later: now it would be ignored as well
-        Timer(0.01, os.kill, (os.getpid(), number)).start()
+    status = 128 + signal.SIGINT if ignored.exc_type is KeyboardInterrupt else getattr(ignored.exc_value, "code", None)
+    if status in {128 + one for one in ENDING}:  # a moment later: now it would be ignored as well
+        Timer(0.01, os.kill, (os.getpid(), status - 128)).start()
     else:
         sys.__unraisablehook__(ignored)
 

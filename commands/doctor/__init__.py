@@ -93,9 +93,10 @@ def examine(objects: bool = False, complete: bool = False) -> Iterator[Finding]:
 
 
 def check_leftovers(repo: Repo) -> Finding:
-    """Find out whether a killed command has left what stops all others; forget what one had noted to push or pull."""
+    """Find out whether a killed command has left what stops all others; remove what one has left that stops none."""
     leftovers.require_locks(repo)
     leftovers.forget_index(repo)
+    leftovers.remove_unfinished(repo)
     if damaged := leftovers.damaged(repo):
         text = (
             f"{' and '.join(damaged)} cannot be read, as where a command of DVC was killed: none runs until it is gone"

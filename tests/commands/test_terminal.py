@@ -92,14 +92,19 @@ with in_terminal():
     if where == "garbage collection":
         gc.callbacks.append(lambda phase, _: come(phase == "start" and not gc.callbacks.clear()))
         gc.collect()
+    if where == "library in C":
+        try:
+            come()
+        except BaseException:
+            raise SystemError("bad argument to internal function") from None
     del one
     time.sleep(20)
 """
 
 
-@pytest.mark.parametrize("where", ["finalizer", "weak reference", "garbage collection"])
+@pytest.mark.parametrize("where", ["finalizer", "weak reference", "garbage collection", "library in C"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_that_comes_where_exceptions_are_ignored_ends_a_process_without_a_word(number, code, where):
+def test_a_signal_that_comes_where_its_exception_is_lost_ends_a_process_without_a_word(number, code, where):
     command = [sys.executable, "-c", IGNORING, str(number.value), where]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, timeout=15)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")

@@ -288,6 +288,7 @@ def test_a_command(name: str, project: Project, kills: int, tried: Tried, tmp_pa
 def remote(plain: Path, tmp_path: Path) -> Project:
     """A toy with a folder of some hundred files, and a remote beside it."""
     project = make_toy(tmp_path / "project")
+    shutil.copy(ROOT / ".dvcignore", project.folder)
     (project.folder / "more").mkdir()
     for number in range(300):
         (project.folder / "more" / f"{number}.txt").write_text(str(number))

@@ -195,6 +195,25 @@ def test_a_run_that_was_not_noted_to_its_end_does_not_stop_the_next(toy: Project
     assert results(toy) == sound
 
 
+def test_a_file_that_a_killed_pull_had_begun_stops_no_other_and_the_doctor_removes_it(toy: Project) -> None:
+    shutil.copy(ROOT / ".dvcignore", toy.folder)
+    folder = toy.folder / "more" / "oak"
+    folder.mkdir(parents=True)
+    for name in "ab":
+        (folder / name).write_text(name)
+    dvc(toy, "add", "--quiet", "more")
+    (folder / "b").unlink()
+    begun, mine = folder / f".{'x' * 22}.tmp", folder / ".mine.tmp"
+    begun.touch()
+    dvc(toy, "checkout", "--quiet")
+    assert (folder / "b").read_text() == "b"
+    mine.touch()
+    with opened(toy) as repo:
+        assert check_leftovers(repo).state is State.OK
+    assert not begun.exists()
+    assert mine.exists()
+
+
 @pytest.mark.parametrize(
     ("is_changed", "is_imported", "kept"),
     [(False, False, ["text", "folder"]), (True, False, ["text"]), (False, True, ["text", "folder"])],
