@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import ROOT, STAGES, Project
+from tests.conftest import PARAMS, ROOT, STAGES, Project
 from tests.faults.conftest import Tried
 from tests.toy import commit, dvc, make_toy
 from thaw.files.writing import UNFINISHED
@@ -170,12 +170,31 @@ def kill_often(
     assert not faults, "\n\n".join(map(str, faults))
 
 
+FURTHER = {
+    "seeds": {"half": {"start": "variants/frozen_head", "inputs": "features/midway", "others": [1]}},
+    "cross_validation": {
+        "frozen_head": {
+            "start": "backbones/lite0",
+            "inputs": "features/bottleneck",
+            "folds": 2,
+            "repeats": 2,
+            "seed": 0,
+        }
+    },
+}
+"""Entries with whose stages not every project is finished."""
+
+
 @pytest.fixture(scope="module")
-def project(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The finished project, of which a test may remove what it makes again."""
+def project(finished: Project, tmp_path_factory: pytest.TempPathFactory, is_full: bool) -> Project:
+    """The finished project, of which a test may remove what it makes again; in the long form, with all stages."""
     folder = tmp_path_factory.mktemp("kills") / "a project"
     shutil.copytree(finished.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("tmp"))
-    return Project(folder, finished.python)
+    project = Project(folder, finished.python)
+    if is_full:
+        project.write_params({**PARAMS, **FURTHER})
+        project.repro()
+    return project
 
 
 def locked(project: Project) -> dict[str, dict]:
@@ -189,7 +208,12 @@ SHORT = "tensors@small"
 
 
 @pytest.mark.parametrize(
-    "stage", [SHORT, *(pytest.param(one, marks=pytest.mark.long_form) for one in STAGES if one != SHORT)]
+    "stage",
+    [
+        SHORT,
+        *(pytest.param(one, marks=pytest.mark.long_form) for one in STAGES if one != SHORT),
+        *(pytest.param(one, marks=pytest.mark.long_form) for one in ("seeds@half", "cross_validate@frozen_head")),
+    ],
 )
 def test_a_stage(stage: str, project: Project, kills: int, tried: Tried, tmp_path: Path) -> None:
     entry = locked(project)[stage]
