@@ -245,8 +245,9 @@ def test_a_driver_that_ends_and_a_node_that_dies_cost_no_more_than_the_chunks_un
             nodes.remove_node(nodes.worker_nodes.copy().pop(), allow_graceful=False)
     np.testing.assert_array_equal(np.concatenate(found)[:, 0], np.arange(2 * count))
     again = len(begun(log)) - before - (2 * count - kept) / 2
-    under_way = 2 * 2  # for each core
-    assert 0 < again <= under_way
+    under_way = 2 * 2  # for each core; on a busy machine, the node that dies may have none
+    assert 0 <= again <= under_way
+    assert not nodes.worker_nodes
     ray.shutdown()
 
     cluster = used(maker(log, 0.5))
