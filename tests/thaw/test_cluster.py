@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,10 @@ def address(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     ray.shutdown()
 
 
-def maker(log: Path, seconds: float = 0.0, kind_there: Callable[[str], str] = lambda node: "ours") -> Make:
-    """Return what has nodes compute rows of numbers, and write down each chunk that they begin with."""
+def maker(
+    log: Path, seconds: float = 0.0, kind_there: Callable[[str], str] = lambda node: "ours", stuck: str = ""
+) -> Make:
+    """Return what has nodes compute rows of numbers, and note each chunk that they begin with; one may be stuck."""
 
     def make() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
         import ray
@@ -70,7 +73,7 @@ def maker(log: Path, seconds: float = 0.0, kind_there: Callable[[str], str] = la
                 raise UserError("oak/7.jpg: changed")
             with log.open("a") as file:
                 file.write(f"{chunk[0]} {node}\n")
-            time.sleep(seconds)
+            time.sleep(600 if node == stuck else seconds)
             return chunk[:, None] * np.ones(20_000, np.float32)  # more than Ray sends beside an answer
 
         return kind_there(node), compute
@@ -238,16 +241,21 @@ def test_a_driver_that_ends_and_a_node_that_dies_cost_no_more_than_the_chunks_un
     kept = RowStore("some", (20_000,), np.dtype(np.float32)).count(keys)
     assert 0 < kept < 2 * count
     before = len(begun(log))
-    found = []
-    for batch in rows(used(maker(log, 0.05))):
-        found.append(batch)
-        if sum(map(len, found)) > kept + 10 and nodes.worker_nodes:
-            nodes.remove_node(nodes.worker_nodes.copy().pop(), allow_graceful=False)
+    (lost,) = nodes.worker_nodes
+
+    def lose() -> None:
+        while all(node != lost.node_id for _, node in begun(log)[before:]):
+            time.sleep(0.05)
+        nodes.remove_node(lost, allow_graceful=False)
+
+    losing = Thread(target=lose, daemon=True)
+    losing.start()
+    found = list(rows(used(maker(log, 0.05, stuck=lost.node_id))))
+    losing.join()
     np.testing.assert_array_equal(np.concatenate(found)[:, 0], np.arange(2 * count))
     again = len(begun(log)) - before - (2 * count - kept) / 2
-    under_way = 2 * 2  # for each core; on a busy machine, the node that dies may have none
-    assert 0 <= again <= under_way
-    assert not nodes.worker_nodes
+    under_way = 2 * 2  # for each core
+    assert 0 < again <= under_way
     ray.shutdown()
 
     cluster = used(maker(log, 0.5))
